@@ -1,0 +1,86 @@
+/* The C interface of libespmm: compile a program, launch it, ask about it.
+ *
+ * Every function that can fail returns an espmm_status; the text of the calling thread's last error is
+ * espmm_last_error(). All functions may be called from any thread. Executables are immutable.
+ */
+#ifndef ESPMM_C_ESPMM_H
+#define ESPMM_C_ESPMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define ESPMM_EXPORT
+#else
+#define ESPMM_EXPORT __attribute__((visibility("default")))
+#endif
+
+typedef enum espmm_status {
+  ESPMM_OK = 0,
+  ESPMM_INVALID = 1,     /* the caller's argument is wrong: unparsable IR, unknown target, wrong sizes */
+  ESPMM_UNSUPPORTED = 2, /* well-formed, but not lowered on this target yet */
+  ESPMM_NO_DEVICE = 3,   /* no libcuda, no such device */
+  ESPMM_OUT_OF_RANGE = 4,/* an index outside its range; see espmm_plan_build */
+  ESPMM_INTERNAL = 5     /* a failure of ours, the driver's or the system's */
+} espmm_status;
+
+typedef struct espmm_executable espmm_executable;
+
+/* "0.1.0"; and the LLVM version it was built with. */
+ESPMM_EXPORT const char *espmm_version(void);
+ESPMM_EXPORT const char *espmm_llvm_version(void);
+ESPMM_EXPORT const char *espmm_last_error(void);
+ESPMM_EXPORT void espmm_free(char *text);
+
+/* Runs a pass pipeline (as espmm-opt's --pass-pipeline, without the outer builtin.module(...)) over a
+ * module and gives the module after it as text. */
+ESPMM_EXPORT espmm_status espmm_opt(const char *ir, const char *pipeline, char **out);
+
+/* Compiles a level-0 module. `pipeline` as in docs/Architecture.md, section 2; it names the target. Looks in the
+ * memory and disk caches first. The executable is owned by the caller (reference counted inside). */
+ESPMM_EXPORT espmm_status espmm_compile(const char *ir, const char *pipeline, espmm_executable **out);
+ESPMM_EXPORT void espmm_executable_release(espmm_executable *exe);
+
+/* The manifest (docs/Architecture.md, section 3), valid as long as the executable. */
+ESPMM_EXPORT const char *espmm_executable_manifest(const espmm_executable *exe);
+/* kind: "ptx" for CUDA, "assembly" for the CPU, "llvmir" for both; "sass_info" is ptxas's own report where there is one. */
+ESPMM_EXPORT espmm_status espmm_executable_code(const espmm_executable *exe, const char *kind, char **out);
+
+/* Gets ready to run on `device` (-1: the host): links host code, or loads the cubin into the device's primary context. Done
+ * by the first launch if not before. */
+ESPMM_EXPORT espmm_status espmm_executable_load(espmm_executable *exe, int device);
+
+/* Bytes of scratch a launch needs for sizes = {E, R, S}. */
+ESPMM_EXPORT espmm_status espmm_executable_scratch(const espmm_executable *exe, const int64_t sizes[3], int64_t *bytes);
+
+/* Runs the program. buffers: the manifest's arguments, then its plan arrays, then its results, as data
+ * pointers (an argument that is not used may be null). device -1 runs on the host, and returns when done; a CUDA
+ * device launches on `stream` (a CUstream) of its primary context and returns at once. Allocates nothing. */
+ESPMM_EXPORT espmm_status espmm_launch(espmm_executable *exe, int device, void *stream, const int64_t sizes[3],
+                                       void *const *buffers, size_t num_buffers, void *scratch, int64_t scratch_bytes);
+
+/* Builds one side of a plan on the host. index, other: E indices of index_bits (32 or 64) bits. offsets has
+ * num_nodes + 1 elements, order and other_out E, parts 65. *sorted is set to 1, and order left untouched, if the edges are sorted by
+ * index already. An index outside [0, num_nodes), or of other outside [0, num_other), is ESPMM_OUT_OF_RANGE and *bad_edge names the first. */
+ESPMM_EXPORT espmm_status espmm_plan_build(const void *index, const void *other, int index_bits, int64_t num_edges,
+                                           int64_t num_nodes, int64_t num_other, int32_t *offsets, int32_t *order,
+                                           int32_t *other_out, int32_t *parts, int *sorted, int64_t *bad_edge);
+
+/* Threads for host kernels (default: the hardware's; espmm's Python sets torch's). */
+ESPMM_EXPORT void espmm_set_num_threads(int threads);
+ESPMM_EXPORT int espmm_get_num_threads(void);
+
+/* JSON: version, llvm, host cpu and vector width, CUDA driver and devices (or why there are none), ptxas, cache folder and state. */
+ESPMM_EXPORT espmm_status espmm_info(char **out);
+
+/* real Clebsch-Gordan tensor (e3nn's wigner_3j), row-major [2 l1 + 1][2 l2 + 1][2 l3 + 1] doubles. */
+ESPMM_EXPORT espmm_status espmm_clebsch_gordan(int l1, int l2, int l3, double *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
