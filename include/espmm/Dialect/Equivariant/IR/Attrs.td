@@ -1,0 +1,124 @@
+#ifndef ESPMM_EQUIVARIANT_ATTRS_TD
+#define ESPMM_EQUIVARIANT_ATTRS_TD
+
+include "Dialect.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/BuiltinAttributeInterfaces.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/TensorEncoding.td"
+
+//===-- Enumerations -----------------------------------------------------===//
+
+def Equivariant_Layout : I32EnumAttr<"Layout", "order of the elements within a block of irreps", [
+    I32EnumAttrCase<"MulIr", 0, "mul_ir">, I32EnumAttrCase<"IrMul", 1, "ir_mul">]> {
+  let cppNamespace = "::espmm::equivariant";
+  let description = [{
+    In a block of multiplicity m and dimension d, element (u, i) lies at u * d + i in `mul_ir` (e3nn's own
+    layout) and at i * m + u in `ir_mul`.
+  }];
+}
+
+def Equivariant_Slot : I32EnumAttr<"Slot", "a slot of a tensor product", [
+    I32EnumAttrCase<"X", 0, "x">, I32EnumAttrCase<"Y", 1, "y">,
+    I32EnumAttrCase<"W", 2, "w">, I32EnumAttrCase<"Z", 3, "z">]> {
+  let cppNamespace = "::espmm::equivariant";
+  let genSpecializedAttr = 0;
+}
+def Equivariant_SlotAttr : EnumAttr<Equivariant_Dialect, Equivariant_Slot, "slot">;
+
+def Equivariant_Access : I32EnumAttr<"Access", "which rows of a tensor belong to an edge", [
+    I32EnumAttrCase<"Edge", 0, "edge">, I32EnumAttrCase<"Receivers", 1, "receivers">,
+    I32EnumAttrCase<"Senders", 2, "senders">, I32EnumAttrCase<"All", 3, "all">]> {
+  let cppNamespace = "::espmm::equivariant";
+  let genSpecializedAttr = 0;
+  let description = [{
+    `edge`: row e for edge e. `receivers`, `senders`: the row of the edge's receiver or sender. `all`: the
+    one row that every edge shares.
+  }];
+}
+def Equivariant_AccessAttr : EnumAttr<Equivariant_Dialect, Equivariant_Access, "access">;
+
+def Equivariant_Mode : I32EnumAttr<"Mode", "how the multiplicity indices of a path are tied", [
+    I32EnumAttrCase<"UVW", 0, "uvw">, I32EnumAttrCase<"UVU", 1, "uvu">, I32EnumAttrCase<"UVV", 2, "uvv">,
+    I32EnumAttrCase<"UUW", 3, "uuw">, I32EnumAttrCase<"UUU", 4, "uuu">, I32EnumAttrCase<"UVUV", 5, "uvuv">,
+    I32EnumAttrCase<"UVUltV", 6, "uvu_lt_v">, I32EnumAttrCase<"UltVW", 7, "u_lt_vw">]> {
+  let cppNamespace = "::espmm::equivariant";
+  let genSpecializedAttr = 0;
+  let description = "The connection modes of e3nn.o3.TensorProduct; `uvu<v` and `u<vw` are spelled `uvu_lt_v` and `u_lt_vw`.";
+}
+
+//===-- Attributes -------------------------------------------------------===//
+
+class Equivariant_Attr<string name, string attrMnemonic, list<Trait> traits = []>
+    : AttrDef<Equivariant_Dialect, name, traits> {
+  let mnemonic = attrMnemonic;
+}
+
+def Equivariant_IrrepsAttr : Equivariant_Attr<"Irreps", "irreps",
+    [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
+  let summary = "irreducible representations of O(3), in e3nn's notation, and their layout";
+  let description = [{
+    The encoding of a tensor whose last dimension holds these irreps, block after block.
+
+    Example: `tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>`
+
+    Constraints:
+    - (irreps_c1) the last dimension of the tensor is the irreps' dimension.
+    - (irreps_c2) the notation parses: `MULxLP` joined by `+`, MUL >= 0, 0 <= L <= 11, P `e` or `o`.
+  }];
+  let parameters = (ins
+    ArrayRefParameter<"::espmm::equivariant::MulIrrep", "blocks">:$blocks,
+    EnumParameter<Equivariant_Layout>:$layout);
+  let hasCustomAssemblyFormat = 1;
+  let extraClassDeclaration = [{
+    /// Number of elements of a row.
+    int64_t getDim() const;
+    /// Offset in elements of a block in a row.
+    int64_t getOffset(size_t block) const;
+  }];
+}
+
+def Equivariant_ProductAttr : Equivariant_Attr<"Product", "product"> {
+  let summary = "the irreps and paths of a tensor product";
+  let description = [{
+    Each path couples block `i1` of x with block `i2` of y into block `i3` of z through the real
+    Clebsch-Gordan tensor C of (l1, l2, l3):
+
+        z[i3][mz, k] += coefficient * sum w_p[mw] * C[i, j, k] * x[i1][mx, i] * y[i2][my, j]
+
+    The mode says how the multiplicity indices mx, my, mw, mz are tied. The coefficient is e3nn's final
+    `path_weight`. The weights of the paths follow each other in w.
+
+    Example: `#equivariant.product<x = "8x1o", y = "1x1o", z = "8x0e", paths = [uvu(0, 0, 0) * 0.5]>`
+
+    Constraints:
+    - (product_c1) block indices lie within their irreps.
+    - (product_c2) |l1 - l2| <= l3 <= l1 + l2 and the parities multiply.
+    - (product_c3) multiplicities fit the mode.
+    - (product_c4) every path has a weight, or none has.
+    - (product_c5) modes that mix multiplicities (uvw, u_lt_vw, uuw with w > 1) have a weight.
+  }];
+  let parameters = (ins
+    ArrayRefParameter<"::espmm::equivariant::MulIrrep">:$x,
+    ArrayRefParameter<"::espmm::equivariant::MulIrrep">:$y,
+    ArrayRefParameter<"::espmm::equivariant::MulIrrep">:$z,
+    ArrayRefParameter<"::espmm::equivariant::Path">:$paths);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    ::llvm::ArrayRef<MulIrrep> getIrreps(Slot slot) const;
+    /// True if the paths have weights.
+    bool isWeighted() const;
+    /// Number of weights of all paths.
+    int64_t getWeightNumel() const;
+    /// Number of elements of a row of `slot`.
+    int64_t getDim(Slot slot) const;
+    /// Multiplicities of u, v and w in a path.
+    int64_t getExtent(const Path &path, char index) const;
+    /// Offset and size of a path's weights in a row of w.
+    int64_t getWeightOffset(size_t path) const;
+    int64_t getWeightSize(const Path &path) const;
+  }];
+}
+
+#endif // ESPMM_EQUIVARIANT_ATTRS_TD

@@ -1,0 +1,28 @@
+//===- Equivariant.h - the equivariant dialect ------------------*- C++ -*-===//
+#ifndef ESPMM_DIALECT_EQUIVARIANT_IR_EQUIVARIANT_H
+#define ESPMM_DIALECT_EQUIVARIANT_IR_EQUIVARIANT_H
+
+#include "espmm/Dialect/Equivariant/IR/Irreps.h"
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/TensorEncoding.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "espmm/Dialect/Equivariant/IR/Dialect.h.inc"
+#include "espmm/Dialect/Equivariant/IR/Enums.h.inc"
+
+#include "espmm/Dialect/Equivariant/IR/Path.h"
+
+#define GET_ATTRDEF_CLASSES
+#include "espmm/Dialect/Equivariant/IR/Attrs.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "espmm/Dialect/Equivariant/IR/Types.h.inc"
+#define GET_OP_CLASSES
+#include "espmm/Dialect/Equivariant/IR/Ops.h.inc"
+
+#endif // ESPMM_DIALECT_EQUIVARIANT_IR_EQUIVARIANT_H

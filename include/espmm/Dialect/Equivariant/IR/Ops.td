@@ -1,0 +1,228 @@
+#ifndef ESPMM_EQUIVARIANT_OPS_TD
+#define ESPMM_EQUIVARIANT_OPS_TD
+
+include "Attrs.td"
+include "Dialect.td"
+include "Types.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/RegionKindInterface.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class Equivariant_Op<string mnemonic, list<Trait> traits = []>
+    : Op<Equivariant_Dialect, mnemonic, traits>;
+
+//===----------------------------------------------------------------------===//
+// Level 0: the tensor program
+//===----------------------------------------------------------------------===//
+
+def Equivariant_GatherOp : Equivariant_Op<"gather", [Pure]> {
+  let summary = "a row for each edge, taken from its receiver, its sender, or the one row of all";
+  let description = [{
+    Example: `%xe = equivariant.gather %x at senders of %g : tensor<?x24xf32, #x> -> tensor<?x24xf32, #x> over !equivariant.graph`
+
+    Constraints:
+    - (gather_c1) the side is not `edge`; on `!equivariant.rows` it is `all`.
+    - (gather_c2) operand and result agree in element type, encoding and all dimensions but the first.
+  }];
+  let arguments = (ins AnyRankedTensor:$source, Equivariant_Space:$space, Equivariant_AccessAttr:$side);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$source `at` $side `of` $space attr-dict `:` type($source) `->` type($result) `over` type($space)";
+  let hasVerifier = 1;
+  let hasCanonicalizer = 1;
+}
+
+def Equivariant_SegmentSumOp : Equivariant_Op<"segment_sum", [Pure]> {
+  let summary = "the sum of the rows of each node's edges";
+  let description = [{
+    The transpose of `gather`. Nodes without edges get zeros.
+
+    Example: `%z = equivariant.segment_sum %m at receivers of %g : tensor<?x8xf32, #z> -> tensor<?x8xf32, #z> over !equivariant.graph`
+
+    Constraints:
+    - (segment_sum_c1) the side is not `edge`; on `!equivariant.rows` it is `all`.
+    - (segment_sum_c2) operand and result agree in element type, encoding and all dimensions but the first.
+  }];
+  let arguments = (ins AnyRankedTensor:$source, Equivariant_Space:$space, Equivariant_AccessAttr:$side);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$source `at` $side `of` $space attr-dict `:` type($source) `->` type($result) `over` type($space)";
+  let hasVerifier = 1;
+  let hasCanonicalizer = 1;
+}
+
+def Equivariant_ContractOp : Equivariant_Op<"contract", [Pure, AttrSizedOperandSegments]> {
+  let summary = "a tensor product, or its contraction to any other slot";
+  let description = [{
+    The product is linear in each of x, y, w and z. `contract s` binds the other slots and gives the
+    coefficient of slot s: `contract z` is the tensor product itself, `contract x` with the cotangent of z bound
+    to z is the gradient with respect to x, and so on. Row by row, or (inside a kernel) for one edge.
+
+    Example:
+    ```mlir
+    %z = equivariant.contract z of #p (x = %x, y = %y, w = %w)
+         : (tensor<?x24xf32, #x>, tensor<?x3xf32, #y>, tensor<?x8xf32>) -> tensor<?x8xf32, #z>
+    ```
+
+    Constraints:
+    - (contract_c1) exactly the slots other than the result's are bound; w counts only if the paths have weights.
+    - (contract_c2) each tensor's last dimension is that of its slot.
+    - (contract_c3) the encoding of x, y and z names the product's irreps; w has none.
+    - (contract_c4) all tensors have the same rank, 1 or 2, and the same element type, f32 or f64.
+  }];
+  let arguments = (ins Equivariant_SlotAttr:$slot, Equivariant_ProductAttr:$product,
+    Optional<AnyRankedTensor>:$x, Optional<AnyRankedTensor>:$y, Optional<AnyRankedTensor>:$w, Optional<AnyRankedTensor>:$z);
+  let results = (outs AnyRankedTensor:$result);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let hasCanonicalizer = 1;
+  let extraClassDeclaration = [{
+    /// The value bound to a slot, or null.
+    ::mlir::Value getBound(Slot slot);
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Type":$type, "Slot":$slot, "ProductAttr":$product,
+                                 "::llvm::ArrayRef<::mlir::Value>":$bound /* by slot, null where unbound */)>];
+}
+
+def Equivariant_AddOp : Equivariant_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
+  let summary = "the elementwise sum of two tensors";
+  let description = "Example: `%c = equivariant.add %a, %b : tensor<?x8xf32>`";
+  let arguments = (ins AnyRankedTensor:$lhs, AnyRankedTensor:$rhs);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
+  let hasFolder = 1;
+}
+
+def Equivariant_ZerosOp : Equivariant_Op<"zeros", [Pure, AllTypesMatch<["like", "result"]>]> {
+  let summary = "zeros, as many as another tensor has elements";
+  let description = "Example: `%0 = equivariant.zeros like %x : tensor<?x24xf32, #x>`";
+  let arguments = (ins AnyRankedTensor:$like);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "`like` $like attr-dict `:` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
+// Level 2: kernels
+//===----------------------------------------------------------------------===//
+
+def Equivariant_KernelOp : Equivariant_Op<"kernel", [IsolatedFromAbove,
+    SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects]> {
+  let summary = "a computation run once for each edge or row";
+  let description = [{
+    The region sees one edge: its block arguments are rows of the operands, taken by each operand's access,
+    and the yielded rows go to the results by theirs: `edge` writes the edge's own row, any other
+    access sums the rows of all the edges that share it.
+
+    ```mlir
+    %gx, %gw = equivariant.kernel over %g : !equivariant.graph
+        ins(%x at senders, %y at edge, %gz at receivers : tensor<?x24xf32, #x>, tensor<?x3xf32, #y>, tensor<?x8xf32, #z>)
+        outs(senders, edge : tensor<?x24xf32, #x>, tensor<?x8xf32>) {
+    ^bb0(%xe: tensor<24xf32, #x>, %ye: tensor<3xf32, #y>, %ge: tensor<8xf32, #z>):
+      ...
+      equivariant.yield %mx, %mw : tensor<24xf32, #x>, tensor<8xf32>
+    }
+    ```
+
+    Constraints:
+    - (kernel_c1) one access for each operand and each result, allowed by the index space.
+    - (kernel_c2) each block argument and each yielded value is its tensor without the row dimension.
+  }];
+  let arguments = (ins Equivariant_Space:$space, Variadic<AnyRankedTensor>:$inputs,
+    TypedArrayAttrBase<Equivariant_AccessAttr, "accesses">:$input_access,
+    TypedArrayAttrBase<Equivariant_AccessAttr, "accesses">:$result_access);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+  let hasCanonicalizer = 1;
+  let extraClassDeclaration = [{
+    Access getInputAccess(unsigned i) { return ::llvm::cast<AccessAttr>(getInputAccess()[i]).getValue(); }
+    Access getResultAccess(unsigned i) { return ::llvm::cast<AccessAttr>(getResultAccess()[i]).getValue(); }
+  }];
+}
+
+def Equivariant_YieldOp : Equivariant_Op<"yield", [Pure, Terminator, ReturnLike, HasParent<"KernelOp">]> {
+  let summary = "the rows that a kernel gives for an edge";
+  let arguments = (ins Variadic<AnyRankedTensor>:$values);
+  let assemblyFormat = "attr-dict ($values^ `:` type($values))?";
+  let builders = [OpBuilder<(ins), "build($_builder, $_state, ::mlir::ValueRange());">];
+}
+
+//===----------------------------------------------------------------------===//
+// Level 3: factored kernels
+//===----------------------------------------------------------------------===//
+
+def Equivariant_BlockOp : Equivariant_Op<"block", [Pure]> {
+  let summary = "one block of a row";
+  let description = [{
+    `offset` counts elements. The result is [multiplicity, component] for irreps and the path's multiplicity indices for
+    weights. How (u, i) lies in memory is said by the row's layout.
+
+    Example: `%x0 = equivariant.block %x[0] : tensor<24xf32, #x> -> tensor<8x3xf32>`
+
+    Constraints:
+    - (block_c1) the block lies within the row; the element types agree.
+  }];
+  let arguments = (ins AnyRankedTensor:$row, I64Attr:$offset);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$row `[` $offset `]` attr-dict `:` type($row) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Equivariant_CoefficientsOp : Equivariant_Op<"coefficients", [Pure]> {
+  let summary = "the real Clebsch-Gordan tensor of (l1, l2, l3), scaled";
+  let description = [{
+    e3nn's `wigner_3j` times `scale`; only its nonzero elements will be used.
+
+    Example: `%c = equivariant.coefficients (1, 1, 0) * 0.5 : tensor<3x3x1xf32>`
+
+    Constraints:
+    - (coefficients_c1) the result's shape is [2 l1 + 1, 2 l2 + 1, 2 l3 + 1], and |l1 - l2| <= l3 <= l1 + l2.
+  }];
+  let arguments = (ins I64Attr:$l1, I64Attr:$l2, I64Attr:$l3, F64Attr:$scale);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "`(` $l1 `,` $l2 `,` $l3 `)` `*` $scale attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Equivariant_EinsumOp : Equivariant_Op<"einsum", [Pure]> {
+  let summary = "a small contraction of one or two tensors";
+  let description = [{
+    The subscripts name each dimension by a letter; letters missing from the result are summed over. `u` is the channel axis,
+    which a schedule maps to lanes; all other dimensions are unrolled, and elements that are structurally zero cost nothing.
+
+    Example: `%a = equivariant.einsum "uij,vj->ui" (%p, %y) : (tensor<8x3x3xf32>, tensor<1x3xf32>) -> tensor<8x3xf32>`
+
+    Constraints:
+    - (einsum_c1) one group of letters for each operand, each letter once a group, as many as its rank.
+    - (einsum_c2) a letter has one extent; the result's letters occur in the operands.
+  }];
+  let arguments = (ins StrAttr:$subscripts, Variadic<AnyRankedTensor>:$operands_);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$subscripts `(` $operands_ `)` attr-dict `:` functional-type($operands_, $result)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The letters of operand i, and of the result.
+    ::llvm::StringRef getOperandLetters(unsigned i);
+    ::llvm::StringRef getResultLetters();
+  }];
+}
+
+def Equivariant_AssembleOp : Equivariant_Op<"assemble", [Pure]> {
+  let summary = "a row made of blocks";
+  let description = [{
+    The inverse of `block`: adds each block into a row of zeros at its offset. An offset may occur more than once.
+
+    Example: `%gx = equivariant.assemble [0, 0] (%a, %b) : (tensor<8x3xf32>, tensor<8x3xf32>) -> tensor<24xf32, #x>`
+
+    Constraints:
+    - (assemble_c1) one offset for each block; the blocks lie within the row; the element types agree.
+  }];
+  let arguments = (ins DenseI64ArrayAttr:$offsets, Variadic<AnyRankedTensor>:$blocks);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$offsets `(` $blocks `)` attr-dict `:` functional-type($blocks, $result)";
+  let hasVerifier = 1;
+}
+
+#endif // ESPMM_EQUIVARIANT_OPS_TD
