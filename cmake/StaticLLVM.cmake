@@ -26,3 +26,9 @@ foreach(lib IN LISTS mlir_libs)
     endif()
   endif()
 endforeach()
+
+# The LLVM components behind MLIR, as one target.
+llvm_map_components_to_libnames(llvm_libs core support perfjitevents orcjit orctargetprocess jitlink executionengine target
+  passes x86codegen x86desc x86info x86asmparser nvptxcodegen nvptxdesc nvptxinfo)
+add_library(espmm_llvm INTERFACE)
+target_link_libraries(espmm_llvm INTERFACE ${llvm_libs})

@@ -17,6 +17,7 @@ def Equivariant_Dialect : Dialect {
     einsums (`equivariant.factor`), then loops and buffers around them, and at last multiply-adds.
   }];
   let useDefaultAttributePrinterParser = 1;
+  let extraClassDeclaration = "void registerAttributes();";
   let useDefaultTypePrinterParser = 1;
 }
 

@@ -1,9 +1,9 @@
 #ifndef ESPMM_EQUIVARIANT_OPS_TD
 #define ESPMM_EQUIVARIANT_OPS_TD
 
-include "Attrs.td"
-include "Dialect.td"
-include "Types.td"
+include "espmm/Dialect/Equivariant/IR/Attrs.td"
+include "espmm/Dialect/Equivariant/IR/Dialect.td"
+include "espmm/Dialect/Equivariant/IR/Types.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/RegionKindInterface.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"

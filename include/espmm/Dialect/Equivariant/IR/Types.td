@@ -1,7 +1,7 @@
 #ifndef ESPMM_EQUIVARIANT_TYPES_TD
 #define ESPMM_EQUIVARIANT_TYPES_TD
 
-include "Dialect.td"
+include "espmm/Dialect/Equivariant/IR/Dialect.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/BuiltinTypeInterfaces.td"
 

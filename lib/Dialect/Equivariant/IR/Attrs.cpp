@@ -1,0 +1,271 @@
+//===- Attrs.cpp - irreps and products: syntax and constraints ------------===//
+#include "espmm/Dialect/Equivariant/IR/Equivariant.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+#define GET_ATTRDEF_CLASSES
+#include "espmm/Dialect/Equivariant/IR/Attrs.cpp.inc"
+
+void EquivariantDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "espmm/Dialect/Equivariant/IR/Attrs.cpp.inc"
+      >();
+}
+
+//===----------------------------------------------------------------------===//
+// IrrepsAttr
+//===----------------------------------------------------------------------===//
+
+static FailureOr<SmallVector<MulIrrep>> parseIrrepsString(AsmParser &parser) {
+  std::string text, error;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseString(&text))
+    return failure();
+  auto irreps = parseIrreps(text, error);
+  if (!irreps)
+    return parser.emitError(loc, error);
+  return *irreps;
+}
+
+Attribute IrrepsAttr::parse(AsmParser &parser, Type) {
+  if (parser.parseLess())
+    return {};
+  auto blocks = parseIrrepsString(parser);
+  StringRef keyword;
+  if (failed(blocks) || parser.parseComma())
+    return {};
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&keyword))
+    return {};
+  auto layout = symbolizeLayout(keyword);
+  if (!layout) {
+    parser.emitError(loc, "expected a layout, 'mul_ir' or 'ir_mul', got '") << keyword << "'";
+    return {};
+  }
+  if (parser.parseGreater())
+    return {};
+  return IrrepsAttr::get(parser.getContext(), *blocks, *layout);
+}
+
+void IrrepsAttr::print(AsmPrinter &printer) const {
+  printer << "<\"" << printIrreps(getBlocks()) << "\", " << stringifyLayout(getLayout()) << ">";
+}
+
+LogicalResult IrrepsAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
+                                         function_ref<InFlightDiagnostic()> emitError) const {
+  // irreps_c1
+  if (shape.empty() || shape.back() != getDim())
+    return emitError() << "irreps " << printIrreps(getBlocks()) << " have dimension " << getDim()
+                       << ", but the tensor's last dimension is "
+                       << (shape.empty() ? std::string("missing") : std::to_string(shape.back()));
+  return success();
+}
+
+int64_t IrrepsAttr::getDim() const { return irrepsDim(getBlocks()); }
+
+int64_t IrrepsAttr::getOffset(size_t block) const { return irrepsDim(getBlocks().take_front(block)); }
+
+//===----------------------------------------------------------------------===//
+// Index maps
+//===----------------------------------------------------------------------===//
+
+IndexMap espmm::equivariant::getIndexMap(Mode mode) {
+  switch (mode) {
+  case Mode::UVW: return {"u", "v", "uvw", "w", false};
+  case Mode::UVU: return {"u", "v", "uv", "u", false};
+  case Mode::UVV: return {"u", "v", "uv", "v", false};
+  case Mode::UUW: return {"u", "u", "uw", "w", false};
+  case Mode::UUU: return {"u", "u", "u", "u", false};
+  case Mode::UVUV: return {"u", "v", "uv", "uv", false};
+  case Mode::UVUltV: return {"u", "v", "uv", "uv", true};
+  case Mode::UltVW: return {"u", "v", "uvw", "w", true};
+  }
+  llvm_unreachable("unknown mode");
+}
+
+//===----------------------------------------------------------------------===//
+// ProductAttr
+//===----------------------------------------------------------------------===//
+
+ArrayRef<MulIrrep> ProductAttr::getIrreps(Slot slot) const {
+  switch (slot) {
+  case Slot::X: return getX();
+  case Slot::Y: return getY();
+  case Slot::Z: return getZ();
+  case Slot::W: return {};
+  }
+  llvm_unreachable("unknown slot");
+}
+
+bool ProductAttr::isWeighted() const { return !getPaths().empty() && getPaths().front().weighted; }
+
+int64_t ProductAttr::getDim(Slot slot) const {
+  return slot == Slot::W ? getWeightNumel() : irrepsDim(getIrreps(slot));
+}
+
+int64_t ProductAttr::getExtent(const Path &path, char index) const {
+  IndexMap map = getIndexMap(path.mode);
+  if (map.x.contains(index))
+    return getX()[path.i1].mul;
+  if (map.y.contains(index))
+    return getY()[path.i2].mul;
+  return getZ()[path.i3].mul;
+}
+
+/// Elements of a group of multiplicity indices; a triangle u < v counts its pairs.
+static int64_t getGroupSize(ProductAttr product, const Path &path, StringRef indices) {
+  IndexMap map = getIndexMap(path.mode);
+  int64_t size = 1;
+  if (map.triangular && indices.starts_with("uv")) {
+    int64_t m = product.getExtent(path, 'u');
+    size = m * (m - 1) / 2;
+    indices = indices.drop_front(2);
+  }
+  for (char index : indices)
+    size *= product.getExtent(path, index);
+  return size;
+}
+
+int64_t ProductAttr::getWeightSize(const Path &path) const {
+  return path.weighted ? getGroupSize(*this, path, getIndexMap(path.mode).w) : 0;
+}
+
+int64_t ProductAttr::getWeightOffset(size_t path) const {
+  int64_t offset = 0;
+  for (const Path &p : getPaths().take_front(path))
+    offset += getWeightSize(p);
+  return offset;
+}
+
+int64_t ProductAttr::getWeightNumel() const { return getWeightOffset(getPaths().size()); }
+
+static FailureOr<Path> parsePath(AsmParser &parser) {
+  Path path{};
+  StringRef keyword;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&keyword))
+    return failure();
+  auto mode = symbolizeMode(keyword);
+  if (!mode)
+    return parser.emitError(loc, "unknown connection mode '") << keyword << "'";
+  path.mode = *mode;
+  if (parser.parseLParen() || parser.parseInteger(path.i1) || parser.parseComma() ||
+      parser.parseInteger(path.i2) || parser.parseComma() || parser.parseInteger(path.i3) ||
+      parser.parseRParen())
+    return failure();
+  path.weighted = failed(parser.parseOptionalKeyword("weightless"));
+  if (parser.parseStar() || parser.parseFloat(path.coefficient))
+    return failure();
+  return path;
+}
+
+Attribute ProductAttr::parse(AsmParser &parser, Type) {
+  SmallVector<MulIrrep> irreps[3];
+  SmallVector<Path> paths;
+  if (parser.parseLess())
+    return {};
+  const char *const names[] = {"x", "y", "z"};
+  for (auto [i, name] : llvm::enumerate(names)) {
+    if (parser.parseKeyword(name) || parser.parseEqual())
+      return {};
+    auto parsed = parseIrrepsString(parser);
+    if (failed(parsed) || parser.parseComma())
+      return {};
+    irreps[i] = *parsed;
+  }
+  auto parseOne = [&]() -> ParseResult {
+    auto path = parsePath(parser);
+    if (failed(path))
+      return failure();
+    paths.push_back(*path);
+    return success();
+  };
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword("paths") || parser.parseEqual() ||
+      parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseOne) || parser.parseGreater())
+    return {};
+  return ProductAttr::getChecked([&] { return parser.emitError(loc); }, parser.getContext(), irreps[0],
+                                 irreps[1], irreps[2], paths);
+}
+
+/// The shortest text that reads back as the same double.
+static std::string printDouble(double value) {
+  for (int digits : {15, 16, 17}) {
+    char text[40];
+    snprintf(text, sizeof(text), "%.*g", digits, value);
+    if (strtod(text, nullptr) == value) {
+      std::string s = text;
+      // The parser wants a point in a float literal.
+      if (s.find_first_of(".n") == std::string::npos)
+        s.insert(std::min(s.find('e'), s.size()), ".0");
+      return s;
+    }
+  }
+  llvm_unreachable("17 digits suffice for every double");
+}
+
+void ProductAttr::print(AsmPrinter &printer) const {
+  printer << "<x = \"" << printIrreps(getX()) << "\", y = \"" << printIrreps(getY()) << "\", z = \""
+          << printIrreps(getZ()) << "\", paths = [";
+  llvm::interleaveComma(getPaths(), printer, [&](const Path &p) {
+    printer << stringifyMode(p.mode) << "(" << p.i1 << ", " << p.i2 << ", " << p.i3 << ")"
+            << (p.weighted ? "" : " weightless") << " * " << printDouble(p.coefficient);
+  });
+  printer << "]>";
+}
+
+/// product_c3, product_c5
+static LogicalResult verifyMode(function_ref<InFlightDiagnostic()> emitPathError, const Path &p, int64_t m1,
+                                int64_t m2, int64_t m3) {
+  auto require = [&](bool holds, const Twine &what) -> LogicalResult {
+    if (holds)
+      return success();
+    return emitPathError() << "mode " << stringifyMode(p.mode) << " needs " << what.str()
+                           << ", got multiplicities " << m1 << ", " << m2 << " and " << m3;
+  };
+  switch (p.mode) {
+  case Mode::UVW: return require(p.weighted, "a weight");
+  case Mode::UVU: return require(m1 == m3, "equal multiplicities in x and z");
+  case Mode::UVV: return require(m2 == m3, "equal multiplicities in y and z");
+  case Mode::UUW:
+    if (failed(require(m1 == m2, "equal multiplicities in x and y")))
+      return failure();
+    return require(p.weighted || m3 == 1, "a weight, or multiplicity 1 in z");
+  case Mode::UUU: return require(m1 == m2 && m2 == m3, "equal multiplicities");
+  case Mode::UVUV: return require(m1 * m2 == m3, "the product of x's and y's multiplicities in z");
+  case Mode::UVUltV:
+    return require(m1 == m2 && m1 * (m1 - 1) / 2 == m3, "equal multiplicities m in x and y, and m(m-1)/2 in z");
+  case Mode::UltVW:
+    if (failed(require(m1 == m2, "equal multiplicities in x and y")))
+      return failure();
+    return require(p.weighted, "a weight");
+  }
+  llvm_unreachable("unknown mode");
+}
+
+LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, ArrayRef<MulIrrep> x,
+                                  ArrayRef<MulIrrep> y, ArrayRef<MulIrrep> z, ArrayRef<Path> paths) {
+  for (auto [n, p] : llvm::enumerate(paths)) {
+    auto emitPathError = [&, n = n]() { return emitError() << "path " << n << ": "; };
+    // product_c1
+    for (auto [index, irreps, name] : {std::tuple(p.i1, x, "x"), {p.i2, y, "y"}, {p.i3, z, "z"}})
+      if (index < 0 || index >= static_cast<int64_t>(irreps.size()))
+        return emitPathError() << "block " << index << " of " << name << " is out of range, " << name << " has "
+                               << irreps.size() << " blocks";
+    const MulIrrep &a = x[p.i1], &b = y[p.i2], &c = z[p.i3];
+    // product_c2
+    if (std::abs(a.l - b.l) > c.l || c.l > a.l + b.l || a.parity * b.parity != c.parity)
+      return emitPathError() << printIrreps(c) << " is not in the product of " << printIrreps(a) << " and "
+                             << printIrreps(b);
+    if (failed(verifyMode(emitPathError, p, a.mul, b.mul, c.mul)))
+      return failure();
+    // product_c4
+    if (p.weighted != paths.front().weighted)
+      return emitPathError() << "weighted and weightless paths belong in separate products";
+  }
+  return success();
+}

@@ -1,0 +1,265 @@
+//===- KernelOps.cpp - levels 2 and 3: kernels and what they hold ---------===//
+#include "espmm/Dialect/Equivariant/IR/Equivariant.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+#define GET_OP_CLASSES
+#include "espmm/Dialect/Equivariant/IR/Ops.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// kernel
+//===----------------------------------------------------------------------===//
+
+/// Parses "access" and gives its attribute.
+static FailureOr<Attribute> parseAccess(OpAsmParser &parser) {
+  StringRef keyword;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&keyword))
+    return failure();
+  auto access = symbolizeAccess(keyword);
+  if (!access)
+    return parser.emitError(loc, "expected edge, receivers, senders or all, got '") << keyword << "'";
+  return Attribute(AccessAttr::get(parser.getContext(), *access));
+}
+
+ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
+  OpAsmParser::UnresolvedOperand space;
+  Type spaceType;
+  SmallVector<OpAsmParser::UnresolvedOperand> inputs;
+  SmallVector<Attribute> inputAccess, resultAccess;
+  SmallVector<Type> inputTypes, resultTypes;
+  if (parser.parseKeyword("over") || parser.parseOperand(space) || parser.parseColonType(spaceType) ||
+      parser.resolveOperand(space, spaceType, result.operands))
+    return failure();
+
+  auto parseInput = [&]() -> ParseResult {
+    if (parser.parseOperand(inputs.emplace_back()) || parser.parseKeyword("at"))
+      return failure();
+    auto access = parseAccess(parser);
+    if (succeeded(access))
+      inputAccess.push_back(*access);
+    return success(succeeded(access));
+  };
+  auto parseResult = [&]() -> ParseResult {
+    auto access = parseAccess(parser);
+    if (succeeded(access))
+      resultAccess.push_back(*access);
+    return success(succeeded(access));
+  };
+  SMLoc loc = parser.getCurrentLocation();
+  if (succeeded(parser.parseOptionalKeyword("ins")))
+    if (parser.parseLParen() || parser.parseCommaSeparatedList(parseInput) || parser.parseColonTypeList(inputTypes) ||
+        parser.parseRParen() || parser.resolveOperands(inputs, inputTypes, loc, result.operands))
+      return failure();
+  if (succeeded(parser.parseOptionalKeyword("outs")))
+    if (parser.parseLParen() || parser.parseCommaSeparatedList(parseResult) ||
+        parser.parseColonTypeList(resultTypes) || parser.parseRParen())
+      return failure();
+  if (parser.parseOptionalAttrDictWithKeyword(result.attributes) || parser.parseRegion(*result.addRegion()))
+    return failure();
+  ensureTerminator(*result.regions.front(), parser.getBuilder(), result.location);
+  auto &properties = result.getOrAddProperties<Properties>();
+  properties.input_access = parser.getBuilder().getArrayAttr(inputAccess);
+  properties.result_access = parser.getBuilder().getArrayAttr(resultAccess);
+  result.addTypes(resultTypes);
+  return success();
+}
+
+void KernelOp::print(OpAsmPrinter &printer) {
+  printer << " over " << getSpace() << " : " << getSpace().getType();
+  auto access = [](Attribute a) { return stringifyAccess(cast<AccessAttr>(a).getValue()); };
+  if (!getInputs().empty()) {
+    printer << " ins(";
+    llvm::interleaveComma(llvm::zip(getInputs(), getInputAccess()), printer,
+                          [&](auto pair) { printer << std::get<0>(pair) << " at " << access(std::get<1>(pair)); });
+    printer << " : " << getInputs().getTypes() << ")";
+  }
+  if (getNumResults()) {
+    printer << " outs(";
+    llvm::interleaveComma(getResultAccess(), printer, [&](Attribute a) { printer << access(a); });
+    printer << " : " << getResultTypes() << ")";
+  }
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"input_access", "result_access"});
+  printer << " ";
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/true, /*printBlockTerminators=*/true);
+}
+
+LogicalResult KernelOp::verify() {
+  // kernel_c1
+  if (getInputAccess().size() != getInputs().size() || getResultAccess().size() != getNumResults())
+    return emitOpError("expects one access for each operand and each result");
+  bool rows = isa<RowsType>(getSpace().getType());
+  auto allowed = [&](Attribute a) {
+    Access access = cast<AccessAttr>(a).getValue();
+    return !rows || access == Access::Edge || access == Access::All;
+  };
+  if (!llvm::all_of(getInputAccess(), allowed) || !llvm::all_of(getResultAccess(), allowed))
+    return emitOpError("over !equivariant.rows an access is 'edge' or 'all'");
+  return success();
+}
+
+/// True if `row` is `tensor` without its first dimension.
+static bool isRowOf(Type row, Type tensor) {
+  auto r = dyn_cast<RankedTensorType>(row);
+  auto t = dyn_cast<RankedTensorType>(tensor);
+  return r && t && t.getRank() >= 1 && r.getShape() == t.getShape().drop_front() &&
+         r.getElementType() == t.getElementType() && r.getEncoding() == t.getEncoding();
+}
+
+LogicalResult KernelOp::verifyRegions() {
+  // kernel_c2
+  if (getBody().getNumArguments() != getInputs().size())
+    return emitOpError("expects ") << getInputs().size() << " block arguments, got " << getBody().getNumArguments();
+  for (auto [i, pair] : llvm::enumerate(llvm::zip(getBody().getArgumentTypes(), getInputs().getTypes())))
+    if (!isRowOf(std::get<0>(pair), std::get<1>(pair)))
+      return emitOpError("block argument ") << i << " is not a row of its operand: " << std::get<0>(pair) << " and "
+                                            << std::get<1>(pair);
+  auto yield = cast<YieldOp>(getBody().front().getTerminator());
+  if (yield.getValues().size() != getNumResults())
+    return emitOpError("expects ") << getNumResults() << " yielded values, got " << yield.getValues().size();
+  for (auto [i, pair] : llvm::enumerate(llvm::zip(yield.getValues().getTypes(), getResultTypes())))
+    if (!isRowOf(std::get<0>(pair), std::get<1>(pair)))
+      return emitOpError("yielded value ") << i << " is not a row of its result: " << std::get<0>(pair) << " and "
+                                           << std::get<1>(pair);
+  return success();
+}
+
+namespace {
+// kernel with unused inputs or results -> kernel without them
+struct DropUnused : OpRewritePattern<KernelOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(KernelOp op, PatternRewriter &rewriter) const override {
+    SmallVector<unsigned> results, inputs;
+    for (OpResult r : op.getResults())
+      if (!r.use_empty())
+        results.push_back(r.getResultNumber());
+    for (BlockArgument a : op.getBody().getArguments())
+      if (!a.use_empty())
+        inputs.push_back(a.getArgNumber());
+    if (results.size() == op.getNumResults() && inputs.size() == op.getInputs().size())
+      return rewriter.notifyMatchFailure(op, "everything is used");
+
+    SmallVector<Value> keptInputs;
+    SmallVector<Attribute> inputAccess, resultAccess;
+    SmallVector<Type> types;
+    BitVector dead(op.getInputs().size(), true);
+    for (unsigned i : inputs) {
+      keptInputs.push_back(op.getInputs()[i]);
+      inputAccess.push_back(op.getInputAccessAttr()[i]);
+      dead.reset(i);
+    }
+    for (unsigned r : results) {
+      types.push_back(op.getResult(r).getType());
+      resultAccess.push_back(op.getResultAccessAttr()[r]);
+    }
+    auto kept = KernelOp::create(rewriter, op.getLoc(), types, op.getSpace(), keptInputs,
+                                 rewriter.getArrayAttr(inputAccess), rewriter.getArrayAttr(resultAccess));
+    kept->setDiscardableAttrs(op->getDiscardableAttrDictionary());
+    rewriter.inlineRegionBefore(op.getBody(), kept.getBody(), kept.getBody().begin());
+    auto yield = cast<YieldOp>(kept.getBody().front().getTerminator());
+    SmallVector<Value> yielded;
+    for (unsigned r : results)
+      yielded.push_back(yield.getValues()[r]);
+    rewriter.modifyOpInPlace(yield, [&] { yield.getValuesMutable().assign(yielded); });
+    rewriter.modifyOpInPlace(kept, [&] { kept.getBody().front().eraseArguments(dead); });
+    SmallVector<Value> replacements(op.getNumResults());
+    for (auto [i, r] : llvm::enumerate(results))
+      replacements[r] = kept.getResult(i);
+    for (auto [from, to] : llvm::zip(op.getResults(), replacements))
+      if (to)
+        rewriter.replaceAllUsesWith(from, to);
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+} // namespace
+
+void KernelOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<DropUnused>(context);
+}
+
+//===----------------------------------------------------------------------===//
+// block, assemble
+//===----------------------------------------------------------------------===//
+
+static LogicalResult verifyBlockInRow(Operation *op, RankedTensorType row, RankedTensorType block, int64_t offset) {
+  if (row.getRank() != 1)
+    return op->emitOpError("expects a row of rank 1, got ") << row;
+  if (row.getElementType() != block.getElementType())
+    return op->emitOpError("element types differ: ") << row << " and " << block;
+  if (offset < 0 || offset + block.getNumElements() > row.getNumElements())
+    return op->emitOpError("block of ") << block.getNumElements() << " elements at offset " << offset
+                                        << " does not lie within a row of " << row.getNumElements();
+  return success();
+}
+
+LogicalResult BlockOp::verify() { return verifyBlockInRow(*this, getRow().getType(), getType(), getOffset()); }
+
+LogicalResult AssembleOp::verify() {
+  if (getOffsets().size() != getBlocks().size())
+    return emitOpError("expects one offset for each block, got ") << getOffsets().size() << " and " << getBlocks().size();
+  for (auto [offset, block] : llvm::zip(getOffsets(), getBlocks()))
+    if (failed(verifyBlockInRow(*this, getType(), cast<RankedTensorType>(block.getType()), offset)))
+      return failure();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// coefficients
+//===----------------------------------------------------------------------===//
+
+LogicalResult CoefficientsOp::verify() {
+  int64_t l1 = getL1(), l2 = getL2(), l3 = getL3();
+  auto inRange = [](int64_t l) { return 0 <= l && l <= maxL; };
+  if (!inRange(l1) || !inRange(l2) || !inRange(l3) || std::abs(l1 - l2) > l3 || l3 > l1 + l2)
+    return emitOpError("no coefficients for (") << l1 << ", " << l2 << ", " << l3 << ")";
+  if (getType().getShape() != ArrayRef<int64_t>{2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1})
+    return emitOpError("expects shape ") << 2 * l1 + 1 << "x" << 2 * l2 + 1 << "x" << 2 * l3 + 1 << ", got " << getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// einsum
+//===----------------------------------------------------------------------===//
+
+StringRef EinsumOp::getOperandLetters(unsigned i) {
+  StringRef left = getSubscripts().split("->").first;
+  for (; i; --i)
+    left = left.split(',').second;
+  return left.split(',').first;
+}
+
+StringRef EinsumOp::getResultLetters() { return getSubscripts().split("->").second; }
+
+LogicalResult EinsumOp::verify() {
+  // einsum_c1
+  size_t groups = getSubscripts().split("->").first.count(',') + 1;
+  if (!getSubscripts().contains("->") || groups != getOperands_().size())
+    return emitOpError("expects one group of letters for each of ") << getOperands_().size() << " operands, then '->' and the result's, got \""
+                                                                    << getSubscripts() << "\"";
+  llvm::DenseMap<char, int64_t> extents;
+  auto check = [&](StringRef letters, RankedTensorType type, bool isResult) -> LogicalResult {
+    if (static_cast<int64_t>(letters.size()) != type.getRank())
+      return emitOpError("'") << letters << "' names " << letters.size() << " dimensions, got " << type;
+    llvm::SmallDenseSet<char> seen;
+    for (auto [letter, extent] : llvm::zip(letters, type.getShape())) {
+      if (!seen.insert(letter).second)
+        return emitOpError("letter '") << Twine(letter) << "' occurs twice in '" << letters << "'";
+      // einsum_c2
+      auto [it, isNew] = extents.try_emplace(letter, extent);
+      if (isNew && isResult)
+        return emitOpError("letter '") << Twine(letter) << "' of the result does not occur in an operand";
+      if (it->second != extent)
+        return emitOpError("letter '") << Twine(letter) << "' has extents " << it->second << " and " << extent;
+    }
+    return success();
+  };
+  for (auto [i, operand] : llvm::enumerate(getOperands_()))
+    if (failed(check(getOperandLetters(i), cast<RankedTensorType>(operand.getType()), false)))
+      return failure();
+  return check(getResultLetters(), getType(), true);
+}
