@@ -1,0 +1,48 @@
+//===- Assembler.h - PTX to machine code for one GPU ---------------------===//
+#ifndef ESPMM_RUNTIME_ASSEMBLER_H
+#define ESPMM_RUNTIME_ASSEMBLER_H
+
+#include "espmm/Runtime/CudaDevice.h"
+#include <string>
+#include <vector>
+
+namespace espmm::cuda {
+
+struct Cubin {
+  std::string code;
+  std::string log; // what the assembler reported: registers, spills
+};
+
+/// ptxas, in this order: ESPMM_PTXAS, CUDA_HOME/bin, CUDA_PATH/bin, PATH, /usr/local/cuda/bin.
+llvm::Expected<std::string> findPtxas();
+
+/// What `ptxas --version` says of its release: "13.0". Starts a process.
+llvm::Expected<std::string> ptxasVersion(llvm::StringRef ptxas);
+
+/// Assembles in a process of its own, for any chip ("sm_90"); needs no GPU. Errors carry ptxas's log.
+llvm::Expected<Cubin> assembleWithPtxas(llvm::StringRef ptx, llvm::StringRef chip);
+
+/// Assembles with the driver's own compiler, for this device. Errors carry its log.
+llvm::Expected<Cubin> assembleWithDriver(llvm::StringRef ptx, const Device &device);
+
+enum class Assembler { Driver, Ptxas };
+
+/// The cubin for a device, from the disk cache if it is there and put there if not. The driver starts faster than a
+/// ptxas process; ptxas is also tried when the driver is too old for the PTX.
+llvm::Expected<Cubin> cubinFor(llvm::StringRef ptx, const Device &device, Assembler assembler = Assembler::Driver);
+
+/// What ptxas -v, or the driver's verbose log, says of one kernel.
+struct KernelResources {
+  std::string kernel;
+  int registers = 0;
+  int spillStores = 0; // bytes
+  int spillLoads = 0;
+  int stack = 0;
+  int shared = 0; // static shared memory
+};
+
+std::vector<KernelResources> parseAssemblerLog(llvm::StringRef log);
+
+} // namespace espmm::cuda
+
+#endif

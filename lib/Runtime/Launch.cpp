@@ -1,0 +1,140 @@
+#include "Launch.h"
+#include "espmm/Runtime/Error.h"
+#include "espmm/Runtime/Executable.h"
+#include <cstring>
+
+namespace espmm {
+
+namespace {
+
+/// Runs steps on the host, each to its end.
+class HostLauncher {
+public:
+  explicit HostLauncher(llvm::ArrayRef<HostKernel> kernels) : kernels(kernels) {}
+
+  llvm::Error fill(const FillStep &, void *address, int64_t bytes) {
+    static constexpr int64_t chunk = 1 << 18; // for less, waking threads takes longer than writing
+    if (bytes < 2 * chunk) {
+      std::memset(address, 0, bytes);
+      return llvm::Error::success();
+    }
+    const uint64_t words[] = {reinterpret_cast<uintptr_t>(address), uint64_t(bytes)};
+    parallelFor(
+        [](const uint64_t *words, int64_t task) {
+          int64_t begin = task * chunk;
+          std::memset(reinterpret_cast<char *>(words[0]) + begin, 0, std::min(chunk, int64_t(words[1]) - begin));
+        },
+        words, (bytes + chunk - 1) / chunk);
+    return llvm::Error::success();
+  }
+
+  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], LaunchFrame::Words &words) {
+    parallelFor(kernels[step.kernelIndex], words.data(), grid[0]);
+    return llvm::Error::success();
+  }
+
+private:
+  llvm::ArrayRef<HostKernel> kernels;
+};
+
+/// Puts steps on a stream.
+class CudaLauncher {
+public:
+  CudaLauncher(const cuda::LoadedCode &code, void *stream)
+      : code(code), driver(code.device.driver), stream(static_cast<cuda::Stream>(stream)) {}
+
+  llvm::Error fill(const FillStep &step, void *address, int64_t bytes) {
+    auto pointer = cuda::DevicePointer(reinterpret_cast<uintptr_t>(address));
+    bool words = pointer % 4 == 0 && bytes % 4 == 0;
+    cuda::Result result = words ? driver.memsetD32Async(pointer, 0, bytes / 4, stream)
+                                : driver.memsetD8Async(pointer, 0, bytes, stream);
+    if (LLVM_LIKELY(result == cuda::result::success))
+      return llvm::Error::success();
+    return driver.check(result, "filling " + llvm::Twine(bytes) + " bytes of " + bufferName(step.buffer) + " on " +
+                                    code.device.str());
+  }
+
+  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], LaunchFrame::Words &words) {
+    const int64_t limits[] = {std::numeric_limits<int32_t>::max(), 65535, 65535};
+    for (unsigned i = 0; i < 3; ++i)
+      if (grid[i] > limits[i])
+        return makeError(ESPMM_UNSUPPORTED, "kernel " + step.kernel + ": its grid has " + llvm::Twine(grid[i]) +
+                                                " blocks in dimension " + llvm::Twine(i) + ", CUDA allows " +
+                                                llvm::Twine(limits[i]));
+    llvm::SmallVector<void *, 48> parameters;
+    for (uint64_t &word : words)
+      parameters.push_back(&word);
+    cuda::Result result =
+        driver.launchKernel(code.kernels[step.kernelIndex], grid[0], grid[1], grid[2], step.block[0], step.block[1],
+                            step.block[2], step.shared, stream, parameters.data(), nullptr);
+    if (LLVM_LIKELY(result == cuda::result::success))
+      return llvm::Error::success();
+    auto dimensions = [](auto &sizes) {
+      return std::to_string(sizes[0]) + " x " + std::to_string(sizes[1]) + " x " + std::to_string(sizes[2]);
+    };
+    return driver.check(result, "launching kernel " + step.kernel + " on " + code.device.str() + " (grid " +
+                                    dimensions(grid) + ", block " + dimensions(step.block) + ", " +
+                                    llvm::Twine(step.shared) + " bytes of shared memory)");
+  }
+
+private:
+  const cuda::LoadedCode &code;
+  const cuda::Driver &driver;
+  const cuda::Stream stream;
+};
+
+} // namespace
+
+template <typename Launcher>
+static llvm::Error runSteps(const Manifest &manifest, const LaunchFrame &frame, Launcher &&launcher) {
+  LaunchFrame::Words words;
+  for (const Step &step : manifest.steps) {
+    if (step.kind == Step::Kind::Fill) {
+      llvm::Expected<int64_t> bytes = frame.fillBytes(step.fill);
+      if (!bytes)
+        return bytes.takeError();
+      if (*bytes == 0)
+        continue;
+      if (llvm::Error error = launcher.fill(step.fill, frame.address(step.fill.buffer), *bytes))
+        return error;
+      continue;
+    }
+    int64_t grid[3];
+    if (llvm::Error error = frame.grid(step.launch, grid))
+      return error;
+    if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
+      continue;
+    words.clear();
+    if (llvm::Error error = frame.arguments(step.launch, words))
+      return error;
+    if (llvm::Error error = launcher.launch(step.launch, grid, words))
+      return error;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Expected<int64_t> Executable::scratchBytes(const Sizes &sizes) const { return totalScratch(manifest_, sizes); }
+
+llvm::Error Executable::launch(int device, void *stream, const Sizes &sizes, llvm::ArrayRef<void *> buffers,
+                               void *scratch, int64_t scratchSize) {
+  if (llvm::Error error = checkDevice(device))
+    return error;
+  LaunchFrame frame(manifest_, sizes, buffers);
+  if (llvm::Error error = frame.prepare(scratch, scratchSize))
+    return error;
+  if (device == hostDevice) {
+    llvm::Expected<const HostKernels &> code = loadHost();
+    if (!code)
+      return code.takeError();
+    return runSteps(manifest_, frame, HostLauncher(code->kernels));
+  }
+  llvm::Expected<const cuda::LoadedCode &> code = loadCuda(device);
+  if (!code)
+    return code.takeError();
+  cuda::CurrentContext current(code->device);
+  if (llvm::Error error = current.takeError())
+    return error;
+  return runSteps(manifest_, frame, CudaLauncher(*code, stream));
+}
+
+} // namespace espmm
