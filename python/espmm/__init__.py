@@ -1,0 +1,83 @@
+"""espmm: equivariant tensor products, compiled.
+
+>>> import espmm
+>>> problem = espmm.TPProblem("8x0e+8x1o", "0e+1o", "8x1o", [(0, 1, 0, "uvu", True), (1, 0, 0, "uvu", True)],
+...                           shared_weights=False, internal_weights=False)
+>>> print(problem)
+8x0e+8x1o x 1x0e+1x1o -> 8x1o | 2 paths (uvu) | 16 weights | float32 mul_ir
+
+Importing this loads neither the compiler nor torch nor numpy; each comes with the first thing that needs it.
+"""
+
+from __future__ import annotations
+
+from .errors import ProblemError, UnsupportedError
+
+__version__ = "0.1.0"
+
+#: Where each name comes from, when it is first asked for.
+_HOMES = {
+    "CompiledProgram": "compiled",
+    "Graph": "graph",
+    "HostPlan": "plan",
+    "Instruction": "instruction",
+    "Irrep": "irreps",
+    "Irreps": "irreps",
+    "Kernel": "kernel",
+    "MulIrrep": "irreps",
+    "Program": "program",
+    "TPProblem": "problem",
+    "TensorProduct": "modules",
+    "TensorProductConv": "modules",
+    "compile": "kernel",
+    "every_path": "problems",
+    "every_path_problem": "problems",
+    "forward_program": "program",
+    "get_num_threads": "threads",
+    "named_problem": "problems",
+    "set_num_threads": "threads",
+}
+
+__all__ = ["ProblemError", "UnsupportedError", "__version__", "info", *_HOMES]
+
+TYPE_CHECKING = False  # what type checkers take for True; typing itself costs ten milliseconds
+if TYPE_CHECKING:
+    from .compiled import CompiledProgram
+    from .graph import Graph
+    from .instruction import Instruction
+    from .irreps import Irrep, Irreps, MulIrrep
+    from .kernel import Kernel, compile
+    from .modules import TensorProduct, TensorProductConv
+    from .plan import HostPlan
+    from .problem import TPProblem
+    from .problems import every_path, every_path_problem, named_problem
+    from .program import Program, forward_program
+    from .threads import get_num_threads, set_num_threads
+
+
+def info() -> dict:
+    """Versions, host, CUDA driver and devices (or why there are none), ptxas, cache folder, and where the library lies."""
+    from . import _capi
+
+    path = next((path for path in _capi.candidates() if path.is_file()), None)
+    return {"espmm": __version__, "library": None if path is None else str(path), **_capi.info()}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'espmm' has no attribute {name!r}")
+    from importlib import import_module
+
+    try:
+        value = getattr(import_module(f".{home}", __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModuleNotFoundError(f"espmm.{name} needs torch, which is not installed (pip install torch)", name="torch") from None
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

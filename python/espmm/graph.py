@@ -1,0 +1,286 @@
+"""Graphs for convolutions in torch: edges grouped by node, made once and reused by every layer and derivative."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from typing import Any, NamedTuple, Optional
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from . import _capi
+from .plan import PARTS, SIDES, bad_index_message
+
+
+class Side(NamedTuple):
+    """Edges grouped by one end (``docs/Architecture.md``, section 4), int32 tensors; ``order`` is None for sorted edges."""
+
+    offsets: torch.Tensor
+    order: Optional[torch.Tensor]
+    other: torch.Tensor
+    parts: torch.Tensor
+
+
+class Graph:
+    """The plan of a list of edges, on the device of the indices.
+
+    Args:
+        receivers, senders: (E,) int32 or int64, on one device, in any order; edge e goes from ``senders[e]`` to
+            ``receivers[e]``.
+        num_nodes: number of nodes. Where receivers and senders are different kinds of nodes:
+        num_receivers, num_senders: their numbers.
+
+    Raises:
+        IndexError: an index is out of range (negative ones too); names the first such edge.
+        TypeError: the indices are not int32 or int64 tensors of one type.
+        ValueError: not one-dimensional, of different lengths, or on different devices.
+
+    The side grouped by receivers is made at once, the one grouped by senders when a kernel first needs it. On a GPU making a graph
+    waits for the device once, to check the indices; using one never does.
+    """
+
+    def __init__(
+        self,
+        receivers: torch.Tensor,
+        senders: torch.Tensor,
+        num_nodes: Optional[int] = None,
+        *,
+        num_receivers: Optional[int] = None,
+        num_senders: Optional[int] = None,
+    ) -> None:
+        check_indices(receivers, senders)
+        self.num_receivers = _count("num_receivers", num_nodes if num_receivers is None else num_receivers)
+        self.num_senders = _count("num_senders", num_nodes if num_senders is None else num_senders)
+        self.num_edges = receivers.shape[0]
+        self.device = receivers.device
+        for what, count in (("edges", self.num_edges), ("receivers", self.num_receivers), ("senders", self.num_senders)):
+            if count >= 2**31 - 1:
+                raise ValueError(f"expected fewer than 2^31 - 1 {what}, got {count}")
+        #: (E, R, S) for launches.
+        self.sizes = _capi.Sizes(self.num_edges, self.num_receivers, self.num_senders)
+        self._lock = threading.Lock()
+        self._sides: dict[str, Side] = {
+            "receivers": build_side(receivers, senders, self.num_receivers, self.num_senders, SIDES)
+        }
+        self._pointers: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        nodes = f"{self.num_receivers} nodes"
+        if self.num_receivers != self.num_senders:
+            nodes = f"{self.num_receivers} receivers, {self.num_senders} senders"
+        return f"Graph({self.num_edges} edges, {nodes}, {self.device})"
+
+    def __deepcopy__(self, memo: dict) -> "Graph":
+        return self
+
+    def side(self, name: str) -> Side:
+        """The edges grouped by ``"receivers"`` or ``"senders"``."""
+        found = self._sides.get(name)
+        if found is not None:
+            return found
+        if name not in SIDES:
+            raise ValueError(f"expected a side, 'receivers' or 'senders', got {name!r}")
+        with self._lock:
+            if name not in self._sides:
+                receivers, senders = self.indices()
+                self._sides[name] = build_side(senders, receivers, self.num_senders, self.num_receivers, SIDES[::-1])
+        return self._sides[name]
+
+    def indices(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Receivers and senders, (E,) int32, in the order of the edges.
+
+        They are recovered from the receivers' side: a graph holds on to no tensor of the caller's, so that one in the cache
+        does not keep its edges alive.
+        """
+        side = self._sides["receivers"]
+        counts = side.offsets.diff()
+        receivers = torch.arange(self.num_receivers, dtype=torch.int32, device=self.device).repeat_interleave(
+            counts, output_size=self.num_edges
+        )
+        if side.order is None:
+            return receivers, side.other
+        order = side.order.long()
+        return torch.empty_like(receivers).index_copy_(0, order, receivers), torch.empty_like(side.other).index_copy_(
+            0, order, side.other
+        )
+
+    def array(self, name: str) -> Optional[torch.Tensor]:
+        """A plan array such as ``"receivers.offsets"``; None for the order of sorted edges."""
+        side, _, part = name.partition(".")
+        return getattr(self.side(side), part)
+
+    def pointer(self, name: str) -> int:
+        """The address of a plan array; 0 for the order of sorted edges."""
+        found = self._pointers.get(name)
+        if found is None:
+            array = self.array(name)
+            found = self._pointers[name] = 0 if array is None else array.data_ptr()
+        return found
+
+
+def check_indices(receivers: Any, senders: Any) -> None:
+    """Raises if these are not two index tensors of one length, type and device."""
+    for name, index in (("receivers", receivers), ("senders", senders)):
+        if not isinstance(index, torch.Tensor):
+            raise TypeError(f"expected {name} to be a tensor, got {type(index).__name__}")
+        if index.dtype not in (torch.int32, torch.int64):
+            raise TypeError(f"expected {name} to be int32 or int64, got {index.dtype}")
+        if index.ndim != 1:
+            raise ValueError(f"expected {name} to have one axis (edges,), got shape {tuple(index.shape)}")
+        check_device(name, index)
+    if receivers.shape != senders.shape:
+        raise ValueError(f"expected as many receivers as senders, got {receivers.shape[0]} and {senders.shape[0]}")
+    if receivers.device != senders.device:
+        raise ValueError(f"expected receivers and senders on one device, got {receivers.device} and {senders.device}")
+
+
+def check_device(name: str, tensor: torch.Tensor) -> None:
+    if tensor.device.type not in ("cpu", "cuda", "meta"):
+        raise ValueError(f"expected {name} on the CPU or a CUDA device, got {tensor.device}")
+
+
+def _count(name: str, count: Any) -> int:
+    if count is None:
+        raise TypeError(f"expected num_nodes or {name}")
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"expected {name} to be an integer, got {type(count).__name__}")
+    if count < 0:
+        raise ValueError(f"expected {name} >= 0, got {count}")
+    return count
+
+
+def build_side(
+    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
+) -> Side:
+    """Groups edges by ``index``. ``names`` are what index and other are called in messages."""
+    if index.device.type == "cpu":
+        return _build_on_host(index, other, num_nodes, num_other, names)
+    return _build_with_torch(index, other, num_nodes, num_other, names)
+
+
+def _build_on_host(
+    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
+) -> Side:
+    if other.dtype != index.dtype:
+        index, other = index.long(), other.long()
+    index, other = index.contiguous(), other.contiguous()
+    edges = index.shape[0]
+    arrays = [torch.empty(length, dtype=torch.int32) for length in (num_nodes + 1, edges, edges, PARTS + 1)]
+    try:
+        is_sorted = _capi.build_side(
+            index.data_ptr(), other.data_ptr(), index.element_size() * 8, edges, num_nodes, num_other,
+            *(array.data_ptr() for array in arrays),
+        )  # fmt: skip
+    except _capi.BadEdge:
+        _check_range(index, other, num_nodes, num_other, names)
+        raise
+    offsets, order, other_out, parts = arrays
+    return Side(offsets, None if is_sorted else order, other_out, parts)
+
+
+def _build_with_torch(
+    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
+) -> Side:
+    if index.shape[0] == 0:
+        zeros = torch.zeros(max(num_nodes + 1, PARTS + 1), dtype=torch.int32, device=index.device)
+        parts = cut_into_parts(zeros[: num_nodes + 1], num_nodes)
+        return Side(zeros[: num_nodes + 1], None, zeros[:0], parts)
+    flags = torch.stack(
+        [
+            ((index < 0) | (index >= num_nodes)).any(),
+            ((other < 0) | (other >= num_other)).any(),
+            (index[1:] >= index[:-1]).all(),
+        ]
+    ).tolist()  # the one wait for the device
+    if flags[0] or flags[1]:
+        _check_range(index, other, num_nodes, num_other, names)
+    offsets, order, grouped, parts = group(index, other, num_nodes, is_sorted=flags[2])
+    return Side(offsets, order, grouped, parts)
+
+
+def group(
+    index: torch.Tensor, other: torch.Tensor, num_nodes: int, is_sorted: bool = False
+) -> tuple[torch.Tensor, Optional[torch.Tensor], torch.Tensor, torch.Tensor]:
+    """The arrays of a side, by torch's operators; never waits for a device. ``order`` is None if ``is_sorted``."""
+    order = None
+    if not is_sorted:
+        index, order = torch.sort(index, stable=True)
+        other = other[order]
+        order = order.int()
+    nodes = torch.arange(num_nodes + 1, device=index.device, dtype=index.dtype)
+    offsets = torch.searchsorted(index.contiguous(), nodes, out_int32=True)
+    return offsets, order, other.to(torch.int32, copy=True), cut_into_parts(offsets, num_nodes)
+
+
+def cut_into_parts(offsets: torch.Tensor, num_nodes: int) -> torch.Tensor:
+    """Nodes cut into 64 runs of about equal numbers of edges: run p is nodes parts[p] to parts[p + 1]."""
+    runs = torch.arange(PARTS + 1, device=offsets.device, dtype=torch.int64)
+    targets = (offsets[-1].long() * runs) // PARTS
+    parts = torch.searchsorted(offsets, targets.int(), out_int32=True)
+    parts[0], parts[-1] = 0, num_nodes
+    return parts
+
+
+def _check_range(
+    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
+) -> None:
+    """Raises IndexError for the first bad edge."""
+    bad_index = (index < 0) | (index >= num_nodes)
+    bad = (bad_index | (other < 0) | (other >= num_other)).nonzero()
+    if bad.numel():
+        edge = int(bad[0])
+        which = 0 if bool(bad_index[edge]) else 1
+        value = int((index, other)[which][edge])
+        raise IndexError(bad_index_message(names[which], edge, value, (num_nodes, num_other)[which]))
+
+
+class _Cached(NamedTuple):
+    storages: tuple[StorageWeakRef, StorageWeakRef]
+    graph: Graph
+
+
+#: Graphs made behind the callers' backs. A weak reference keeps a storage's address from being used again, so
+#: that an address, with the version of its contents, names an edge list for as long as the entry is here.
+_cache: "collections.OrderedDict[tuple, _Cached]" = collections.OrderedDict()
+_cache_lock = threading.Lock()
+_CACHE_SIZE = 32
+
+
+def graph_of(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int, num_senders: int) -> Graph:
+    """The graph of two index tensors, made now or found: the key is storage, offset, shape, stride and version."""
+    try:
+        key = (_identity(receivers), _identity(senders), num_receivers, num_senders)
+    except (AttributeError, RuntimeError, NotImplementedError):
+        # Not tensors, or tensors without storage or version (inference mode): nothing to recognise them by.
+        return Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
+    found = _cache.get(key)
+    if found is not None and not any(storage.expired() for storage in found.storages):
+        return found.graph
+    graph = Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
+    storages = (StorageWeakRef(receivers.untyped_storage()), StorageWeakRef(senders.untyped_storage()))
+    with _cache_lock:
+        for stale in [old for old, entry in _cache.items() if any(storage.expired() for storage in entry.storages)]:
+            del _cache[stale]
+        _cache[key] = _Cached(storages, graph)
+        while len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+    return graph
+
+
+def _identity(index: torch.Tensor) -> tuple:
+    return (
+        index.untyped_storage()._cdata,
+        index.storage_offset(),
+        index.shape,
+        index.stride(),
+        index.dtype,
+        index._version,
+    )
+
+
+def clear_graph_cache() -> None:
+    """Forgets all graphs that were made by themselves."""
+    with _cache_lock:
+        _cache.clear()
+

@@ -1,0 +1,169 @@
+"""Programs launched on torch tensors: one compiled form for each device, results and scratch from torch's allocator."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Optional, Sequence
+
+import torch
+
+from . import _capi, threads
+from .program import Program
+
+#: Where a spec's ``rows`` stands in sizes (E, R, S); -1 is one row.
+_ROWS = {"edges": 0, "receivers": 1, "senders": 2, "all": -1}
+
+#: The plan's arrays, in the order in which the operator takes them.
+PLAN_NAMES = tuple(f"{side}.{part}" for side in ("receivers", "senders") for part in ("offsets", "order", "other", "parts"))
+
+#: Alignment in bytes that GPU kernels count on, for 16-byte copies.
+_GPU_ALIGNMENT = 16
+
+_current_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+
+
+class RowSpace:
+    """The index space of a batch."""
+
+    __slots__ = ("sizes",)
+
+    def __init__(self, rows: int) -> None:
+        self.sizes = _capi.Sizes(rows, 0, 0)
+
+
+class ListedSpace:
+    """An index space as the operator gets it: sizes, and the plan as a list of tensors (empty for a batch)."""
+
+    __slots__ = ("sizes", "_plan")
+
+    def __init__(self, sizes: Sequence[int], plan: Sequence[torch.Tensor]) -> None:
+        self.sizes = _capi.Sizes(*sizes)
+        self._plan = dict(zip(PLAN_NAMES, plan))
+
+    def pointer(self, name: str) -> int:
+        array = self._plan[name]
+        return array.data_ptr() if array.numel() else 0
+
+
+def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int]]:
+    """The shape of each result; sizes (E, R, S) may be symbolic."""
+    return [(1 if spec.rows == "all" else sizes[_ROWS[spec.rows]], spec.width) for spec in program.results]
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    return getattr(torch, name)
+
+
+def target_of(device: torch.device) -> str:
+    """The compiler's target for a device.
+
+    Raises:
+        ValueError: neither the CPU nor a CUDA device.
+    """
+    if device.type == "cpu":
+        return "cpu"
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"cuda:sm_{major}{minor}"
+    raise ValueError(f"expected tensors on the CPU or a CUDA device, got {device}")
+
+
+class Launcher:
+    """A program compiled for a device, and what a launch needs to know of it."""
+
+    __slots__ = ("executable", "device", "index", "used", "plan", "results", "has_scratch", "_scratch")
+
+    def __init__(self, program: Program, device: torch.device) -> None:
+        self.executable = _capi.Executable(program.text, program.pipeline(target_of(device)))
+        manifest = self.executable.manifest
+        reads = {i for i, argument in enumerate(manifest["arguments"]) if argument["used"]}
+        if not reads <= program.used or len(manifest["results"]) != len(program.results):
+            raise RuntimeError(
+                f"the compiled program reads arguments {sorted(reads)} and has {len(manifest['results'])} results, "
+                f"expected arguments {sorted(program.used)} and {len(program.results)} results of {program!r}"
+            )
+        self.device = device
+        self.index = -1 if device.type == "cpu" else device.index
+        self.used = tuple(i in reads for i in range(len(program.arguments)))
+        self.plan = tuple(manifest["plan"])
+        self.results = tuple((_ROWS[spec.rows], spec.width, torch_dtype(spec.dtype)) for spec in program.results)
+        self.has_scratch = bool(manifest["scratch"])
+        self._scratch: tuple[tuple[int, ...], int] = ((), 0)
+
+    def scratch_bytes(self, sizes: Any) -> int:
+        key = tuple(sizes)
+        known, count = self._scratch
+        if known != key:
+            count = self.executable.scratch(sizes)
+            self._scratch = (key, count)
+        return count
+
+    def __call__(self, tensors: Sequence[Optional[torch.Tensor]], space: Any) -> list[torch.Tensor]:
+        sizes, device = space.sizes, self.device
+        results = [
+            allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results
+        ]
+        inputs = [prepare(tensor) if used else None for used, tensor in zip(self.used, tensors)]  # type: ignore[arg-type]
+        pointers = [0 if tensor is None else tensor.data_ptr() for tensor in inputs]
+        for name in self.plan:
+            pointers.append(space.pointer(name))
+        for result in results:
+            pointers.append(result.data_ptr())
+        scratch, scratch_bytes, scratch_pointer, stream = None, 0, None, None
+        if self.has_scratch:
+            scratch_bytes = self.scratch_bytes(sizes)
+            scratch = allocate((scratch_bytes,), torch.uint8, device)
+            scratch_pointer = scratch.data_ptr()
+        if self.index < 0:
+            threads.follow_torch()
+        else:
+            stream = _current_stream(self.index)
+        self.executable.launch(self.index, stream, sizes, pointers, scratch_pointer, scratch_bytes)
+        return results
+
+
+def allocate(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Memory for results and scratch; tests put poisoned memory in its place."""
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
+def prepare(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as kernels want it: contiguous, with no pending negation, and on a GPU aligned to 16 bytes."""
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    if not tensor.is_contiguous():
+        tensor = tensor.contiguous()
+    if tensor.is_cuda and tensor.data_ptr() % _GPU_ALIGNMENT:
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+    return tensor
+
+
+_lock = threading.Lock()
+
+
+def launcher_of(program: Program, device: torch.device) -> Launcher:
+    """The program compiled for a device, compiled now if it is not yet."""
+    found = program.memo.get(device)
+    if found is None:
+        with _lock:
+            found = program.memo.get(device)
+            if found is None:
+                found = program.memo[device] = Launcher(program, device)
+    return found
+
+
+def launch(program: Program, space: Any, tensors: Sequence[Optional[torch.Tensor]]) -> list[torch.Tensor]:
+    """Runs a program on tensors that have been checked; knows nothing of autograd.
+
+    Args:
+        space: a :class:`Graph`, :class:`RowSpace` or :class:`ListedSpace`.
+        tensors: one for each argument, of shape (rows, width); those that the program does not read may be None.
+    """
+    device = next(tensors[i] for i in program.used).device  # type: ignore[union-attr]
+    if space.sizes[0] == 0 or device.type == "meta":
+        # Without edges every result is a sum over nothing.
+        return [
+            torch.zeros(shape, dtype=torch_dtype(spec.dtype), device=device)
+            for shape, spec in zip(result_shapes(program, space.sizes), program.results)
+        ]
+    return launcher_of(program, device)(tensors, space)

@@ -1,0 +1,235 @@
+"""``torch.nn.Module``s: a tensor product, and the graph convolution around it."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence, Union
+
+import torch
+
+from .graph import Graph, check_device, check_indices, graph_of
+from .launch import RowSpace, torch_dtype
+from .problem import TPProblem
+from .program import Program, forward_program
+from .torch_ops import TracedSpace, is_traced, run
+
+Weights = Union[torch.Tensor, Sequence[torch.Tensor], None]
+
+
+class _Product(torch.nn.Module):
+    """What both modules share: the problem, its program, the weights."""
+
+    def __init__(self, problem: TPProblem, conv: bool, deterministic: bool) -> None:
+        super().__init__()
+        if not isinstance(problem, TPProblem):
+            raise TypeError(f"expected problem to be an espmm.TPProblem, got {type(problem).__name__}")
+        self.problem = problem
+        self.irreps_in1, self.irreps_in2, self.irreps_out = problem.irreps_in1, problem.irreps_in2, problem.irreps_out
+        self.instructions = problem.instructions
+        self.weight_numel = problem.weight_numel
+        self.shared_weights, self.internal_weights = problem.shared_weights, problem.internal_weights
+        # A product without paths over nonzero multiplicities is zero: there is no program for it.
+        self._program: Optional[Program] = None
+        if any(not ins.is_empty for ins in problem.instructions):
+            self._program = forward_program(problem, conv, deterministic)
+        self._dtype = torch_dtype(problem.irrep_dtype)
+        self._weight_dtype = torch_dtype(problem.weight_dtype)
+        self._takes_weight = problem.weight_numel > 0
+        self._widths = (problem.irreps_in1.dim, problem.irreps_in2.dim)
+        # Names and contents are e3nn's, so that its checkpoints load.
+        if problem.internal_weights and self._takes_weight:
+            self.weight = torch.nn.Parameter(torch.randn(problem.weight_numel, dtype=self._weight_dtype))
+        else:
+            self.register_buffer("weight", torch.empty(0, dtype=self._weight_dtype))
+        mask = torch.tensor(problem.output_mask, dtype=self._dtype) if problem.irreps_out.dim else torch.ones(0)
+        self.register_buffer("output_mask", mask)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.problem})"
+
+    def _feature(self, name: str, tensor: Any, width: int) -> None:
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"expected {name} to be a tensor, got {type(tensor).__name__}")
+        if tensor.dtype is not self._dtype:
+            raise TypeError(f"expected {name} to be {self._dtype}, as the problem's irrep_dtype says, got {tensor.dtype}")
+        if tensor.ndim == 0 or tensor.shape[-1] != width:
+            raise ValueError(
+                f"expected the last axis of {name} to be {width}, the dimension of its irreps, got shape {tuple(tensor.shape)}"
+            )
+        if tensor.layout is not torch.strided:
+            raise TypeError(f"expected {name} to be a dense tensor, got layout {tensor.layout}")
+        check_device(name, tensor)
+
+    def _weight(self, weight: Weights, device: torch.device) -> Optional[torch.Tensor]:
+        """The weights to use, checked but for the rows: given, internal, or None if the product has none."""
+        if isinstance(weight, (list, tuple)):
+            weight = self._join(weight)
+        if not self._takes_weight:
+            if weight is not None and weight.numel() > 0:
+                raise ValueError(f"expected no weights, this product has none, got shape {tuple(weight.shape)}")
+            return None
+        if weight is None:
+            if not self.internal_weights:
+                raise RuntimeError(
+                    f"expected w, {self.weight_numel} weights" + (" a row" if not self.shared_weights else "") + ": "
+                    "the product has no internal weights"
+                )
+            weight = self.weight
+        if not isinstance(weight, torch.Tensor):
+            raise TypeError(f"expected w to be a tensor, got {type(weight).__name__}")
+        if weight.dtype is not self._weight_dtype:
+            raise TypeError(f"expected w to be {self._weight_dtype}, as the problem's weight_dtype says, got {weight.dtype}")
+        if self.shared_weights:
+            if weight.shape != (self.weight_numel,):
+                raise ValueError(f"expected shared weights w of shape ({self.weight_numel},), got {tuple(weight.shape)}")
+        elif weight.ndim < 2 or weight.shape[-1] != self.weight_numel:
+            raise ValueError(
+                f"expected w of shape (..., {self.weight_numel}), {self.weight_numel} weights a row, got {tuple(weight.shape)}"
+            )
+        if weight.device != device:
+            raise ValueError(f"expected all tensors on one device, got x on {device} and w on {weight.device}")
+        return weight
+
+    def _join(self, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+        """A list with the weights of each weighted instruction, as e3nn takes it, joined."""
+        shapes = self.problem.weight_shapes
+        if len(weights) != len(shapes):
+            raise ValueError(f"expected {len(shapes)} tensors in w, one a weighted instruction, got {len(weights)}")
+        flat = []
+        for i, (given, shape) in enumerate(zip(weights, shapes)):
+            lead = given.ndim - len(shape)
+            if lead < 0 or tuple(given.shape[lead:]) != shape:
+                raise ValueError(f"expected w[{i}] of shape (..., {', '.join(map(str, shape))}), got {tuple(given.shape)}")
+            flat.append(given.reshape(*given.shape[:lead], -1))
+        return torch.cat(flat, dim=-1)
+
+
+class TensorProduct(_Product):
+    """z = tp(x, y, w), row by row: the fused equivalent of ``e3nn.o3.TensorProduct``.
+
+    Args:
+        problem: what to compute.
+    """
+
+    def __init__(self, problem: TPProblem) -> None:
+        super().__init__(problem, conv=False, deterministic=False)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, weight: Weights = None) -> torch.Tensor:
+        """Evaluates the product.
+
+        Args:
+            x: (..., irreps_in1.dim), of the problem's irrep_dtype.
+            y: (..., irreps_in2.dim). Leading axes broadcast against each other and those of the weights, as in e3nn.
+            weight: (..., weight_numel), or (weight_numel,) if shared, of the problem's weight_dtype; or a list of tensors, one
+                a weighted instruction. None for internal weights or a product without weights.
+
+        Returns:
+            (..., irreps_out.dim).
+
+        Raises:
+            TypeError: not tensors, or of another dtype. ValueError: wrong shapes or devices.
+            ProblemError: the device's target does not lower this product.
+        """
+        self._feature("x", x, self._widths[0])
+        self._feature("y", y, self._widths[1])
+        if x.device != y.device:
+            raise ValueError(f"expected all tensors on one device, got x on {x.device} and y on {y.device}")
+        w = self._weight(weight, x.device)
+        by_row = [x, y] if w is None or self.shared_weights else [x, y, w]
+        lead = x.shape[:-1]
+        if len(lead) != 1 or any(tensor.shape[:-1] != lead for tensor in by_row):
+            try:
+                lead = torch.broadcast_shapes(*(tensor.shape[:-1] for tensor in by_row))
+            except RuntimeError:
+                shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in zip("xyw", by_row))
+                raise ValueError(f"expected leading axes that broadcast, got shapes {shapes}") from None
+            by_row = [tensor.expand(*lead, tensor.shape[-1]).reshape(lead.numel(), tensor.shape[-1]) for tensor in by_row]
+        rows = by_row[0].shape[0]
+        if self._program is None:
+            return x.new_zeros(*lead, self.irreps_out.dim)
+        if w is not None and self.shared_weights:
+            by_row.append(w.unsqueeze(0))
+        space = TracedSpace([rows, 0, 0]) if is_traced(by_row) else RowSpace(rows)
+        (z,) = run(self._program, space, by_row)
+        return z if len(lead) == 1 else z.reshape(*lead, z.shape[-1])
+
+
+class TensorProductConv(_Product):
+    """z[receivers] += tp(x[senders], y, w), in one kernel: no message is ever stored.
+
+    Args:
+        problem: the tensor product.
+        deterministic: on a GPU, bit-equal results on every run; the CPU's always are, for any number of threads.
+    """
+
+    def __init__(self, problem: TPProblem, deterministic: bool = False) -> None:
+        super().__init__(problem, conv=True, deterministic=deterministic)
+        self.deterministic = deterministic
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        weight: Weights,
+        receivers: Union[torch.Tensor, Graph],
+        senders: Optional[torch.Tensor] = None,
+    ) -> torch.Tensor:
+        """Evaluates the convolution: ``conv(x, y, w, receivers, senders)`` or ``conv(x, y, w, graph)``.
+
+        Args:
+            x: (nodes, irreps_in1.dim), of the problem's irrep_dtype.
+            y: (edges, irreps_in2.dim).
+            weight: (edges, weight_numel), or (weight_numel,) if shared, of the problem's weight_dtype.
+            receivers, senders: (edges,) int32 or int64, any order; edge e adds to z[receivers[e]] and reads x[senders[e]].
+                The result then has as many rows as x. Or, in place of receivers,
+            a :class:`Graph` of as many senders as x has rows; the result has a row for each receiver.
+
+        Returns:
+            (receivers, irreps_out.dim).
+
+        Raises:
+            IndexError: a receiver or sender out of range; names the first such edge.
+            TypeError, ValueError, ProblemError: as :meth:`TensorProduct.forward`.
+        """
+        self._feature("x", x, self._widths[0])
+        self._feature("y", y, self._widths[1])
+        w = self._weight(weight, x.device)
+        by_edge = {"y": y} if w is None or self.shared_weights else {"y": y, "w": w}
+        for name, tensor in {"x": x, **by_edge}.items():
+            if tensor.ndim != 2:
+                raise ValueError(f"expected {name} to have 2 axes, got shape {tuple(tensor.shape)}")
+            if tensor.device != x.device:
+                raise ValueError(f"expected all tensors on one device, got x on {x.device} and {name} on {tensor.device}")
+        if isinstance(receivers, Graph):
+            if senders is not None:
+                raise TypeError("expected a Graph, or receivers and senders, got both")
+            edges, num_senders = receivers.num_edges, receivers.num_senders
+        else:
+            if senders is None:
+                raise TypeError("expected a Graph, or receivers and senders, got no senders")
+            check_indices(receivers, senders)
+            edges, num_senders = receivers.shape[0], x.shape[0]
+        if receivers.device != x.device:
+            raise ValueError(f"expected all tensors on one device, got x on {x.device} and the edges on {receivers.device}")
+        if x.shape[0] != num_senders:
+            raise ValueError(f"expected x to have {num_senders} rows, one a sender of the graph, got {x.shape[0]}")
+        for name, tensor in by_edge.items():
+            if tensor.shape[0] != edges:
+                raise ValueError(f"expected {name} to have {edges} rows, one an edge, got {tensor.shape[0]}")
+
+        tensors = [x, *by_edge.values()]
+        if w is not None and self.shared_weights:
+            tensors.append(w.unsqueeze(0))
+        space: Any
+        if isinstance(receivers, Graph):
+            space = receivers
+        elif is_traced([*tensors, receivers, senders]):
+            space = TracedSpace.of_edges(receivers, senders, num_senders, num_senders)
+        else:
+            space = graph_of(receivers, senders, num_senders, num_senders)
+        if self._program is None:
+            return x.new_zeros(space.sizes[1], self.irreps_out.dim)
+        (z,) = run(self._program, space, tensors)
+        return z
+
+
+__all__ = ["TensorProduct", "TensorProductConv"]

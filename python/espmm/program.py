@@ -1,0 +1,373 @@
+"""Programs: what the compiler is given, and what is known of one without asking it.
+
+A program is a level-0 module (``docs/Architecture.md``, section 1) and a number of derivative steps. All that
+autograd wants to know (shapes, which arguments a program reads, which result depends on which argument) follows from
+one fact: every result is a sum of terms, each a product of arguments, in which an argument occurs at most once.
+A vector-Jacobian product maps such sums to such sums, so the sets of arguments of the terms are all we keep.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from typing import Iterable, Iterator, NamedTuple, Optional, Sequence
+
+from .dtypes import MLIR_NAME
+from .errors import ProblemError, UnsupportedError
+from .instruction import MODES, Instruction
+from .problem import TPProblem
+
+#: Stages of every pipeline, in order; then the code: llvmir, and ptx or assembly.
+STAGES = ("source", "differentiated", "fused", "factored", "tiled", "staged", "scalar", "target")
+
+_HEADER = "// espmm-program "
+_TARGET = re.compile(r"cuda:(sm_\d+[af]?)\Z")
+
+
+class Spec(NamedTuple):
+    """One tensor of a program: ``rows`` is ``edges``, ``receivers``, ``senders`` or ``all`` (one row)."""
+
+    name: str
+    dtype: str
+    rows: str
+    width: int
+
+
+class Step(NamedTuple):
+    """One vector-Jacobian product: with respect to arguments ``wrt``, given cotangents of results ``cotangents``.
+
+    Both count from 0; the index space is not counted among the arguments (in the IR it is argument 0).
+    """
+
+    wrt: tuple[int, ...]
+    cotangents: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return "equivariant-differentiate{{wrt={} cotangents={}}}".format(
+            ",".join(str(i + 1) for i in self.wrt), ",".join(map(str, self.cotangents))
+        )
+
+
+class Program:
+    """A module and its derivative steps; equal and hashable by them.
+
+    Attributes:
+        text: the level-0 module.
+        steps: the derivative steps.
+        space: ``"graph"`` or ``"rows"``.
+        arguments, results: :class:`Spec` of each, the index space left out.
+        terms: for each result the terms it sums, each a frozenset of argument numbers.
+        deterministic: whether results must not depend on the order of execution.
+        used: the argument numbers that occur in any term.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        space: str,
+        arguments: Sequence[Spec],
+        results: Sequence[Spec],
+        terms: Sequence[Iterable[frozenset[int]]],
+        steps: Sequence[Step] = (),
+        deterministic: bool = False,
+    ) -> None:
+        self.text = text
+        self.space = space
+        self.arguments = tuple(arguments)
+        self.results = tuple(results)
+        self.terms = tuple(frozenset(sums) for sums in terms)
+        self.steps = tuple(steps)
+        self.deterministic = deterministic
+        self.used = frozenset(i for sums in self.terms for term in sums for i in term)
+        self._key = (text, self.steps, deterministic)
+        self._hash = hash(self._key)
+        self._vjps: dict[Step, Program] = {}
+        self._root: Program = self
+        self._serialized: Optional[str] = None
+        #: For callers that keep something by program, such as its compiled forms by device.
+        self.memo: dict = {}
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Program) and self._key == other._key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        steps = "".join(f", d{list(step.wrt)}/{list(step.cotangents)}" for step in self.steps)
+        takes = ", ".join(f"{spec.name}: {spec.rows} x {spec.width}" for spec in self.arguments)
+        return f"Program({self.space}({takes}){steps})"
+
+    def __deepcopy__(self, memo: dict) -> "Program":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Program.deserialize, (self.serialize(),)
+
+    @property
+    def order(self) -> int:
+        """Number of derivatives taken."""
+        return len(self.steps)
+
+    def prune(self, wrt: Sequence[int], cotangents: Sequence[int]) -> Optional[Step]:
+        """The step asked for, without the arguments on which none of these results depends and the results
+        that depend on none of these arguments; None if nothing is left."""
+        reads = {r: frozenset().union(*self.terms[r]) for r in cotangents}
+        live = tuple(a for a in wrt if any(a in reads[r] for r in cotangents))
+        return Step(live, tuple(r for r in cotangents if not reads[r].isdisjoint(live))) if live else None
+
+    def vjp(self, wrt: Sequence[int], cotangents: Sequence[int]) -> "Program":
+        """The program of the vector-Jacobian product.
+
+        Its arguments are this program's, then the cotangents of the results listed; its results are the gradients of the
+        arguments listed, in the order given.
+
+        Args:
+            wrt: argument numbers, each less than ``len(self.arguments)``, not repeated.
+            cotangents: result numbers, not repeated.
+        """
+        step = Step(tuple(wrt), tuple(cotangents))
+        found = self._vjps.get(step)
+        if found is not None:
+            return found
+        _check_numbers("wrt", step.wrt, len(self.arguments), "arguments")
+        _check_numbers("cotangents", step.cotangents, len(self.results), "results")
+        first = len(self.arguments)
+        # The potential <cotangents, results>, as terms over all the arguments of the new program.
+        potential = [
+            term | {first + i} for i, result in enumerate(step.cotangents) for term in self.terms[result]
+        ]
+        program = Program(
+            self.text,
+            self.space,
+            self.arguments + tuple(self._cotangent_spec(result) for result in step.cotangents),
+            tuple(spec._replace(name="d" + spec.name) for spec in (self.arguments[i] for i in step.wrt)),
+            [[term - {i} for term in potential if i in term] for i in step.wrt],
+            self.steps + (step,),
+            self.deterministic,
+        )
+        program._root = self._root
+        return self._vjps.setdefault(step, program)
+
+    def jvp(self, active: Sequence[int]) -> Optional[tuple["Program", tuple[int, ...]]]:
+        """The program of the Jacobian-vector product: forward mode as two reverse steps.
+
+        The vector-Jacobian product is linear in the cotangents, so its own transpose in them is the Jacobian-vector
+        product. The program's arguments are this program's, then the cotangents (which it does not read), then the
+        tangents of the arguments ``active``; its results are the tangents of the results listed in the second
+        value, the others being zero. None if no result depends on an active argument.
+        """
+        step = self.prune(active, range(len(self.results)))
+        if step is None:
+            return None
+        first = len(self.arguments)
+        backward = self.vjp(tuple(active), step.cotangents)
+        transposed = backward.vjp(range(first, first + len(step.cotangents)), range(len(active)))
+        return transposed, step.cotangents
+
+    def _cotangent_spec(self, result: int) -> Spec:
+        spec = self.results[result]
+        return spec._replace(name="g" + spec.name)
+
+    def pipeline(self, target: str, until: Optional[str] = None) -> str:
+        """The pass pipeline that compiles this program from its text.
+
+        Args:
+            target: ``"cpu"`` or ``"cuda:sm_NN"``.
+            until: one of :data:`STAGES`: stop there.
+
+        Raises:
+            ValueError: unknown target or stage.
+        """
+        if until is not None and until not in STAGES:
+            raise ValueError(f"expected a stage, one of {', '.join(STAGES)}, got {until!r}")
+        options = {} if until is None else {"until": until}
+        match = _TARGET.match(target)
+        if target == "cpu":
+            name = "equivariant-to-cpu"
+        elif match is not None:
+            name = "equivariant-to-gpu"
+            options = {"chip": match[1], "deterministic": str(self.deterministic).lower(), **options}
+        else:
+            raise ValueError(f"unknown target {target!r}, expected 'cpu' or 'cuda:sm_NN', for example 'cuda:sm_90'")
+        if until == "source":
+            return ""
+        if until == "differentiated":
+            return ",".join(map(str, self.steps))
+        text = " ".join(f"{key}={value}" for key, value in options.items())
+        return ",".join([*map(str, self.steps), name + (f"{{{text}}}" if text else "")])
+
+    def serialize(self) -> str:
+        """The program as one string, canonical: its text under a comment line that holds the rest as JSON.
+
+        The string is itself a valid module.
+        """
+        if self._serialized is None:
+            root = self._root
+            head = {
+                "version": 1,
+                "space": root.space,
+                "arguments": root.arguments,
+                "results": root.results,
+                "terms": [sorted(map(sorted, sums)) for sums in root.terms],
+                "steps": self.steps,
+                "deterministic": self.deterministic,
+            }
+            self._serialized = _HEADER + json.dumps(head, separators=(",", ":")) + "\n" + self.text
+            with _lock:
+                _programs.setdefault(self._serialized, self)
+        return self._serialized
+
+    @staticmethod
+    def deserialize(serialized: str) -> "Program":
+        """The inverse of :meth:`serialize`.
+
+        Raises:
+            ValueError: the string does not begin with our comment line.
+        """
+        found = _programs.get(serialized)
+        if found is not None:
+            return found
+        line, _, text = serialized.partition("\n")
+        try:
+            if not line.startswith(_HEADER):
+                raise ValueError("no header")
+            head = json.loads(line[len(_HEADER) :])
+            program = Program(
+                text,
+                head["space"],
+                [Spec(*spec) for spec in head["arguments"]],
+                [Spec(*spec) for spec in head["results"]],
+                [[frozenset(term) for term in sums] for sums in head["terms"]],
+                deterministic=head["deterministic"],
+            )
+            for wrt, cotangents in head["steps"]:
+                program = program.vjp(wrt, cotangents)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"expected a serialised program, beginning with {_HEADER!r} and JSON, got {line[:80]!r} ({error})"
+            ) from None
+        program.serialize()
+        with _lock:
+            return _programs.setdefault(serialized, program)
+
+
+_lock = threading.Lock()
+_programs: dict[str, Program] = {}
+
+
+def forward_program(problem: TPProblem, conv: bool = False, deterministic: bool = False) -> Program:
+    """The program z = tp(x, y, w), or of the convolution around it.
+
+    Arguments are x, y and, if any path has weights, w. In a convolution x has a row a sender, y and w a row
+    an edge, z a row a receiver: the sum over its edges of the product of x of the edge's sender, y and w. Shared weights are one row.
+    Paths over a multiplicity of 0 are left out.
+
+    Raises:
+        ProblemError: the product has no path left: its result is zero and there is nothing to compile.
+        UnsupportedError: the dtype of the weights is not that of the irreps.
+    """
+    if problem.irrep_dtype != problem.weight_dtype and problem.weight_numel > 0:
+        raise UnsupportedError(
+            f"expected weight_dtype to be irrep_dtype, got weight_dtype = {problem.weight_dtype} and "
+            f"irrep_dtype = {problem.irrep_dtype}: mixed precision is not lowered"
+        )
+    paths = [ins for ins in problem.instructions if not ins.is_empty]
+    if not paths:
+        raise ProblemError(f"the product {problem} has no path over nonzero multiplicities: its result is zero")
+    weighted = [ins for ins in paths if ins.has_weight]
+    weightless = [ins for ins in paths if not ins.has_weight]
+
+    dtype = problem.irrep_dtype
+    sides = ("senders", "receivers") if conv else ("edges", "edges")
+    arguments = [
+        Spec("x", dtype, sides[0], problem.irreps_in1.dim),
+        Spec("y", dtype, "edges", problem.irreps_in2.dim),
+    ]
+    if weighted:
+        arguments.append(Spec("w", dtype, "all" if problem.shared_weights else "edges", problem.weight_numel))
+    terms = [frozenset({0, 1, 2})] * bool(weighted) + [frozenset({0, 1})] * bool(weightless)
+    return Program(
+        "\n".join(_module(problem, weighted, weightless, conv)) + "\n",
+        "graph" if conv else "rows",
+        arguments,
+        [Spec("z", dtype, sides[1], problem.irreps_out.dim)],
+        [terms],
+        deterministic=deterministic,
+    )
+
+
+def _module(
+    problem: TPProblem, weighted: list[Instruction], weightless: list[Instruction], conv: bool
+) -> Iterator[str]:
+    """The lines of the level-0 module."""
+    irreps = {"x": problem.irreps_in1, "y": problem.irreps_in2, "z": problem.irreps_out}
+    element = MLIR_NAME[problem.irrep_dtype]
+    types = {name: f"tensor<?x{blocks.dim}x{element}, #{name}>" for name, blocks in irreps.items()}
+    types["w"] = f"tensor<?x{problem.weight_numel}x{element}>"
+    space = "graph" if conv else "rows"
+
+    def gather(result: str, operand: str, side: str, from_type: str, to_type: str) -> str:
+        return (
+            f"  %{result} = equivariant.gather %{operand} at {side} of %g : {from_type} -> {to_type} over !equivariant.{space}"
+        )
+
+    def contract(result: str, product: str, values: dict[str, str]) -> Iterator[str]:
+        bound = ", ".join(f"{slot} = %{value}" for slot, value in values.items())
+        yield f"  %{result} = equivariant.contract z of #{product} ({bound})"
+        yield f"       : ({', '.join(types[slot] for slot in values)}) -> {types['z']}"
+
+    declared = ", ".join(f'{name} = "{blocks}"' for name, blocks in irreps.items())
+    products = [("p", weighted), ("q", weightless)] if weighted else [("p", weightless)]
+    for product, paths in products:
+        if paths:
+            listed = ",\n             ".join(map(_path, paths))
+            yield f"#{product} = #equivariant.product<{declared},\n    paths = [{listed}]>"
+    for name, blocks in irreps.items():
+        yield f'#{name} = #equivariant.irreps<"{blocks}", {problem.layout}>'
+
+    parameters = [f"%g: !equivariant.{space}", f"%x: {types['x']}", f"%y: {types['y']}"]
+    shared_type = f"tensor<1x{problem.weight_numel}x{element}>"
+    if weighted:
+        parameters.append(f"%w: {shared_type if problem.shared_weights else types['w']}")
+    yield f"func.func @{'conv' if conv else 'tp'}({', '.join(parameters)}) -> {types['z']} {{"
+
+    values = {"x": "x", "y": "y"}
+    if conv:
+        values["x"] = "xe"
+        yield gather("xe", "x", "senders", types["x"], types["x"])
+    if weighted and problem.shared_weights:
+        yield gather("we", "w", "all", shared_type, types["w"])
+    result = "m" if conv else "z"
+    both = bool(weighted and weightless)
+    if weighted:
+        weight = "we" if problem.shared_weights else "w"
+        yield from contract("a" if both else result, "p", {**values, "w": weight})
+    if weightless:
+        yield from contract("b" if both else result, "q" if both else "p", values)
+    if both:
+        yield f"  %{result} = equivariant.add %a, %b : {types['z']}"
+    if conv:
+        yield f"  %z = equivariant.segment_sum %m at receivers of %g : {types['z']} -> {types['z']} over !equivariant.graph"
+    yield f"  return %z : {types['z']}"
+    yield "}"
+
+
+def _path(ins: Instruction) -> str:
+    weight = "" if ins.has_weight else " weightless"
+    return f"{MODES[ins.connection_mode]}({ins.i_in1}, {ins.i_in2}, {ins.i_out}){weight} * {_float(ins.path_weight)}"
+
+
+def _float(value: float) -> str:
+    """The shortest text that reads back as the same double, with the point that MLIR's grammar wants."""
+    text = repr(value)
+    mantissa, e, exponent = text.partition("e")
+    return text if "." in mantissa else f"{mantissa}.0{e}{exponent}"
+
+
+def _check_numbers(name: str, numbers: tuple[int, ...], bound: int, what: str) -> None:
+    if not numbers:
+        raise ValueError(f"expected {name} to name some of the program's {what}, got none")
+    if len(set(numbers)) != len(numbers) or not all(0 <= i < bound for i in numbers):
+        raise ValueError(f"expected {name} to be distinct numbers of the program's {bound} {what}, got {list(numbers)}")

@@ -1,0 +1,269 @@
+"""Run this program on these tensors: one operation for every product and every order of derivative.
+
+Eager calls go through an ``autograd.Function``; what is traced (torch.compile, export, make_fx, jit.trace) goes through
+the operator ``torch.ops.espmm.run``, which has a fake and a registered autograd formula. The gradient of either is itself
+with the differentiated program.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+import torch
+from torch.autograd import forward_ad
+
+from .graph import build_side
+from .launch import PLAN_NAMES, ListedSpace, RowSpace, launch, result_shapes, torch_dtype
+from .program import Program
+
+Tensors = Sequence[Optional[torch.Tensor]]
+
+
+def run(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
+    """Runs a program, differentiably.
+
+    Args:
+        program: what to compute.
+        space: a :class:`Graph` or :class:`RowSpace`; when traced a :class:`TracedSpace`.
+        tensors: one for each of the program's arguments, (rows, width), of its dtype; None where it does not read it.
+
+    Returns:
+        The results, one for each of the program's results.
+    """
+    if is_traced(tensors) or isinstance(space, TracedSpace):
+        return _run_traced(program, space, tensors)
+    if (
+        (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors))
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    ):
+        return _Run.apply(program, space, *tensors)
+    return launch(program, space, tensors)
+
+
+def is_traced(tensors: Tensors) -> bool:
+    """Whether a tracer is looking: then only operators count, and tensors may have no memory."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch.jit.is_tracing()
+        or any(t is not None and _is_symbolic(t) for t in tensors)
+    )
+
+
+def _is_symbolic(tensor: torch.Tensor) -> bool:
+    return type(tensor) is not torch.Tensor and hasattr(type(tensor), "__torch_dispatch__") and (
+        type(tensor).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
+        and not isinstance(tensor, torch.nn.Parameter)
+    )
+
+
+# ---- eager ----------------------------------------------------------------------------------------------------------
+
+
+class _Run(torch.autograd.Function):
+    """``run`` for eager tensors. Inputs: program, index space, then the tensors."""
+
+    @staticmethod
+    def forward(program: Program, space: Any, *tensors: Optional[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return tuple(launch(program, space, tensors))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        program, space, *tensors = inputs
+        ctx.program, ctx.space = program, space
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*_needed_by_backward(program, ctx.needs_input_grad[2:], tensors))
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
+        return (None, None, *_gradients(ctx.program, ctx.space, ctx.saved_tensors, ctx.needs_input_grad[2:], cotangents))
+
+    @staticmethod
+    def jvp(ctx: Any, _program: None, _space: None, *tangents: Optional[torch.Tensor]) -> tuple:
+        program = ctx.program
+        active = tuple(i for i, tangent in enumerate(tangents) if tangent is not None)
+        found = program.jvp(active)
+        result: list[Optional[torch.Tensor]] = [None] * len(program.results)
+        if found is not None:
+            forward, places = found
+            unread: list[Optional[torch.Tensor]] = [None] * len(places)
+            tensors = [*ctx.saved_tensors, *unread, *(tangents[i] for i in active)]
+            for place, value in zip(places, run(forward, ctx.space, tensors)):
+                result[place] = value
+        like = next(tangent for tangent in tangents if tangent is not None)
+        for i, (shape, spec) in enumerate(zip(result_shapes(program, ctx.space.sizes), program.results)):
+            if result[i] is None:
+                result[i] = torch.zeros(shape, dtype=torch_dtype(spec.dtype), device=like.device)
+        return tuple(result)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, program: Program, space: Any, *tensors: Optional[torch.Tensor]) -> tuple:
+        dims, batch = in_dims[2:], info.batch_size
+        if _can_fold(program, dims):
+            rows = space.sizes[0]
+            folded = []
+            for tensor, dim, spec in zip(tensors, dims, program.arguments):
+                if tensor is None or spec.rows == "all":
+                    folded.append(tensor)
+                    continue
+                stacked = tensor.expand(batch, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+                folded.append(stacked.reshape(batch * rows, spec.width))
+            results = run(program, RowSpace(batch * rows), folded)
+            return tuple(result.reshape(batch, rows, result.shape[-1]) for result in results), (0,) * len(results)
+        each = []
+        for i in range(batch):
+            one = [t if t is None or dim is None else t.select(dim, i) for t, dim in zip(tensors, dims)]
+            each.append(run(program, space, one))
+        return tuple(torch.stack(results) for results in zip(*each)), (0,) * len(program.results)
+
+
+def _can_fold(program: Program, dims: Sequence[Optional[int]]) -> bool:
+    """Whether a batch of calls is one call on more rows: no graph, and no one-row tensor that differs by call."""
+    return (
+        program.space == "rows"
+        and all(dim is None or spec.rows != "all" for dim, spec in zip(dims, program.arguments))
+        and all(spec.rows != "all" for spec in program.results)
+    )
+
+
+def _needed_by_backward(program: Program, needs: Sequence[bool], tensors: Tensors) -> list[Optional[torch.Tensor]]:
+    """The tensors that gradients with respect to the arguments in ``needs`` read; None for the others."""
+    step = program.prune([i for i, needed in enumerate(needs) if needed], range(len(program.results)))
+    used = program.vjp(*step).used if step is not None else ()
+    return [tensor if i in used else None for i, tensor in enumerate(tensors)]
+
+
+def _gradients(
+    program: Program, space: Any, saved: Tensors, needs: Sequence[bool], cotangents: Tensors
+) -> list[Optional[torch.Tensor]]:
+    """The gradients of a program's arguments where needed; absent cotangents are not in the program that is run."""
+    gradients: list[Optional[torch.Tensor]] = [None] * len(needs)
+    present = [i for i, cotangent in enumerate(cotangents) if cotangent is not None]
+    step = program.prune([i for i, needed in enumerate(needs) if needed], present)
+    if step is not None:
+        results = run(program.vjp(*step), space, [*saved, *(cotangents[i] for i in step.cotangents)])
+        for i, gradient in zip(step.wrt, results):
+            gradients[i] = gradient
+    return gradients
+
+
+# ---- traced ---------------------------------------------------------------------------------------------------------
+
+
+class TracedSpace:
+    """An index space of tensors and symbolic sizes: what the operator is given."""
+
+    __slots__ = ("sizes", "plan")
+
+    def __init__(self, sizes: Sequence[Any], plan: Sequence[torch.Tensor] = ()) -> None:
+        self.sizes, self.plan = list(sizes), list(plan)
+
+    @classmethod
+    def of(cls, space: Any) -> "TracedSpace":
+        if isinstance(space, TracedSpace):
+            return space
+        if isinstance(space, RowSpace):
+            return cls(list(space.sizes))
+        arrays = [space.array(name) for name in PLAN_NAMES]
+        empty = arrays[0].new_empty(0)
+        return cls(
+            [space.num_edges, space.num_receivers, space.num_senders], [empty if a is None else a for a in arrays]
+        )
+
+    @classmethod
+    def of_edges(cls, receivers: torch.Tensor, senders: torch.Tensor, num_receivers: Any, num_senders: Any) -> "TracedSpace":
+        """A graph made inside the traced program, by operators."""
+        plan = torch.ops.espmm.plan
+        return cls(
+            [receivers.shape[0], num_receivers, num_senders],
+            [*plan(receivers, senders, num_receivers, num_senders), *plan(senders, receivers, num_senders, num_receivers)],
+        )
+
+
+def _run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
+    space = TracedSpace.of(space)
+    example = next(t for t in tensors if t is not None)
+    listed = [example.new_empty(0) if t is None else t for t in tensors]
+    return torch.ops.espmm.run(program.serialize(), listed, space.plan, space.sizes)
+
+
+def _check_run(program: Program, tensors: Sequence[Any], plan: Sequence[Any], sizes: Sequence[Any]) -> None:
+    """What the operator checks: it can be called by anyone."""
+    if len(tensors) != len(program.arguments):
+        raise ValueError(f"expected {len(program.arguments)} tensors for {program!r}, got {len(tensors)}")
+    if len(sizes) != 3:
+        raise ValueError(f"expected sizes (edges, receivers, senders), got {len(sizes)} numbers")
+    expected = len(PLAN_NAMES) if program.space == "graph" else 0
+    if len(plan) != expected:
+        raise ValueError(f"expected {expected} plan arrays for {program!r}, got {len(plan)}")
+    rows = dict(zip(("edges", "receivers", "senders"), sizes), all=1)
+    device = tensors[min(program.used)].device
+    for i in sorted(program.used):
+        spec, tensor = program.arguments[i], tensors[i]
+        if tensor.dtype != torch_dtype(spec.dtype):
+            raise TypeError(f"expected {spec.name} to be {spec.dtype}, got {tensor.dtype}")
+        if tensor.ndim != 2 or tensor.shape[1] != spec.width or tensor.shape[0] != rows[spec.rows]:
+            raise ValueError(f"expected {spec.name} of shape ({rows[spec.rows]}, {spec.width}), got {tuple(tensor.shape)}")
+        if tensor.device != device:
+            raise ValueError(f"expected all tensors on {device}, got {spec.name} on {tensor.device}")
+
+
+def _run_op(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor], sizes: list[int]) -> list[torch.Tensor]:
+    parsed = Program.deserialize(program)
+    _check_run(parsed, tensors, plan, sizes)
+    return launch(parsed, ListedSpace(sizes, plan), tensors)
+
+
+def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor], sizes: list[Any]) -> list[torch.Tensor]:
+    parsed = Program.deserialize(program)
+    device = tensors[min(parsed.used)].device
+    return [
+        torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device)
+        for shape, spec in zip(result_shapes(parsed, sizes), parsed.results)
+    ]
+
+
+def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
+    program, tensors, plan, sizes = inputs
+    ctx.program = Program.deserialize(program)
+    ctx.sizes = sizes
+    ctx.set_materialize_grads(False)
+    needed = _needed_by_backward(ctx.program, ctx.needs_input_grad[1], tensors)
+    ctx.saved = [t is not None for t in needed]
+    ctx.save_for_backward(*(t for t in needed if t is not None), *plan)
+
+
+def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
+    rest = iter(ctx.saved_tensors)
+    saved = [next(rest) if present else None for present in ctx.saved]
+    space = TracedSpace(ctx.sizes, list(rest))
+    gradients = _gradients(ctx.program, space, saved, ctx.needs_input_grad[1], cotangents)
+    return None, gradients, [None] * len(space.plan), None
+
+
+def _plan_op(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int) -> list[torch.Tensor]:
+    side = build_side(index, other, num_nodes, num_other, ("index", "other"))
+    order = side.order
+    if order is None:
+        order = torch.arange(index.shape[0], dtype=torch.int32, device=index.device)
+    return [side.offsets, order, side.other, side.parts]
+
+
+def _plan_fake(index: torch.Tensor, other: torch.Tensor, num_nodes: Any, num_other: Any) -> list[torch.Tensor]:
+    edges = index.shape[0]
+    return [index.new_empty(length, dtype=torch.int32) for length in (num_nodes + 1, edges, edges, 65)]
+
+
+_library = torch.library.Library("espmm", "DEF")
+_library.define("run(str program, Tensor[] tensors, Tensor[] plan, SymInt[] sizes) -> Tensor[]")
+_library.define("plan(Tensor index, Tensor other, SymInt num_nodes, SymInt num_other) -> Tensor[]")
+for _key in ("CPU", "CUDA"):
+    _library.impl("run", _run_op, _key)
+    _library.impl("plan", _plan_op, _key)
+torch.library.register_fake("espmm::run", _run_fake, lib=_library)
+torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
+torch.library.register_autograd("espmm::run", _run_backward, setup_context=_run_setup, lib=_library)
+
+__all__ = ["RowSpace", "TracedSpace", "is_traced", "run"]
