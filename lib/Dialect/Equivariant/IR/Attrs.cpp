@@ -2,6 +2,9 @@
 #include "espmm/Dialect/Equivariant/IR/Equivariant.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
+#include <charconv>
+#include <cmath>
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -107,13 +110,19 @@ int64_t ProductAttr::getDim(Slot slot) const {
   return slot == Slot::W ? getWeightNumel() : irrepsDim(getIrreps(slot));
 }
 
-int64_t ProductAttr::getExtent(const Path &path, char index) const {
+/// Extent of a multiplicity index in a path.
+static int64_t getMultiplicity(const Path &path, char index, ArrayRef<MulIrrep> x, ArrayRef<MulIrrep> y,
+                               ArrayRef<MulIrrep> z) {
   IndexMap map = getIndexMap(path.mode);
   if (map.x.contains(index))
-    return getX()[path.i1].mul;
+    return x[path.i1].mul;
   if (map.y.contains(index))
-    return getY()[path.i2].mul;
-  return getZ()[path.i3].mul;
+    return y[path.i2].mul;
+  return z[path.i3].mul;
+}
+
+int64_t ProductAttr::getExtent(const Path &path, char index) const {
+  return getMultiplicity(path, index, getX(), getY(), getZ());
 }
 
 /// Elements of a group of multiplicity indices; a triangle u < v counts its pairs.
@@ -151,7 +160,8 @@ static FailureOr<Path> parsePath(AsmParser &parser) {
     return failure();
   auto mode = symbolizeMode(keyword);
   if (!mode)
-    return parser.emitError(loc, "unknown connection mode '") << keyword << "'";
+    return parser.emitError(loc, "expected a mode, uvw, uvu, uvv, uuw, uuu, uvuv, uvu_lt_v or u_lt_vw, got '")
+           << keyword << "'";
   path.mode = *mode;
   if (parser.parseLParen() || parser.parseInteger(path.i1) || parser.parseComma() ||
       parser.parseInteger(path.i2) || parser.parseComma() || parser.parseInteger(path.i3) ||
@@ -192,20 +202,14 @@ Attribute ProductAttr::parse(AsmParser &parser, Type) {
                                  irreps[1], irreps[2], paths);
 }
 
-/// The shortest text that reads back as the same double.
+/// The shortest text that reads back as the same (finite) double, whatever the locale.
 static std::string printDouble(double value) {
-  for (int digits : {15, 16, 17}) {
-    char text[40];
-    snprintf(text, sizeof(text), "%.*g", digits, value);
-    if (strtod(text, nullptr) == value) {
-      std::string s = text;
-      // The parser wants a point in a float literal.
-      if (s.find_first_of(".n") == std::string::npos)
-        s.insert(std::min(s.find('e'), s.size()), ".0");
-      return s;
-    }
-  }
-  llvm_unreachable("17 digits suffice for every double");
+  char text[40];
+  std::string s(text, std::to_chars(text, std::end(text), value).ptr);
+  // The parser wants a point in a float literal.
+  if (s.find('.') == std::string::npos)
+    s.insert(std::min(s.find('e'), s.size()), ".0");
+  return s;
 }
 
 void ProductAttr::print(AsmPrinter &printer) const {
@@ -247,6 +251,22 @@ static LogicalResult verifyMode(function_ref<InFlightDiagnostic()> emitPathError
   llvm_unreachable("unknown mode");
 }
 
+/// product_c7
+static LogicalResult verifyNumWeights(function_ref<InFlightDiagnostic()> emitError, ArrayRef<MulIrrep> x,
+                                      ArrayRef<MulIrrep> y, ArrayRef<MulIrrep> z, ArrayRef<Path> paths) {
+  int64_t total = 0;
+  for (auto [n, p] : llvm::enumerate(paths)) {
+    // Without the triangles' discount: that is never needed for a product that fits a memory.
+    int64_t size = p.weighted;
+    bool overflow = false;
+    for (char index : getIndexMap(p.mode).w)
+      overflow |= llvm::MulOverflow(size, getMultiplicity(p, index, x, y, z), size);
+    if (overflow || llvm::AddOverflow(total, size, total))
+      return emitError() << "path " << n << ": expected less than 2^63 weights in all";
+  }
+  return success();
+}
+
 LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, ArrayRef<MulIrrep> x,
                                   ArrayRef<MulIrrep> y, ArrayRef<MulIrrep> z, ArrayRef<Path> paths) {
   for (auto [n, p] : llvm::enumerate(paths)) {
@@ -265,7 +285,11 @@ LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
       return failure();
     // product_c4
     if (p.weighted != paths.front().weighted)
-      return emitPathError() << "weighted and weightless paths belong in separate products";
+      return emitPathError() << "expected all paths to have weights, or none; weighted and weightless paths are "
+                                "separate products";
+    // product_c6
+    if (!std::isfinite(p.coefficient))
+      return emitPathError() << "expected a finite coefficient, got " << p.coefficient;
   }
-  return success();
+  return verifyNumWeights(emitError, x, y, z, paths);
 }

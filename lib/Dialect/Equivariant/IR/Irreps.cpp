@@ -5,7 +5,7 @@
 using namespace espmm::equivariant;
 
 static std::optional<MulIrrep> parseOne(llvm::StringRef term, std::string &error) {
-  auto fail = [&](llvm::StringRef why) {
+  auto fail = [&](const llvm::Twine &why) {
     error = ("invalid irrep '" + term + "': " + why).str();
     return std::nullopt;
   };
@@ -14,16 +14,17 @@ static std::optional<MulIrrep> parseOne(llvm::StringRef term, std::string &error
   if (rest.contains('x')) {
     auto [mul, ir] = rest.split('x');
     if (mul.trim().getAsInteger(10, result.mul) || result.mul < 0)
-      return fail("expected a multiplicity >= 0 before 'x'");
+      return fail("expected a multiplicity >= 0 before 'x', got '" + mul.trim() + "'");
     rest = ir.trim();
   }
-  if (!rest.consume_back("e") && !rest.consume_back("o"))
+  if (rest.consume_back("o"))
+    result.parity = -1;
+  else if (!rest.consume_back("e"))
     return fail("expected a parity, 'e' or 'o', at the end");
-  result.parity = term.ends_with("e") ? 1 : -1;
   if (rest.getAsInteger(10, result.l) || result.l < 0)
-    return fail("expected a degree l >= 0 before the parity");
+    return fail("expected a degree l >= 0 before the parity, got '" + rest + "'");
   if (result.l > maxL)
-    return fail("degrees go up to l = " + std::to_string(maxL));
+    return fail("expected a degree up to " + llvm::Twine(maxL) + ", got " + llvm::Twine(result.l));
   return result;
 }
 
@@ -39,6 +40,12 @@ std::optional<llvm::SmallVector<MulIrrep>> espmm::equivariant::parseIrreps(llvm:
     if (!irrep)
       return std::nullopt;
     result.push_back(*irrep);
+    // Checked block by block, so that neither a block's dimension nor their sum overflows.
+    constexpr int64_t limit = int64_t(1) << 31;
+    if (irrep->mul >= limit || irrepsDim(result) >= limit) {
+      error = ("irreps '" + text + "' have a dimension of 2^31 or more").str();
+      return std::nullopt;
+    }
   }
   return result;
 }

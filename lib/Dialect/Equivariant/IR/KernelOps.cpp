@@ -98,7 +98,15 @@ LogicalResult KernelOp::verify() {
     return !rows || access == Access::Edge || access == Access::All;
   };
   if (!llvm::all_of(getInputAccess(), allowed) || !llvm::all_of(getResultAccess(), allowed))
-    return emitOpError("over !equivariant.rows an access is 'edge' or 'all'");
+    return emitOpError("expects accesses 'edge' or 'all' over !equivariant.rows");
+  // kernel_c3
+  SmallVector<Attribute> accesses(getInputAccess().begin(), getInputAccess().end());
+  llvm::append_range(accesses, getResultAccess());
+  SmallVector<Type> types(getInputs().getTypes());
+  llvm::append_range(types, getResultTypes());
+  for (auto [access, type] : llvm::zip(accesses, types))
+    if (cast<AccessAttr>(access).getValue() == Access::All && cast<RankedTensorType>(type).getDimSize(0) != 1)
+      return emitOpError("expects one row at 'all', got ") << type;
   return success();
 }
 
@@ -262,4 +270,22 @@ LogicalResult EinsumOp::verify() {
     if (failed(check(getOperandLetters(i), cast<RankedTensorType>(operand.getType()), false)))
       return failure();
   return check(getResultLetters(), getType(), true);
+}
+
+//===----------------------------------------------------------------------===//
+// read, write
+//===----------------------------------------------------------------------===//
+
+// read_c1
+LogicalResult ReadOp::verify() {
+  if (static_cast<int64_t>(getStrides().size()) != getType().getRank())
+    return emitOpError("expects one stride for each dimension of ") << getType() << ", got " << getStrides().size();
+  return success();
+}
+
+// write_c1
+LogicalResult WriteOp::verify() {
+  if (static_cast<int64_t>(getStrides().size()) != getValue().getType().getRank())
+    return emitOpError("expects one stride for each dimension of ") << getValue().getType() << ", got " << getStrides().size();
+  return success();
 }

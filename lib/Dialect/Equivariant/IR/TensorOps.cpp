@@ -1,7 +1,6 @@
-//===- TensorOps.cpp - level 0: gather, segment_sum, contract, add --------===//
+//===- TensorOps.cpp - level 0: syntax and constraints --------------------===//
 #include "espmm/Dialect/Equivariant/IR/Equivariant.h"
 #include "mlir/IR/OpImplementation.h"
-#include "mlir/IR/PatternMatch.h"
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -10,108 +9,51 @@ using namespace espmm::equivariant;
 // gather, segment_sum
 //===----------------------------------------------------------------------===//
 
-/// What gather and segment_sum have in common: a side of a space, and tensors that differ in rows only.
+/// What gather and segment_sum have in common: a side of a space, and tensors that differ in rows only. `nodes` is the
+/// one of the two whose rows belong to the side.
 static LogicalResult verifyMove(Operation *op, Value space, Access side, RankedTensorType source,
-                                RankedTensorType result) {
+                                RankedTensorType result, RankedTensorType nodes) {
   // gather_c1, segment_sum_c1
   if (side == Access::Edge)
-    return op->emitOpError("expects a side of the graph, got 'edge'");
+    return op->emitOpError("expects a side of the index space, got 'edge'");
   if (isa<RowsType>(space.getType()) && side != Access::All)
-    return op->emitOpError("on !equivariant.rows the only side is 'all', got '") << stringifyAccess(side) << "'";
+    return op->emitOpError("expects side 'all' on !equivariant.rows, got '") << stringifyAccess(side) << "'";
   // gather_c2, segment_sum_c2
   if (source.getRank() < 1 || source.getRank() != result.getRank() ||
       source.getShape().drop_front() != result.getShape().drop_front() ||
       source.getElementType() != result.getElementType() || source.getEncoding() != result.getEncoding())
     return op->emitOpError("operand and result may differ in their number of rows only, got ")
            << source << " and " << result;
+  // gather_c3, segment_sum_c3
+  if (side == Access::All && nodes.getDimSize(0) != 1)
+    return op->emitOpError("expects one row at 'all', got ") << nodes;
   return success();
 }
 
 LogicalResult GatherOp::verify() {
-  return verifyMove(*this, getSpace(), getSide(), getSource().getType(), getType());
+  RankedTensorType source = getSource().getType();
+  return verifyMove(*this, getSpace(), getSide(), source, getType(), /*nodes=*/source);
 }
 
 LogicalResult SegmentSumOp::verify() {
-  return verifyMove(*this, getSpace(), getSide(), getSource().getType(), getType());
-}
-
-static bool isZero(Value value) { return value && value.getDefiningOp<ZerosOp>(); }
-
-namespace {
-// gather(0) -> 0 cannot keep its row count from the source, so zeros are stopped one step later, at contract and add.
-// segment_sum(a) + segment_sum(b) -> segment_sum(a + b)
-struct JoinSegmentSums : OpRewritePattern<AddOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(AddOp op, PatternRewriter &rewriter) const override {
-    auto a = op.getLhs().getDefiningOp<SegmentSumOp>();
-    auto b = op.getRhs().getDefiningOp<SegmentSumOp>();
-    if (!a || !b || a.getSide() != b.getSide() || a.getSpace() != b.getSpace())
-      return rewriter.notifyMatchFailure(op, "not two sums at one side of one graph");
-    if (a.getSource().getType() != b.getSource().getType())
-      return rewriter.notifyMatchFailure(op, "the summands have different types");
-    Value sum = AddOp::create(rewriter, op.getLoc(), a.getSource(), b.getSource());
-    rewriter.replaceOpWithNewOp<SegmentSumOp>(op, op.getType(), sum, a.getSpace(), a.getSide());
-    return success();
-  }
-};
-
-// contract(.. 0 ..) -> 0
-struct ContractOfZero : OpRewritePattern<ContractOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(ContractOp op, PatternRewriter &rewriter) const override {
-    if (llvm::none_of(op->getOperands(), isZero))
-      return rewriter.notifyMatchFailure(op, "no operand is zero");
-    for (Value operand : op->getOperands())
-      if (operand.getType() == op.getType()) {
-        rewriter.replaceOpWithNewOp<ZerosOp>(op, op.getType(), operand);
-        return success();
-      }
-    return rewriter.notifyMatchFailure(op, "no operand has the result's type to take the zeros' shape from");
-  }
-};
-
-// contract without paths -> 0
-// paths of weight 0 or into a block of multiplicity 0 add nothing and are dropped (weightless products only: a
-// weighted path's weights keep their place in w).
-struct DropDeadPaths : OpRewritePattern<ContractOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(ContractOp op, PatternRewriter &rewriter) const override {
-    ProductAttr product = op.getProduct();
-    if (product.isWeighted())
-      return rewriter.notifyMatchFailure(op, "weights keep their places");
-    SmallVector<Path> live;
-    for (const Path &p : product.getPaths())
-      if (p.coefficient != 0.0 && product.getX()[p.i1].mul && product.getY()[p.i2].mul && product.getZ()[p.i3].mul)
-        live.push_back(p);
-    if (live.size() == product.getPaths().size())
-      return rewriter.notifyMatchFailure(op, "every path contributes");
-    rewriter.modifyOpInPlace(op, [&] {
-      op.setProductAttr(ProductAttr::get(op.getContext(), product.getX(), product.getY(), product.getZ(), live));
-    });
-    return success();
-  }
-};
-} // namespace
-
-void GatherOp::getCanonicalizationPatterns(RewritePatternSet &, MLIRContext *) {}
-void SegmentSumOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
-  patterns.add<JoinSegmentSums>(context);
-}
-void ContractOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
-  patterns.add<ContractOfZero, DropDeadPaths>(context);
+  return verifyMove(*this, getSpace(), getSide(), getSource().getType(), getType(), /*nodes=*/getType());
 }
 
 //===----------------------------------------------------------------------===//
-// add
+// zeros
 //===----------------------------------------------------------------------===//
 
-// a + 0 -> a
-OpFoldResult AddOp::fold(FoldAdaptor) {
-  if (isZero(getRhs()))
-    return getLhs();
-  if (isZero(getLhs()))
-    return getRhs();
-  return {};
+LogicalResult ZerosOp::verify() {
+  RankedTensorType like = getLike().getType(), result = getType();
+  // zeros_c1
+  if (like.getRank() != result.getRank())
+    return emitOpError("expects a result of rank ") << like.getRank() << " as its operand's, got " << result;
+  if (result.getRank() > 1 && like.getDimSize(0) != result.getDimSize(0))
+    return emitOpError("expects as many rows as its operand has, got ") << like << " and " << result;
+  // zeros_c2
+  if (ShapedType::isDynamicShape(result.getShape().drop_front(result.getRank() > 1 ? 1 : 0)))
+    return emitOpError("expects static dimensions but for the rows, got ") << result;
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -216,24 +158,32 @@ void ContractOp::print(OpAsmPrinter &printer) {
   printer.printFunctionalType(*this);
 }
 
-/// contract_c2, contract_c3, contract_c4 for one slot.
+/// contract_c2 to contract_c5 for one slot.
 static LogicalResult verifySlot(ContractOp op, Slot slot, RankedTensorType type) {
   ProductAttr product = op.getProduct();
   auto name = stringifySlot(slot);
-  if (type.getRank() != op.getType().getRank() || (type.getRank() != 1 && type.getRank() != 2))
-    return op.emitOpError("all tensors have rank 2, or rank 1 inside a kernel, got ") << type << " for " << name;
-  if (type.getElementType() != op.getType().getElementType() || !type.getElementType().isF32() == !type.getElementType().isF64())
-    return op.emitOpError("element types must be all f32 or all f64, got ") << type << " for " << name;
+  RankedTensorType result = op.getType();
+  // contract_c4
+  if (type.getRank() != result.getRank() || (type.getRank() != 1 && type.getRank() != 2))
+    return op.emitOpError("expects tensors of rank 2, or of rank 1 inside a kernel, got ")
+           << type << " for " << name << " and the result " << result;
+  if (type.getElementType() != result.getElementType())
+    return op.emitOpError("expects one element type, got ") << type << " for " << name << " and the result " << result;
+  // contract_c5
+  if (type.getRank() == 2 && type.getDimSize(0) != result.getDimSize(0))
+    return op.emitOpError("expects one number of rows, got ") << type << " for " << name << " and the result " << result;
+  // contract_c2
   if (type.getShape().back() != product.getDim(slot))
-    return op.emitOpError("slot ") << name << " has dimension " << product.getDim(slot) << ", got " << type;
-  auto irreps = dyn_cast_or_null<IrrepsAttr>(type.getEncoding());
+    return op.emitOpError("expects dimension ") << product.getDim(slot) << " for " << name << ", got " << type;
+  // contract_c3
   if (slot == Slot::W) {
     if (type.getEncoding())
-      return op.emitOpError("weights have no encoding, got ") << type;
+      return op.emitOpError("expects weights without an encoding, got ") << type;
     return success();
   }
+  auto irreps = dyn_cast_or_null<IrrepsAttr>(type.getEncoding());
   if (!irreps || irreps.getBlocks() != product.getIrreps(slot))
-    return op.emitOpError("slot ") << name << " has irreps " << printIrreps(product.getIrreps(slot)) << ", got " << type;
+    return op.emitOpError("expects irreps ") << printIrreps(product.getIrreps(slot)) << " for " << name << ", got " << type;
   return success();
 }
 
@@ -245,17 +195,17 @@ LogicalResult ContractOp::verify() {
     // contract_c1
     if (s == getSlot()) {
       if (bound)
-        return emitOpError("slot ") << stringifySlot(s) << " is the result and cannot be bound";
+        return emitOpError("expects ") << stringifySlot(s) << " unbound, because it is the result";
       if (!exists)
-        return emitOpError("the product has no weights to contract to");
+        return emitOpError("contracts to w, but the product has no weights");
       if (failed(verifySlot(*this, s, getType())))
         return failure();
       continue;
     }
     if (exists && !bound)
-      return emitOpError("slot ") << stringifySlot(s) << " is not bound";
+      return emitOpError("expects ") << stringifySlot(s) << " to be bound";
     if (!exists && bound)
-      return emitOpError("the product has no weights, but w is bound");
+      return emitOpError("expects w unbound, because the product has no weights");
     if (bound && failed(verifySlot(*this, s, cast<RankedTensorType>(bound.getType()))))
       return failure();
   }

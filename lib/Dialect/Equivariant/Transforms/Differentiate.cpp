@@ -26,9 +26,9 @@ public:
   Value get(Value primal) const { return cotangents.lookup(primal); }
 
   LogicalResult visit(Operation *op) {
-    Value ct = op->getNumResults() == 1 ? get(op->getResult(0)) : Value();
-    if (!ct)
+    if (llvm::none_of(op->getResults(), [&](Value result) { return get(result); }))
       return success();
+    Value ct = get(op->getResult(0));
     return TypeSwitch<Operation *, LogicalResult>(op)
         .Case([&](AddOp add) {
           accumulate(add.getLhs(), ct);
@@ -84,10 +84,11 @@ struct Differentiate : espmm::equivariant::impl::EquivariantDifferentiateBase<Di
   }
 
   LogicalResult differentiate(func::FuncOp func) {
-    if (!func.getBody().hasOneBlock())
-      return func.emitOpError("expects one block to differentiate");
+    auto ret = func.getBody().hasOneBlock() ? dyn_cast<func::ReturnOp>(func.getBody().front().getTerminator())
+                                            : func::ReturnOp();
+    if (!ret)
+      return func.emitOpError("expects one block that returns to differentiate");
     Block &block = func.getBody().front();
-    auto ret = cast<func::ReturnOp>(block.getTerminator());
 
     SmallVector<int64_t> results(cotangents.begin(), cotangents.end());
     if (results.empty())
@@ -100,10 +101,12 @@ struct Differentiate : espmm::equivariant::impl::EquivariantDifferentiateBase<Di
           arguments.push_back(arg.getArgNumber());
     for (int64_t r : results)
       if (r < 0 || r >= ret.getNumOperands())
-        return func.emitOpError("has no result ") << r << " to take a cotangent of, it has " << ret.getNumOperands();
+        return func.emitOpError("expects cotangents of results 0 to ")
+               << static_cast<int64_t>(ret.getNumOperands()) - 1 << ", got " << r;
     for (int64_t a : arguments)
       if (a < 0 || a >= numArguments || !isa<RankedTensorType>(block.getArgument(a).getType()))
-        return func.emitOpError("has no tensor argument ") << a << " to differentiate with respect to";
+        return func.emitOpError("expects wrt to list tensor arguments, got ")
+               << a << " of " << numArguments << " arguments";
 
     OpBuilder builder(ret);
     ReverseSweep sweep(builder);

@@ -26,11 +26,16 @@ public:
   Fusion(func::FuncOp func) : block(func.getBody().front()) {}
 
   LogicalResult run() {
+    if (block.getNumArguments() && isa<espmm::equivariant::GraphType, RowsType>(block.getArgument(0).getType()))
+      space = block.getArgument(0);
     for (Operation &op : block.without_terminator())
       if (failed(classify(&op)))
         return failure();
-    if (edgeOps.empty() && sums.empty())
+    if (edgeOps.empty() && sums.empty() && copies.empty())
       return success();
+    if (!space)
+      return block.getParentOp()->emitOpError("expects argument 0 to be an index space, !equivariant.graph or "
+                                              "!equivariant.rows");
     for (unsigned level = 0; level <= deepest; ++level)
       build(level);
     eraseDeadOps(block);
@@ -44,14 +49,26 @@ private:
     unsigned level = 0;
     for (Value operand : op->getOperands())
       level = std::max(level, levels.lookup(operand));
+    auto isReturn = [](Operation *user) { return isa<func::ReturnOp>(user); };
     if (auto gather = dyn_cast<GatherOp>(op)) {
-      space = gather.getSpace();
+      if (failed(verifySpace(op, gather.getSpace())))
+        return failure();
+      if (gather.getSource().getDefiningOp() && !gather.getSource().getDefiningOp<SegmentSumOp>())
+        return op->emitOpError("gathers neither an argument nor a segment sum, but rows that are computed by edge");
       // A node value of level n is complete only after kernel n - 1.
+      if (llvm::any_of(op->getUsers(), isReturn)) {
+        copies.emplace_back(level, gather);
+        deepest = std::max(deepest, level);
+      }
     } else if (auto sum = dyn_cast<SegmentSumOp>(op)) {
-      space = sum.getSpace();
+      if (failed(verifySpace(op, sum.getSpace())))
+        return failure();
       sums.emplace_back(level, sum);
       deepest = std::max(deepest, level);
       level += 1;
+    } else if (auto zeros = dyn_cast<ZerosOp>(op); zeros && isa<BlockArgument>(zeros.getLike()) &&
+                                                   llvm::all_of(op->getUsers(), isReturn)) {
+      // A gradient that is zero: rows of whatever side its argument is of, not of edges.
     } else if (isa<ContractOp, AddOp, ZerosOp>(op)) {
       // Values at nodes are not computed on by edge; only sums of them could be here.
       for (Value operand : op->getOperands())
@@ -64,6 +81,12 @@ private:
     }
     for (Value result : op->getResults())
       levels[result] = level;
+    return success();
+  }
+
+  LogicalResult verifySpace(Operation *op, Value opSpace) {
+    if (opSpace != space)
+      return op->emitOpError("expects the index space to be argument 0 of the function");
     return success();
   }
 
@@ -95,8 +118,6 @@ private:
     arguments.clear();
     inputs.clear();
     inputAccess.clear();
-    if (!space)
-      space = block.getArgument(0);
 
     builder.setInsertionPointToEnd(body);
     for (auto [opLevel, op] : edgeOps) {
@@ -127,6 +148,12 @@ private:
         yielded.push_back(rows.lookup(op->getResult(0)));
         resultAccess.push_back(AccessAttr::get(op->getContext(), Access::Edge));
       }
+    for (auto [copyLevel, gather] : copies)
+      if (copyLevel == level) {
+        outside.push_back(gather.getResult());
+        yielded.push_back(getRow(gather.getResult()));
+        resultAccess.push_back(AccessAttr::get(gather.getContext(), Access::Edge));
+      }
     if (outside.empty())
       return;
     YieldOp::create(builder, block.getTerminator()->getLoc(), yielded);
@@ -145,6 +172,7 @@ private:
   llvm::DenseMap<Value, unsigned> levels;
   SmallVector<std::pair<unsigned, Operation *>> edgeOps;
   SmallVector<std::pair<unsigned, SegmentSumOp>> sums;
+  SmallVector<std::pair<unsigned, GatherOp>> copies; // gathers that are results themselves
   unsigned deepest = 0;
 
   // While a kernel is being built:
@@ -158,9 +186,16 @@ private:
 struct Fuse : espmm::equivariant::impl::EquivariantFuseBase<Fuse> {
   void runOnOperation() override {
     for (auto func : getOperation().getOps<func::FuncOp>()) {
-      // Sums over one side are joined first, so that the kernel adds rows and not nodes.
+      if (func.isExternal())
+        continue;
+      if (!func.getBody().hasOneBlock()) {
+        func.emitOpError("expects one block to fuse");
+        return signalPassFailure();
+      }
+      // Sums over one side are joined first, and gathered sums split, so that the kernel adds rows and not nodes.
       RewritePatternSet patterns(&getContext());
-      SegmentSumOp::getCanonicalizationPatterns(patterns, &getContext());
+      AddOp::getCanonicalizationPatterns(patterns, &getContext());
+      GatherOp::getCanonicalizationPatterns(patterns, &getContext());
       if (failed(applyPatternsGreedily(func, std::move(patterns))))
         return signalPassFailure();
       Fusion fusion(func);

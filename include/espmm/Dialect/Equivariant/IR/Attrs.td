@@ -64,12 +64,14 @@ def Equivariant_IrrepsAttr : Equivariant_Attr<"Irreps", "irreps",
 
     Constraints:
     - (irreps_c1) the last dimension of the tensor is the irreps' dimension.
-    - (irreps_c2) the notation parses: `MULxLP` joined by `+`, MUL >= 0, 0 <= L <= 11, P `e` or `o`.
+    - (irreps_c2) the notation parses: `MULxLP` joined by `+`, MUL >= 0 (1 if left out), 0 <= L <= 11, P `e` or `o`.
+    - (irreps_c3) the dimension is less than 2^31.
   }];
   let parameters = (ins
     ArrayRefParameter<"::espmm::equivariant::MulIrrep", "blocks">:$blocks,
     EnumParameter<Equivariant_Layout>:$layout);
   let hasCustomAssemblyFormat = 1;
+  let genMnemonicAlias = 1;
   let extraClassDeclaration = [{
     /// Number of elements of a row.
     int64_t getDim() const;
@@ -97,6 +99,8 @@ def Equivariant_ProductAttr : Equivariant_Attr<"Product", "product"> {
     - (product_c3) multiplicities fit the mode.
     - (product_c4) every path has a weight, or none has.
     - (product_c5) modes that mix multiplicities (uvw, u_lt_vw, uuw with w > 1) have a weight.
+    - (product_c6) coefficients are finite.
+    - (product_c7) the number of weights fits 63 bits.
   }];
   let parameters = (ins
     ArrayRefParameter<"::espmm::equivariant::MulIrrep">:$x,
@@ -104,6 +108,7 @@ def Equivariant_ProductAttr : Equivariant_Attr<"Product", "product"> {
     ArrayRefParameter<"::espmm::equivariant::MulIrrep">:$z,
     ArrayRefParameter<"::espmm::equivariant::Path">:$paths);
   let hasCustomAssemblyFormat = 1;
+  let genMnemonicAlias = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     ::llvm::ArrayRef<MulIrrep> getIrreps(Slot slot) const;
@@ -119,6 +124,34 @@ def Equivariant_ProductAttr : Equivariant_Attr<"Product", "product"> {
     int64_t getWeightOffset(size_t path) const;
     int64_t getWeightSize(const Path &path) const;
   }];
+}
+
+//===-- Schedules ---------------------------------------------------------===//
+
+def Equivariant_Target : I32EnumAttr<"Target", "where a kernel runs", [
+    I32EnumAttrCase<"CPU", 0, "cpu">, I32EnumAttrCase<"GPU", 1, "gpu">]> {
+  let cppNamespace = "::espmm::equivariant";
+  let genSpecializedAttr = 0;
+}
+
+def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
+  let summary = "how a kernel is laid out in loops, lanes and buffers";
+  let description = [{
+    - `target`: `cpu` or `gpu`.
+    - `group_by`: the side whose nodes' edges are worked on together (`edge`: no grouping, row by row).
+    - `lanes`: channels side by side: of a vector on the CPU, of a warp on the GPU.
+    - `slab_begin`, `slab_end`: the slabs of `lanes` channels that this kernel covers (GPU; the CPU loops over all).
+    - `warps`: warps that share one segment (GPU).
+    - `rows`: rows that a task (CPU) or a warp (GPU) works on where there is no grouping.
+    - `stages`: stages of the ring of asynchronous copies (GPU).
+    - `min_blocks`: blocks that a multiprocessor has to hold at once, which bounds the registers (GPU; 0: no bound).
+
+    Example: `#equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, slab_begin = 0, slab_end = 0, warps = 1, rows = 64, stages = 1, min_blocks = 0>`
+  }];
+  let parameters = (ins
+    EnumParameter<Equivariant_Target>:$target, EnumParameter<Equivariant_Access>:$group_by, "int64_t":$lanes,
+    "int64_t":$slab_begin, "int64_t":$slab_end, "int64_t":$warps, "int64_t":$rows, "int64_t":$stages, "int64_t":$min_blocks);
+  let assemblyFormat = "`<` struct(params) `>`";
 }
 
 #endif // ESPMM_EQUIVARIANT_ATTRS_TD

@@ -25,9 +25,10 @@ def Equivariant_GatherOp : Equivariant_Op<"gather", [Pure]> {
     Constraints:
     - (gather_c1) the side is not `edge`; on `!equivariant.rows` it is `all`.
     - (gather_c2) operand and result agree in element type, encoding and all dimensions but the first.
+    - (gather_c3) at `all` the operand has one row.
   }];
-  let arguments = (ins AnyRankedTensor:$source, Equivariant_Space:$space, Equivariant_AccessAttr:$side);
-  let results = (outs AnyRankedTensor:$result);
+  let arguments = (ins Equivariant_Tensor:$source, Equivariant_Space:$space, Equivariant_AccessAttr:$side);
+  let results = (outs Equivariant_Tensor:$result);
   let assemblyFormat = "$source `at` $side `of` $space attr-dict `:` type($source) `->` type($result) `over` type($space)";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
@@ -43,12 +44,12 @@ def Equivariant_SegmentSumOp : Equivariant_Op<"segment_sum", [Pure]> {
     Constraints:
     - (segment_sum_c1) the side is not `edge`; on `!equivariant.rows` it is `all`.
     - (segment_sum_c2) operand and result agree in element type, encoding and all dimensions but the first.
+    - (segment_sum_c3) at `all` the result has one row.
   }];
-  let arguments = (ins AnyRankedTensor:$source, Equivariant_Space:$space, Equivariant_AccessAttr:$side);
-  let results = (outs AnyRankedTensor:$result);
+  let arguments = (ins Equivariant_Tensor:$source, Equivariant_Space:$space, Equivariant_AccessAttr:$side);
+  let results = (outs Equivariant_Tensor:$result);
   let assemblyFormat = "$source `at` $side `of` $space attr-dict `:` type($source) `->` type($result) `over` type($space)";
   let hasVerifier = 1;
-  let hasCanonicalizer = 1;
 }
 
 def Equivariant_ContractOp : Equivariant_Op<"contract", [Pure, AttrSizedOperandSegments]> {
@@ -68,11 +69,12 @@ def Equivariant_ContractOp : Equivariant_Op<"contract", [Pure, AttrSizedOperandS
     - (contract_c1) exactly the slots other than the result's are bound; w counts only if the paths have weights.
     - (contract_c2) each tensor's last dimension is that of its slot.
     - (contract_c3) the encoding of x, y and z names the product's irreps; w has none.
-    - (contract_c4) all tensors have the same rank, 1 or 2, and the same element type, f32 or f64.
+    - (contract_c4) all tensors have the same rank, 1 or 2, and the same element type.
+    - (contract_c5) tensors of rank 2 have the same number of rows.
   }];
   let arguments = (ins Equivariant_SlotAttr:$slot, Equivariant_ProductAttr:$product,
-    Optional<AnyRankedTensor>:$x, Optional<AnyRankedTensor>:$y, Optional<AnyRankedTensor>:$w, Optional<AnyRankedTensor>:$z);
-  let results = (outs AnyRankedTensor:$result);
+    Optional<Equivariant_Tensor>:$x, Optional<Equivariant_Tensor>:$y, Optional<Equivariant_Tensor>:$w, Optional<Equivariant_Tensor>:$z);
+  let results = (outs Equivariant_Tensor:$result);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
@@ -87,18 +89,29 @@ def Equivariant_ContractOp : Equivariant_Op<"contract", [Pure, AttrSizedOperandS
 def Equivariant_AddOp : Equivariant_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
   let summary = "the elementwise sum of two tensors";
   let description = "Example: `%c = equivariant.add %a, %b : tensor<?x8xf32>`";
-  let arguments = (ins AnyRankedTensor:$lhs, AnyRankedTensor:$rhs);
-  let results = (outs AnyRankedTensor:$result);
+  let arguments = (ins Equivariant_Tensor:$lhs, Equivariant_Tensor:$rhs);
+  let results = (outs Equivariant_Tensor:$result);
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
   let hasFolder = 1;
+  let hasCanonicalizer = 1;
 }
 
-def Equivariant_ZerosOp : Equivariant_Op<"zeros", [Pure, AllTypesMatch<["like", "result"]>]> {
-  let summary = "zeros, as many as another tensor has elements";
-  let description = "Example: `%0 = equivariant.zeros like %x : tensor<?x24xf32, #x>`";
-  let arguments = (ins AnyRankedTensor:$like);
-  let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "`like` $like attr-dict `:` type($result)";
+def Equivariant_ZerosOp : Equivariant_Op<"zeros", [Pure]> {
+  let summary = "zeros, as many rows as another tensor has";
+  let description = [{
+    The operand says the number of rows and nothing else; its elements are not read.
+
+    Example: `%0 = equivariant.zeros like %x : tensor<?x24xf32, #x> -> tensor<?x8xf32, #z>`
+
+    Constraints:
+    - (zeros_c1) operand and result have the same rank; from rank 2 on, their first dimensions are the same.
+    - (zeros_c2) the result's other dimensions are static.
+  }];
+  let arguments = (ins Equivariant_Tensor:$like);
+  let results = (outs Equivariant_Tensor:$result);
+  let assemblyFormat = "`like` $like attr-dict `:` type($like) `->` type($result)";
+  let hasVerifier = 1;
+  let hasCanonicalizer = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -126,11 +139,12 @@ def Equivariant_KernelOp : Equivariant_Op<"kernel", [IsolatedFromAbove,
     Constraints:
     - (kernel_c1) one access for each operand and each result, allowed by the index space.
     - (kernel_c2) each block argument and each yielded value is its tensor without the row dimension.
+    - (kernel_c3) a tensor accessed at `all` has one row.
   }];
-  let arguments = (ins Equivariant_Space:$space, Variadic<AnyRankedTensor>:$inputs,
+  let arguments = (ins Equivariant_Space:$space, Variadic<Equivariant_Tensor>:$inputs,
     TypedArrayAttrBase<Equivariant_AccessAttr, "accesses">:$input_access,
     TypedArrayAttrBase<Equivariant_AccessAttr, "accesses">:$result_access);
-  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let results = (outs Variadic<Equivariant_Tensor>:$results);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
@@ -144,7 +158,8 @@ def Equivariant_KernelOp : Equivariant_Op<"kernel", [IsolatedFromAbove,
 
 def Equivariant_YieldOp : Equivariant_Op<"yield", [Pure, Terminator, ReturnLike, HasParent<"KernelOp">]> {
   let summary = "the rows that a kernel gives for an edge";
-  let arguments = (ins Variadic<AnyRankedTensor>:$values);
+  let description = "Example: `equivariant.yield %mx, %mw : tensor<24xf32, #x>, tensor<8xf32>`";
+  let arguments = (ins Variadic<Equivariant_Tensor>:$values);
   let assemblyFormat = "attr-dict ($values^ `:` type($values))?";
   let builders = [OpBuilder<(ins), "build($_builder, $_state, ::mlir::ValueRange());">];
 }
@@ -224,5 +239,7 @@ def Equivariant_AssembleOp : Equivariant_Op<"assemble", [Pure]> {
   let assemblyFormat = "$offsets `(` $blocks `)` attr-dict `:` functional-type($blocks, $result)";
   let hasVerifier = 1;
 }
+
+include "espmm/Dialect/Equivariant/IR/StagedOps.td"
 
 #endif // ESPMM_EQUIVARIANT_OPS_TD

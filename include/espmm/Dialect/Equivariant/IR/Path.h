@@ -13,6 +13,12 @@ struct Path {
   bool weighted;
   double coefficient;
 
+  /// The block of x, y or z that the path couples.
+  int64_t getBlock(Slot slot) const {
+    assert(slot != Slot::W && "weights come in paths, not in blocks");
+    return slot == Slot::X ? i1 : slot == Slot::Y ? i2 : i3;
+  }
+
   bool operator==(const Path &o) const {
     return mode == o.mode && i1 == o.i1 && i2 == o.i2 && i3 == o.i3 && weighted == o.weighted &&
            coefficient == o.coefficient;

@@ -4,6 +4,7 @@
 include "espmm/Dialect/Equivariant/IR/Dialect.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/BuiltinTypeInterfaces.td"
+include "mlir/IR/CommonTypeConstraints.td"
 
 class Equivariant_Type<string name, string typeMnemonic> : TypeDef<Equivariant_Dialect, name> {
   let mnemonic = typeMnemonic;
@@ -21,5 +22,8 @@ def Equivariant_RowsType : Equivariant_Type<"Rows", "rows"> {
 
 def Equivariant_Space : AnyTypeOf<[Equivariant_GraphType, Equivariant_RowsType],
                                   "an index space (`!equivariant.graph` or `!equivariant.rows`)">;
+
+/// What flows between the ops: features (with irreps as their encoding) and weights.
+def Equivariant_Tensor : RankedTensorOf<[F32, F64]>;
 
 #endif // ESPMM_EQUIVARIANT_TYPES_TD
