@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Optional, Sequence
 
 import torch
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from .graph import build_side
@@ -32,6 +33,8 @@ def run(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor
     """
     if is_traced(tensors) or isinstance(space, TracedSpace):
         return _run_traced(program, space, tensors)
+    if any(t is not None and is_legacy_batchedtensor(t) for t in tensors):
+        return _run_batched(program, space, tensors)
     if (
         (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors))
         or torch._C._are_functorch_transforms_active()
@@ -72,13 +75,14 @@ class _Run(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         program, space, *tensors = inputs
         ctx.program, ctx.space = program, space
+        ctx.given = [tensor is not None for tensor in tensors]
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*_needed_by_backward(program, ctx.needs_input_grad[2:], tensors))
         ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
-        return (None, None, *_gradients(ctx.program, ctx.space, ctx.saved_tensors, ctx.needs_input_grad[2:], cotangents))
+        return (None, None, *_gradients(ctx.program, ctx.space, ctx.saved_tensors, _wanted(ctx), cotangents))
 
     @staticmethod
     def jvp(ctx: Any, _program: None, _space: None, *tangents: Optional[torch.Tensor]) -> tuple:
@@ -100,23 +104,44 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, program: Program, space: Any, *tensors: Optional[torch.Tensor]) -> tuple:
-        dims, batch = in_dims[2:], info.batch_size
-        if _can_fold(program, dims):
-            rows = space.sizes[0]
-            folded = []
-            for tensor, dim, spec in zip(tensors, dims, program.arguments):
-                if tensor is None or spec.rows == "all":
-                    folded.append(tensor)
-                    continue
-                stacked = tensor.expand(batch, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-                folded.append(stacked.reshape(batch * rows, spec.width))
-            results = run(program, RowSpace(batch * rows), folded)
-            return tuple(result.reshape(batch, rows, result.shape[-1]) for result in results), (0,) * len(results)
-        each = []
-        for i in range(batch):
-            one = [t if t is None or dim is None else t.select(dim, i) for t, dim in zip(tensors, dims)]
-            each.append(run(program, space, one))
-        return tuple(torch.stack(results) for results in zip(*each)), (0,) * len(program.results)
+        return _vmap(info.batch_size, in_dims, program, space, *tensors)
+
+
+def _run_batched(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
+    """``run`` inside ``torch.autograd.grad(is_grads_batched=True)``, whose vmap is an older one than torch.func's."""
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    plain, dims, batch = [], [], 0
+    for tensor in tensors:
+        batched = tensor is not None and is_legacy_batchedtensor(tensor)
+        if batched:
+            tensor = torch._remove_batch_dim(tensor, level, 1, 0)
+            batch = tensor.shape[0]
+        plain.append(tensor)
+        dims.append(0 if batched else None)
+    results, _ = _vmap(batch, (None, None, *dims), program, space, *plain)
+    return [torch._add_batch_dim(result, 0, level) for result in results]
+
+
+def _vmap(batch: int, in_dims: tuple, program: Program, space: Any, *tensors: Optional[torch.Tensor]) -> tuple:
+    """The results for a batch of calls, along axis 0, and that axis for each."""
+    dims = in_dims[2:]
+    if _can_fold(program, dims):
+        rows = space.sizes[0]
+        folded = []
+        for tensor, dim, spec in zip(tensors, dims, program.arguments):
+            if tensor is None or spec.rows == "all":
+                folded.append(tensor)
+                continue
+            stacked = tensor.expand(batch, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+            folded.append(stacked.reshape(batch * rows, spec.width))
+        results = run(program, RowSpace(batch * rows), folded)
+        return tuple(result.reshape(batch, rows, result.shape[-1]) for result in results), (0,) * len(results)
+    each = []
+    for i in range(batch):
+        one = [t if t is None or dim is None else t.select(dim, i) for t, dim in zip(tensors, dims)]
+        each.append(run(program, space, one))
+    return tuple(torch.stack(results) for results in zip(*each)), (0,) * len(program.results)
 
 
 def _can_fold(program: Program, dims: Sequence[Optional[int]]) -> bool:
@@ -126,6 +151,27 @@ def _can_fold(program: Program, dims: Sequence[Optional[int]]) -> bool:
         and all(dim is None or spec.rows != "all" for dim, spec in zip(dims, program.arguments))
         and all(spec.rows != "all" for spec in program.results)
     )
+
+
+def _wanted(ctx: Any) -> list[bool]:
+    """Which tensors' gradients this backward pass will use.
+
+    ``needs_input_grad`` says which require a gradient; but ``autograd.grad`` with respect to positions, say, has no use for that
+    of an embedding, which the engine knows.
+    """
+    needs = list(ctx.needs_input_grad[2:])
+    edges = getattr(ctx, "next_functions", None)
+    if edges is None or len(edges) != sum(ctx.given):  # a context of torch.func
+        return needs
+    nodes = iter(edges)
+    for i, given in enumerate(ctx.given):
+        node = next(nodes)[0] if given else None
+        if needs[i] and node is not None:
+            try:
+                needs[i] = torch._C._will_engine_execute_node(node)
+            except RuntimeError:  # a leaf that autograd.grad asks for
+                pass
+    return needs
 
 
 def _needed_by_backward(program: Program, needs: Sequence[bool], tensors: Tensors) -> list[Optional[torch.Tensor]]:
@@ -230,7 +276,7 @@ def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
     ctx.program = Program.deserialize(program)
     ctx.sizes = sizes
     ctx.set_materialize_grads(False)
-    needed = _needed_by_backward(ctx.program, ctx.needs_input_grad[1], tensors)
+    needed = _needed_by_backward(ctx.program, [t.requires_grad for t in tensors], tensors)
     ctx.saved = [t is not None for t in needed]
     ctx.save_for_backward(*(t for t in needed if t is not None), *plan)
 

@@ -1,0 +1,65 @@
+"""Fixtures: devices, poisoned buffers, and what to skip without the library or a GPU."""
+
+from __future__ import annotations
+
+import os
+
+# Tests must not meet kernels that an older compiler left on disk.
+os.environ.setdefault("ESPMM_CACHE", "0")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from espmm import _capi
+
+settings.register_profile(
+    "espmm", deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("espmm")
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+HAS_CUDA = torch is not None and torch.cuda.is_available()
+NO_LIBRARY = "libespmm.so is not built; looked for " + ", ".join(map(str, _capi.candidates()))
+
+#: Every test that runs kernels takes this parameter.
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("cuda") and not HAS_CUDA:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_report_header() -> str:
+    found = next((path for path in _capi.candidates() if path.is_file()), None)
+    return f"libespmm: {found or 'missing'}; CUDA: {'yes' if HAS_CUDA else 'no'}"
+
+
+@pytest.fixture(scope="session")
+def library() -> None:
+    """What needs libespmm.so asks for this."""
+    if not _capi.is_available():
+        pytest.skip(NO_LIBRARY)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest, library: None) -> str:
+    """A device that kernels run on."""
+    return request.param
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results and scratch hold NaN before each launch, so that what a kernel does not write is seen."""
+    from espmm import launch
+
+    def allocate(shape, dtype, device):
+        tensor = torch.empty(shape, dtype=dtype, device=device)
+        return tensor.fill_(255) if dtype == torch.uint8 else tensor.fill_(float("nan"))
+
+    monkeypatch.setattr(launch, "allocate", allocate)
