@@ -22,26 +22,43 @@ now() { date +%s.%N; }
 
 seconds_since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f", b - a }'; }
 
-# step "what is being done" command [arguments]: runs the command; its exit status is the step's.
-step() {
-  local title="$1" start status=0
+# run_step "what is being done" command [arguments]: says it, runs the command under `set -e`, says how long it took, and gives
+# its status. Leaves `set -e` off, so that it is the caller who decides what a failure means.
+run_step() {
+  local title="$1" start status
   shift
+  set +e
   say "==> $title"
   start="$(now)"
-  # Not `"$@" || status=$?`: that would switch off `set -e` inside a function given as the command.
-  set +e
   (
     set -e
     "$@"
   )
   status=$?
-  set -e
   if [ "$status" -eq 0 ]; then
     say "    done: $(seconds_since "$start") s"
   else
-    say "    FAILED with exit status $status after $(seconds_since "$start") s" >&2
+    printf '    FAILED with exit status %s after %s s\n' "$status" "$(seconds_since "$start")" >&2
   fi
   return "$status"
+}
+
+# step: the script ends if the command fails. Call it and `attempt` plainly: in `step ... || ...`, bash would ignore `set -e`
+# within the command too.
+step() {
+  run_step "$@"
+  local status=$?
+  set -e
+  [ "$status" -eq 0 ] || exit "$status"
+}
+
+# attempt: the script goes on if the command fails; `failures` counts.
+failures=0
+attempt() {
+  run_step "$@"
+  local status=$?
+  set -e
+  [ "$status" -eq 0 ] || failures=$((failures + 1))
 }
 
 # skip "what would have been done" "why it need not be"

@@ -25,8 +25,9 @@ python_tests() { pytest -q --durations=10 --junit-xml "$REPORTS/pytest.xml" test
 
 rm -rf "$REPORTS"
 mkdir -p "$REPORTS"
-step "Unit tests of the C++ libraries (ctest)" unit_tests || true
-step "Tests of the compiler (lit)" lit_tests || true
-step "Tests of the Python package, the README and the wheel (pytest)" python_tests || true
+attempt "Unit tests of the C++ libraries (ctest)" unit_tests
+attempt "Tests of the compiler (lit)" lit_tests
+attempt "Tests of the Python package, the README and the wheel (pytest)" python_tests
 # Fails if a test failed, or if a runner ended without a report.
 python scripts/test_summary.py "$REPORTS/unit.xml" "$REPORTS/lit.xml" "$REPORTS/pytest.xml"
+[ "$failures" -eq 0 ] || fail "a test runner failed although every test in its report passed"

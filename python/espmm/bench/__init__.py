@@ -8,7 +8,7 @@ Suites: `conv`, convolutions on large graphs (GPU: A and B; CPU: small); `batch`
 rows; CPU: 2,560); `small`, convolutions on small graphs, timed from the host as well on the GPU; `compile`, from the Python call to
 kernels that are ready, without and with the disk cache.
 
-Graphs: A is 1000 nodes x 158 neighbours, B 23,000 x 6, small 64 x 40; NxK is any other. What a pass, its time and
+Graphs: A is 1000 nodes x 158 neighbours, B 23,000 x 6, small 64 x 40; NxK is any other; N alone is a batch of N rows. What a pass, its time and
 its floor mean is said in `espmm.bench.measure`. The exit status is 1 if a result is wrong.
 """
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--suite", choices=(*SUITES, "all"), default="conv")
     result.add_argument("--problem", nargs="+", choices=tuple(NAMED), default=list(NAMED), metavar="NAME", help="; ".join(NAMED))
-    result.add_argument("--graph", nargs="+", type=graph_size, metavar="A|B|small|NxK", help="in place of the suite's own")
+    result.add_argument("--graph", nargs="+", type=graph_size, metavar="A|B|small|NxK|N", help="in place of the suite's own")
     result.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is a GPU")
     result.add_argument("--dtype", choices=tuple(TOLERANCE), default="float32")
     result.add_argument("--layout", choices=("mul_ir", "ir_mul"), default="mul_ir")
@@ -53,24 +53,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def graph_size(text: str) -> GraphSize:
-    """Reads A, B, small or NxK."""
+    """Reads A, B, small, NxK or N."""
     from .measure import GraphSize
 
     if text in NAMED_GRAPHS:
         return GraphSize(text, *NAMED_GRAPHS[text])
-    match = re.fullmatch(r"([1-9]\d*)x(\d+)", text)
+    match = re.fullmatch(r"([1-9]\d*)(?:x(\d+))?", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"expected A, B, small or NxK such as 500x60, got {text!r}")
-    return GraphSize(text, int(match[1]), int(match[2]))
+        raise argparse.ArgumentTypeError(f"expected A, B, small, NxK such as 500x60, or N, got {text!r}")
+    nodes, neighbours = match.groups()
+    if neighbours is None:
+        return GraphSize(f"{nodes} rows", int(nodes), None)
+    return GraphSize(text, int(nodes), int(neighbours))
 
 
 def suite_graphs(suite: str, device: str) -> list[GraphSize]:
     """The suite's own graphs."""
-    from .measure import GraphSize
-
     if suite == "batch":
-        rows = 50_000 if device == "cuda" else 2_560
-        return [GraphSize(f"{rows} rows", rows, None)]
+        return [graph_size("50000" if device == "cuda" else "2560")]
     if suite == "small":
         return [graph_size("small"), graph_size("8x20")]
     return [graph_size(name) for name in (("A", "B") if device == "cuda" else ("small",))]

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Tests and benchmark on a machine that has a GPU and Python with torch, but no build tools and perhaps no network. Takes the
+# wheel that `make wheel-cp312` wrote elsewhere (copy dist/ and this repository there).
+#
+#   bash scripts/gpu_test.sh [--wheels FOLDER] [--tests-only | --bench-only | --memcheck] [-- ARGUMENTS]
+#
+#   --wheels FOLDER  the wheels to install (default: dist): espmm's, and of pytest, hypothesis, e3nn, tqdm and what they
+#                    need those that the machine has not
+#   --tests-only     no benchmark
+#   --bench-only     no tests; ARGUMENTS go to `python -m espmm bench` (default: --suite all)
+#   --memcheck       a small part of it under compute-sanitizer's memcheck, and nothing else
+#
+# Everything is installed into a folder that goes away at the end. Results are written to $OUT (default: gpu-results).
+# PYTHON is the interpreter (default: python3).
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+PYTHON="${PYTHON:-python3}"
+OUT="${OUT:-gpu-results}"
+wheels="dist"
+parts="tests bench"
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --wheels)
+      [ $# -ge 2 ] || fail "--wheels needs a folder"
+      wheels="$2"
+      shift
+      ;;
+    --tests-only) parts="tests" ;;
+    --bench-only) parts="bench" ;;
+    --memcheck) parts="memcheck" ;;
+    --help | -h)
+      sed -n '2,/^source/{/^source/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
+    --)
+      shift
+      break
+      ;;
+    *) fail "unknown argument $1 (see --help)" ;;
+  esac
+  shift
+done
+bench_arguments=("$@")
+[ "${#bench_arguments[@]}" -gt 0 ] || bench_arguments=(--suite all)
+
+ls "$wheels"/espmm-*.whl >/dev/null 2>&1 || fail "no espmm-*.whl in $wheels: write it with 'make wheel-cp312' where the build tools are"
+command -v "$PYTHON" >/dev/null || fail "no $PYTHON (PYTHON= names another)"
+
+SITE="$(mktemp -d)"
+trap 'rm -rf "$SITE"' EXIT
+mkdir -p "$OUT"
+
+install_wheels() {
+  "$PYTHON" -m pip install -q --disable-pip-version-check --no-index --no-deps --no-compile --upgrade --target "$SITE" "$wheels"/*.whl
+}
+step "Installing $(ls "$wheels"/*.whl | wc -l) wheels from $wheels into a temporary folder" install_wheels
+export PYTHONPATH="$SITE"
+# What an older build left on this machine is not what is tested.
+export ESPMM_CACHE_DIR="$SITE/cache"
+
+check_machine() {
+  "$PYTHON" - "$SITE" <<'PY'
+import importlib.util, pathlib, sys
+missing = [name for name in ("torch", "numpy", "e3nn", "pytest", "hypothesis", "tqdm") if importlib.util.find_spec(name) is None]
+if missing:
+    sys.exit(f"error: this Python has no {', '.join(missing)}: put the wheels beside espmm's")
+import torch
+if not torch.cuda.is_available():
+    sys.exit(f"error: torch {torch.__version__} sees no GPU")
+import espmm
+if not pathlib.Path(espmm.__file__).is_relative_to(sys.argv[1]):
+    sys.exit(f"error: espmm was imported from {espmm.__file__}, not from the wheel")
+print(f"    {torch.cuda.get_device_name()}, Python {sys.version.split()[0]}, torch {torch.__version__}, espmm {espmm.__version__}")
+PY
+}
+step "Looking at the machine" check_machine
+"$PYTHON" -m espmm info | tee "$OUT/info.txt"
+
+# The wheel, not the checkout's python/, is what is imported.
+gpu_tests() {
+  "$PYTHON" -m pytest -q -m cuda -o pythonpath=test/python -p no:cacheprovider --durations=15 --junit-xml "$OUT/tests.xml" test/python |
+    tee "$OUT/tests.txt"
+}
+gpu_bench() { "$PYTHON" -m espmm bench --device cuda --json "$OUT/bench.json" "${bench_arguments[@]}" | tee "$OUT/bench.txt"; }
+# One benchmark run compares every result with e3nn; graphs and multiplicities that no tile divides.
+gpu_memcheck() {
+  local common=(--no-peers --budget 0 --problem mace-large nequip-lips)
+  local checked=(compute-sanitizer --tool memcheck --error-exitcode 9 "$PYTHON" -m espmm bench --device cuda)
+  "${checked[@]}" "${common[@]}" --graph 13x7 5x70 37 2>&1 | tee "$OUT/memcheck.txt"
+  "${checked[@]}" "${common[@]}" --graph 13x7 --deterministic 2>&1 | tee -a "$OUT/memcheck.txt"
+  "${checked[@]}" "${common[@]}" --graph 13x7 --dtype float64 --layout ir_mul 2>&1 | tee -a "$OUT/memcheck.txt"
+}
+
+for part in $parts; do
+  case "$part" in
+    tests) attempt "Tests on the GPU (pytest -m cuda)" gpu_tests ;;
+    bench) attempt "Benchmark on the GPU" gpu_bench ;;
+    memcheck) attempt "A small part under compute-sanitizer memcheck" gpu_memcheck ;;
+  esac
+done
+say "==> Results are in $OUT:"
+ls -l "$OUT"
+[ "$failures" -eq 0 ] || fail "$failures of these steps failed: $parts"
