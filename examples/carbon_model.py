@@ -91,7 +91,7 @@ class E3nnConv(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.tp = o3.TensorProduct(
-            FEATURES, HARMONICS, str(MESSAGES), INSTRUCTIONS, shared_weights=False, internal_weights=False
+            FEATURES, HARMONICS, MESSAGES, INSTRUCTIONS, shared_weights=False, internal_weights=False
         )
 
     def forward(self, x: Tensor, y: Tensor, w: Tensor, receivers: Tensor, senders: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class Interaction(nn.Module):
     def __init__(self, conv: nn.Module) -> None:
         super().__init__()
         self.conv = conv
-        messages = o3.Irreps(str(MESSAGES)).simplify()
+        messages = o3.Irreps(MESSAGES).simplify()
         sums = o3.Irreps([(CHANNELS, ir) for _, ir in messages])
         self.linear_up = o3.Linear(FEATURES, FEATURES)
         self.radial = radial_network(NUM_WEIGHTS)
