@@ -99,8 +99,9 @@ llvm::Expected<std::unique_ptr<HostCode>> HostCode::link(llvm::StringRef object)
     return withContext("linking host code", memory.takeError());
   impl->memory = std::move(*memory);
 
-  auto graph = createLinkGraphFromObject(llvm::MemoryBufferRef(object, "host code"),
-                                         std::make_shared<llvm::orc::SymbolStringPool>());
+  // Held here too: the names in use outlive the graph by the moment it takes to leave the last callback.
+  auto names = std::make_shared<llvm::orc::SymbolStringPool>();
+  auto graph = createLinkGraphFromObject(llvm::MemoryBufferRef(object, "host code"), names);
   if (!graph)
     return withContext("linking host code", graph.takeError());
   llvm::Triple host(llvm::sys::getProcessTriple());
