@@ -20,6 +20,25 @@ void EquivariantDialect::registerAttributes() {
 }
 
 //===----------------------------------------------------------------------===//
+// AccessAttr
+//===----------------------------------------------------------------------===//
+
+Attribute AccessAttr::parse(AsmParser &parser, Type) {
+  StringRef keyword;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&keyword))
+    return {};
+  auto access = symbolizeAccess(keyword);
+  if (!access) {
+    parser.emitError(loc, "expected edge, receivers, senders or all, got '") << keyword << "'";
+    return {};
+  }
+  return AccessAttr::get(parser.getContext(), *access);
+}
+
+void AccessAttr::print(AsmPrinter &printer) const { printer << " " << stringifyAccess(getValue()); }
+
+//===----------------------------------------------------------------------===//
 // IrrepsAttr
 //===----------------------------------------------------------------------===//
 
@@ -64,7 +83,9 @@ LogicalResult IrrepsAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementTy
   if (shape.empty() || shape.back() != getDim())
     return emitError() << "irreps " << printIrreps(getBlocks()) << " have dimension " << getDim()
                        << ", but the tensor's last dimension is "
-                       << (shape.empty() ? std::string("missing") : std::to_string(shape.back()));
+                       << (shape.empty()                           ? "missing"
+                           : ShapedType::isDynamic(shape.back()) ? "dynamic"
+                                                                   : std::to_string(shape.back()));
   return success();
 }
 

@@ -91,22 +91,23 @@ void KernelOp::print(OpAsmPrinter &printer) {
 LogicalResult KernelOp::verify() {
   // kernel_c1
   if (getInputAccess().size() != getInputs().size() || getResultAccess().size() != getNumResults())
-    return emitOpError("expects one access for each operand and each result");
-  bool rows = isa<RowsType>(getSpace().getType());
-  auto allowed = [&](Attribute a) {
-    Access access = cast<AccessAttr>(a).getValue();
-    return !rows || access == Access::Edge || access == Access::All;
-  };
-  if (!llvm::all_of(getInputAccess(), allowed) || !llvm::all_of(getResultAccess(), allowed))
-    return emitOpError("expects accesses 'edge' or 'all' over !equivariant.rows");
-  // kernel_c3
+    return emitOpError("expects one access for each operand and each result, got ")
+           << getInputAccess().size() << " for " << getInputs().size() << " operands and " << getResultAccess().size()
+           << " for " << getNumResults() << " results";
   SmallVector<Attribute> accesses(getInputAccess().begin(), getInputAccess().end());
   llvm::append_range(accesses, getResultAccess());
   SmallVector<Type> types(getInputs().getTypes());
   llvm::append_range(types, getResultTypes());
-  for (auto [access, type] : llvm::zip(accesses, types))
-    if (cast<AccessAttr>(access).getValue() == Access::All && cast<RankedTensorType>(type).getDimSize(0) != 1)
+  bool rows = isa<RowsType>(getSpace().getType());
+  for (auto [attribute, type] : llvm::zip(accesses, types)) {
+    Access access = cast<AccessAttr>(attribute).getValue();
+    if (rows && access != Access::Edge && access != Access::All)
+      return emitOpError("expects accesses 'edge' or 'all' over !equivariant.rows, got '")
+             << stringifyAccess(access) << "'";
+    // kernel_c3
+    if (access == Access::All && cast<RankedTensorType>(type).getShape().take_front() != ArrayRef<int64_t>{1})
       return emitOpError("expects one row at 'all', got ") << type;
+  }
   return success();
 }
 
@@ -124,15 +125,15 @@ LogicalResult KernelOp::verifyRegions() {
     return emitOpError("expects ") << getInputs().size() << " block arguments, got " << getBody().getNumArguments();
   for (auto [i, pair] : llvm::enumerate(llvm::zip(getBody().getArgumentTypes(), getInputs().getTypes())))
     if (!isRowOf(std::get<0>(pair), std::get<1>(pair)))
-      return emitOpError("block argument ") << i << " is not a row of its operand: " << std::get<0>(pair) << " and "
-                                            << std::get<1>(pair);
+      return emitOpError("expects block argument ")
+             << i << " to be a row of " << std::get<1>(pair) << ", got " << std::get<0>(pair);
   auto yield = cast<YieldOp>(getBody().front().getTerminator());
   if (yield.getValues().size() != getNumResults())
     return emitOpError("expects ") << getNumResults() << " yielded values, got " << yield.getValues().size();
   for (auto [i, pair] : llvm::enumerate(llvm::zip(yield.getValues().getTypes(), getResultTypes())))
     if (!isRowOf(std::get<0>(pair), std::get<1>(pair)))
-      return emitOpError("yielded value ") << i << " is not a row of its result: " << std::get<0>(pair) << " and "
-                                           << std::get<1>(pair);
+      return emitOpError("expects yielded value ")
+             << i << " to be a row of " << std::get<1>(pair) << ", got " << std::get<0>(pair);
   return success();
 }
 

@@ -1,0 +1,43 @@
+// RUN: espmm-opt %s --verify-roundtrip --mlir-print-op-generic | espmm-opt | FileCheck %s
+
+// CHECK-DAG: #[[X:.*]] = #equivariant.irreps<"8x1o+2x0e", mul_ir>
+#x = #equivariant.irreps<"8x1o+2x0e", mul_ir>
+
+// CHECK-LABEL: @block
+func.func @block(%x: tensor<26xf32, #x>, %w: tensor<12xf64>) {
+  // CHECK: equivariant.block %{{.*}}[0] : tensor<26xf32, #[[X]]> -> tensor<8x3xf32>
+  %0 = equivariant.block %x[0] : tensor<26xf32, #x> -> tensor<8x3xf32>
+  // CHECK: equivariant.block %{{.*}}[24] : tensor<26xf32, #[[X]]> -> tensor<2x1xf32>
+  %1 = equivariant.block %x[24] : tensor<26xf32, #x> -> tensor<2x1xf32>
+  // CHECK: equivariant.block %{{.*}}[0] : tensor<12xf64> -> tensor<2x3x2xf64>
+  %2 = equivariant.block %w[0] : tensor<12xf64> -> tensor<2x3x2xf64>
+  return
+}
+
+// CHECK-LABEL: @coefficients
+func.func @coefficients() {
+  // CHECK: equivariant.coefficients(1, 2, 3) * 5.000000e-01 : tensor<3x5x7xf32>
+  %0 = equivariant.coefficients(1, 2, 3) * 5.0e-1 : tensor<3x5x7xf32>
+  // A scale reads back as the same double.
+  // CHECK: equivariant.coefficients(0, 0, 0) * 0.30000000000000004 : tensor<1x1x1xf64>
+  %1 = equivariant.coefficients(0, 0, 0) * 0.30000000000000004 : tensor<1x1x1xf64>
+  return
+}
+
+// CHECK-LABEL: @einsum
+func.func @einsum(%x: tensor<8x3xf32>, %y: tensor<1x3xf32>) {
+  // CHECK: equivariant.einsum "ui,vj->uij"(%{{.*}}, %{{.*}}) : (tensor<8x3xf32>, tensor<1x3xf32>) -> tensor<8x3x3xf32>
+  %0 = equivariant.einsum "ui,vj->uij" (%x, %y) : (tensor<8x3xf32>, tensor<1x3xf32>) -> tensor<8x3x3xf32>
+  // CHECK: equivariant.einsum "uij->"(%{{.*}}) : (tensor<8x3x3xf32>) -> tensor<f32>
+  %1 = equivariant.einsum "uij->" (%0) : (tensor<8x3x3xf32>) -> tensor<f32>
+  return
+}
+
+// CHECK-LABEL: @assemble
+func.func @assemble(%a: tensor<8x3xf32>, %b: tensor<2x1xf32>) {
+  // CHECK: equivariant.assemble [0, 24, 0](%{{.*}}, %{{.*}}, %{{.*}}) : (tensor<8x3xf32>, tensor<2x1xf32>, tensor<8x3xf32>) -> tensor<26xf32, #[[X]]>
+  %0 = equivariant.assemble [0, 24, 0] (%a, %b, %a) : (tensor<8x3xf32>, tensor<2x1xf32>, tensor<8x3xf32>) -> tensor<26xf32, #x>
+  // CHECK: equivariant.assemble []() : () -> tensor<26xf32, #[[X]]>
+  %1 = equivariant.assemble [] () : () -> tensor<26xf32, #x>
+  return
+}
