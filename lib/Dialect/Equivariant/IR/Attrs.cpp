@@ -20,25 +20,6 @@ void EquivariantDialect::registerAttributes() {
 }
 
 //===----------------------------------------------------------------------===//
-// AccessAttr
-//===----------------------------------------------------------------------===//
-
-Attribute AccessAttr::parse(AsmParser &parser, Type) {
-  StringRef keyword;
-  SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseKeyword(&keyword))
-    return {};
-  auto access = symbolizeAccess(keyword);
-  if (!access) {
-    parser.emitError(loc, "expected edge, receivers, senders or all, got '") << keyword << "'";
-    return {};
-  }
-  return AccessAttr::get(parser.getContext(), *access);
-}
-
-void AccessAttr::print(AsmPrinter &printer) const { printer << " " << stringifyAccess(getValue()); }
-
-//===----------------------------------------------------------------------===//
 // IrrepsAttr
 //===----------------------------------------------------------------------===//
 

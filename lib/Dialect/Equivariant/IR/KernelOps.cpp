@@ -7,24 +7,29 @@
 using namespace mlir;
 using namespace espmm::equivariant;
 
+/// custom<Access>: an access by its name.
+static ParseResult parseAccess(OpAsmParser &parser, AccessAttr &access) {
+  StringRef keyword;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&keyword))
+    return failure();
+  auto value = symbolizeAccess(keyword);
+  if (!value)
+    return parser.emitError(loc, "expected edge, receivers, senders or all, got '") << keyword << "'";
+  access = AccessAttr::get(parser.getContext(), *value);
+  return success();
+}
+
+static void printAccess(OpAsmPrinter &printer, Operation *, AccessAttr access) {
+  printer << stringifyAccess(access.getValue());
+}
+
 #define GET_OP_CLASSES
 #include "espmm/Dialect/Equivariant/IR/Ops.cpp.inc"
 
 //===----------------------------------------------------------------------===//
 // kernel
 //===----------------------------------------------------------------------===//
-
-/// Parses "access" and gives its attribute.
-static FailureOr<Attribute> parseAccess(OpAsmParser &parser) {
-  StringRef keyword;
-  SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseKeyword(&keyword))
-    return failure();
-  auto access = symbolizeAccess(keyword);
-  if (!access)
-    return parser.emitError(loc, "expected edge, receivers, senders or all, got '") << keyword << "'";
-  return Attribute(AccessAttr::get(parser.getContext(), *access));
-}
 
 ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
   OpAsmParser::UnresolvedOperand space;
@@ -36,20 +41,17 @@ ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
       parser.resolveOperand(space, spaceType, result.operands))
     return failure();
 
-  auto parseInput = [&]() -> ParseResult {
-    if (parser.parseOperand(inputs.emplace_back()) || parser.parseKeyword("at"))
+  auto parseInto = [&](SmallVectorImpl<Attribute> &accesses) -> ParseResult {
+    AccessAttr access;
+    if (parseAccess(parser, access))
       return failure();
-    auto access = parseAccess(parser);
-    if (succeeded(access))
-      inputAccess.push_back(*access);
-    return success(succeeded(access));
+    accesses.push_back(access);
+    return success();
   };
-  auto parseResult = [&]() -> ParseResult {
-    auto access = parseAccess(parser);
-    if (succeeded(access))
-      resultAccess.push_back(*access);
-    return success(succeeded(access));
+  auto parseInput = [&]() -> ParseResult {
+    return failure(parser.parseOperand(inputs.emplace_back()) || parser.parseKeyword("at") || parseInto(inputAccess));
   };
+  auto parseResult = [&]() { return parseInto(resultAccess); };
   SMLoc loc = parser.getCurrentLocation();
   if (succeeded(parser.parseOptionalKeyword("ins")))
     if (parser.parseLParen() || parser.parseCommaSeparatedList(parseInput) || parser.parseColonTypeList(inputTypes) ||

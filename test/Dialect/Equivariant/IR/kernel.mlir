@@ -7,7 +7,7 @@
 #dot = #equivariant.product<x = "8x1o", y = "1x1o", z = "8x0e", paths = [uvu(0, 0, 0) * 0.5]>
 
 // CHECK-LABEL: @graph
-// CHECK-SAME: %[[G:.*]]: !equivariant.graph, %[[SX:.*]]: tensor<?x24xf32, #[[X]]>, %[[EY:.*]]: tensor<?x3xf32, #{{.*}}>, %[[AW:.*]]: tensor<1x8xf32>, %[[RZ:.*]]: tensor<?x8xf32, #{{.*}}>)
+// CHECK-SAME: %[[G:[^:]+]]: !equivariant.graph, %[[SX:[^:]+]]: tensor<?x24xf32, #[[X]]>, %[[EY:[^:]+]]: tensor<?x3xf32, #{{.*}}>, %[[AW:[^:]+]]: tensor<1x8xf32>, %[[RZ:[^:]+]]: tensor<?x8xf32, #{{.*}}>)
 func.func @graph(%g: !equivariant.graph, %x: tensor<?x24xf32, #x>, %y: tensor<?x3xf32, #y>, %w: tensor<1x8xf32>,
                  %gz: tensor<?x8xf32, #z>) -> (tensor<?x24xf32, #x>, tensor<1x8xf32>, tensor<?x3xf32, #y>) {
   // CHECK: equivariant.kernel over %[[G]] : !equivariant.graph

@@ -36,10 +36,7 @@ def Equivariant_Access : I32EnumAttr<"Access", "which rows of a tensor belong to
     one row that every edge shares.
   }];
 }
-def Equivariant_AccessAttr : EnumAttr<Equivariant_Dialect, Equivariant_Access, "access"> {
-  let assemblyFormat = ?;
-  let hasCustomAssemblyFormat = 1; // for an error that names the accesses
-}
+def Equivariant_AccessAttr : EnumAttr<Equivariant_Dialect, Equivariant_Access, "access">;
 
 def Equivariant_Mode : I32EnumAttr<"Mode", "how the multiplicity indices of a path are tied", [
     I32EnumAttrCase<"UVW", 0, "uvw">, I32EnumAttrCase<"UVU", 1, "uvu">, I32EnumAttrCase<"UVV", 2, "uvv">,

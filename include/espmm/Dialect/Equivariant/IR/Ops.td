@@ -29,7 +29,7 @@ def Equivariant_GatherOp : Equivariant_Op<"gather", [Pure]> {
   }];
   let arguments = (ins Equivariant_Tensor:$source, Equivariant_Space:$space, Equivariant_AccessAttr:$side);
   let results = (outs Equivariant_Tensor:$result);
-  let assemblyFormat = "$source `at` $side `of` $space attr-dict `:` type($source) `->` type($result) `over` type($space)";
+  let assemblyFormat = "$source `at` custom<Access>($side) `of` $space attr-dict `:` type($source) `->` type($result) `over` type($space)";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
@@ -48,7 +48,7 @@ def Equivariant_SegmentSumOp : Equivariant_Op<"segment_sum", [Pure]> {
   }];
   let arguments = (ins Equivariant_Tensor:$source, Equivariant_Space:$space, Equivariant_AccessAttr:$side);
   let results = (outs Equivariant_Tensor:$result);
-  let assemblyFormat = "$source `at` $side `of` $space attr-dict `:` type($source) `->` type($result) `over` type($space)";
+  let assemblyFormat = "$source `at` custom<Access>($side) `of` $space attr-dict `:` type($source) `->` type($result) `over` type($space)";
   let hasVerifier = 1;
 }
 
