@@ -1,10 +1,11 @@
 //===- InitAll.cpp - registration of dialects, passes and pipelines -------===//
 #include "espmm/InitAll.h"
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "espmm/Pipelines/Pipelines.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
-#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVM.h"
 #include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -36,5 +37,10 @@ void espmm::registerAllPasses() {
     equivariant::registerEquivariantPasses();
     registerCanonicalizerPass();
     registerCSEPass();
+    // Each by itself: the header that registers all of MLIR's conversions includes all of MLIR.
+    registerPass([] { return createSCFToControlFlowPass(); });
+    registerPass([] { return createArithToLLVMConversionPass(); });
+    registerPass([] { return createConvertControlFlowToLLVMPass(); });
+    registerPipelines();
   });
 }

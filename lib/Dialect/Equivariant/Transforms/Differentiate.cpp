@@ -127,6 +127,8 @@ struct Differentiate : espmm::equivariant::impl::EquivariantDifferentiateBase<Di
       gradients.push_back(gradient ? gradient : ZerosOp::create(builder, func.getLoc(), argument.getType(), argument));
     }
     ret.getOperandsMutable().assign(gradients);
+    // What was said of the results does not hold of the gradients.
+    func.removeResAttrsAttr();
     func.setType(builder.getFunctionType(block.getArgumentTypes(), ValueRange(gradients).getTypes()));
     func.setName((func.getName() + "_vjp").str());
 

@@ -3,7 +3,10 @@
 #define ESPMM_DIALECT_EQUIVARIANT_TRANSFORMS_PASSES_H
 
 #include "espmm/Dialect/Equivariant/IR/Equivariant.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 

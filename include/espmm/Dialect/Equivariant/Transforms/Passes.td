@@ -60,4 +60,130 @@ def EquivariantFuse : Pass<"equivariant-fuse", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numKernels", "kernels", "kernels made">];
 }
 
+def EquivariantFactor : Pass<"equivariant-factor", "::mlir::ModuleOp"> {
+  let summary = "replace contracts by small einsums that share their intermediates";
+  let description = [{
+    Every result of a kernel is a sum of products of small tensors: coefficients, and blocks of rows. For each path the pass
+    looks for the cheapest binary contractions that give all results at once, common factors taken out (the distributive law
+    included), equal ones computed once. Nothing here knows of derivatives: the shared products of a backward pass are found.
+    Which form is cheapest depends on how many channels share a value that has no channel index: `channel-free-cost` and
+    `channel-sum-cost` come from the target.
+
+    ```mlir
+    // before
+    ^bb0(%x: tensor<24xf32, #x>, %y: tensor<3xf32, #y>, %w: tensor<8xf32>, %gz: tensor<8xf32, #z>):
+      %gx = equivariant.contract x of #dot (y = %y, w = %w, z = %gz)
+      %gw = equivariant.contract w of #dot (x = %x, y = %y, z = %gz)
+      equivariant.yield %gx, %gw
+    // after
+      %c = equivariant.coefficients (1, 1, 0) * 1.0
+      %p = equivariant.einsum "ijk,uk->uij" (%c, %g)
+      %a = equivariant.einsum "uij,vj->uvi" (%p, %y0)
+      %gx0 = equivariant.einsum "uvi,uv->ui" (%a, %w0)
+      %gw0 = equivariant.einsum "ui,uvi->uv" (%x0, %a)
+    ```
+  }];
+  let options = [
+    Option<"channelFreeCost", "channel-free-cost", "double", "1.0",
+           "cost of a multiplication without the channel index, relative to one with it">,
+    Option<"channelSumCost", "channel-sum-cost", "double", "4.0", "cost of summing one value over the channels">];
+  let statistics = [
+    Statistic<"numPaths", "paths", "paths factored">,
+    Statistic<"numMultiplications", "multiplications", "multiplications a channel">,
+    Statistic<"numChannelFree", "channel-free-multiplications", "multiplications without the channel index">];
+  let dependentDialects = ["::espmm::equivariant::EquivariantDialect"];
+}
+
+def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
+  let summary = "choose a schedule for each kernel";
+  let description = [{
+    Attaches an `#equivariant.schedule` to each kernel that has none: which side's edges are worked on together, how many channels
+    lie side by side, how the work is cut. A person can write the attribute before the pass, and it stays.
+
+    ```mlir
+    // before
+    %z = equivariant.kernel over %g ins(...) outs(receivers) { ... }
+    // after, target=cpu vector-bits=256
+    %z = equivariant.kernel over %g ins(...) outs(receivers)
+        attributes {schedule = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, ...>} { ... }
+    ```
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"cpu\"", "cpu or gpu">,
+    Option<"vectorBits", "vector-bits", "int64_t", "256", "width of the CPU's vectors">,
+    Option<"deterministic", "deterministic", "bool", "false", "no sums in an order that changes from run to run (GPU)">];
+  let dependentDialects = ["::espmm::equivariant::EquivariantDialect"];
+}
+
+def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {
+  let summary = "make loops, lanes, buffers and copies of kernels explicit";
+  let description = [{
+    Each kernel becomes a device function of loops over nodes, edges and channels around its einsums, whose tensors lose the channel axis to the lanes;
+    the function that held the kernels becomes the host function, which takes scratch, fills and launches.
+
+    ```mlir
+    // before
+    %z = equivariant.kernel over %g ins(%x at senders, %w at edge) outs(receivers) { ... }
+    // after
+    llvm.func @conv_0(%args: !llvm.ptr, %task: i64) {
+      scf.for %node = ... {
+        scf.for %edge = ... {
+          scf.for %channel = 0 to 128 step 8 {
+            %x = equivariant.read %px[%channel] ... -> tensor<3xvector<8xf32>>
+            %t = equivariant.einsum "ik,i->k" (%m, %x)
+            equivariant.write %t to %pz[%channel] ... accumulate
+    func.func @conv(%E: i64, %R: i64, %S: i64, %x: !llvm.ptr, ...) {
+      equivariant.launch @conv_0 grid(%n) (%offsets, %x, ...)
+    ```
+  }];
+  let dependentDialects = ["::espmm::equivariant::EquivariantDialect", "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
+}
+
+def EquivariantSparsify : Pass<"equivariant-sparsify", "::mlir::ModuleOp"> {
+  let summary = "replace small tensors by their nonzero elements";
+  let description = [{
+    Every einsum, add, read and write of a staged kernel becomes multiply-adds, loads and stores of scalars (or of vectors of channels); what meets a zero
+    coefficient does not exist. The arithmetic is emitted in one walk, in an order that keeps few values alive: a shared
+    product is consumed by all that can use it before the next is formed.
+
+    ```mlir
+    // before
+    %x = equivariant.read %px[%c] offset 0 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>
+    %a = equivariant.einsum "i,i->" (%x, %m) : (tensor<3xvector<8xf32>>, tensor<3xf32>) -> tensor<vector<8xf32>>
+    equivariant.write %a to %pz[%c] offset 0 strides [] : tensor<vector<8xf32>>, !llvm.ptr
+    // after
+    %x0 = llvm.load %p0 : !llvm.ptr -> vector<8xf32>
+    %a0 = llvm.fmul %x0, %m0 : vector<8xf32>
+    %x1 = llvm.load %p1 : !llvm.ptr -> vector<8xf32>
+    %a1 = llvm.intr.fma(%x1, %m1, %a0) : (vector<8xf32>, vector<8xf32>, vector<8xf32>) -> vector<8xf32>
+    ...
+    llvm.store %a2, %pz0 : vector<8xf32>, !llvm.ptr
+    ```
+  }];
+  let statistics = [
+    Statistic<"numMultiplications", "multiplications", "multiply(-add)s emitted">,
+    Statistic<"numAdditions", "additions", "additions emitted, those of multiply-adds included">,
+    Statistic<"maxLive", "max-live", "largest number of values alive at once in a straight line of code">];
+  let dependentDialects = ["::espmm::equivariant::EquivariantDialect", "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect"];
+}
+
+def ConvertEquivariantToCPU : Pass<"convert-equivariant-to-cpu", "::mlir::ModuleOp"> {
+  let summary = "lower what is left of the dialect in host kernels to LLVM";
+  let description = [{
+    `relayout` becomes loads, shuffles and stores of whole vectors: since a block's dimension 2l + 1 is odd, one component's channels fall on distinct
+    lanes of the registers that hold the block, so that blending the registers and one permutation gather them.
+
+    ```mlir
+    // before
+    equivariant.relayout gather %row to %buffer of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr
+    // after
+    %r0 = llvm.load %row : !llvm.ptr -> vector<8xf32>
+    %b = llvm.shufflevector %r0, %r1 [0, 9, 2, 3, 12, ...] : vector<8xf32>
+    ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect"];
+}
+
 #endif // ESPMM_EQUIVARIANT_PASSES_TD

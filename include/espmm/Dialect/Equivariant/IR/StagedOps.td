@@ -1,0 +1,120 @@
+#ifndef ESPMM_EQUIVARIANT_STAGEDOPS_TD
+#define ESPMM_EQUIVARIANT_STAGEDOPS_TD
+
+//===----------------------------------------------------------------------===//
+// Level 5: staged kernels. Loops are scf.for, addresses are !llvm.ptr, and the body is still a few dozen
+// einsums. The channel axis is gone from the tensors: a value that has channels holds, for each of its small components, what
+// one lane holds (GPU: f32), or a vector of channels (CPU: vector<8xf32>); one without channels holds scalars.
+//===----------------------------------------------------------------------===//
+
+include "mlir/Dialect/LLVMIR/LLVMOpBase.td"
+
+def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, MemoryEffects<[MemRead]>]> {
+  let summary = "read a small tensor from memory";
+  let description = [{
+    Element (a, b, ...) is read at `base + offset + lane * lane_stride + a * strides[0] + b * strides[1] + ...`, counted in scalars. If the elements are vectors,
+    `lane` is the first channel, and lane_stride 1. With a mask, lanes whose bit is clear read zero.
+
+    A read happens at any place between its own and the next operation with effects other than reads and writes of the same run: the memory it reads must not be
+    written by a `write` of that run.
+
+    Example: `%x = equivariant.read %p[%c] offset 24 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>`
+
+    Constraints:
+    - (read_c1) one stride for each dimension.
+  }];
+  let arguments = (ins LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
+    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides attr-dict `:` type($base) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, MemoryEffects<[MemWrite]>]> {
+  let summary = "write a small tensor to memory, or add it to what is there";
+  let description = [{
+    Addresses as in `read`. `accumulate` adds; `nontemporal` says that nobody will read it soon.
+
+    Example: `equivariant.write %v to %p[%c] offset 24 strides [8] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr`
+
+    Constraints:
+    - (write_c1) one stride for each dimension.
+  }];
+  let arguments = (ins AnyRankedTensor:$value, LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
+    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, UnitAttr:$accumulate, UnitAttr:$nontemporal);
+  let assemblyFormat = [{
+    $value `to` $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides
+    (`accumulate` $accumulate^)? (`nontemporal` $nontemporal^)? attr-dict `:` type($value) `,` type($base)
+  }];
+  let hasVerifier = 1;
+}
+
+def Equivariant_ZeroOp : Equivariant_Op<"zero", [Pure]> {
+  let summary = "a small tensor of zeros, each structurally zero";
+  let description = "Example: `%0 = equivariant.zero : tensor<3xvector<8xf32>>`";
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
+def Equivariant_LaneSumOp : Equivariant_Op<"lane_sum", [Pure]> {
+  let summary = "sum each element over its lanes";
+  let description = [{
+    On the CPU each vector is summed to a scalar. On the GPU an element is what a lane of a warp holds, and the result is one scalar a lane: lane t holds
+    the sum over the warp of element t mod n, n being the number of elements rounded up to a power of two, at most 32. `equivariant-sparsify`
+    replaces the tensor by its elements.
+
+    Example: `%s = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> tensor<3xf32>`
+  }];
+  let arguments = (ins Variadic<AnyType>:$values);
+  let results = (outs AnyType:$result);
+  let assemblyFormat = "$values attr-dict `:` type($values) `->` type($result)";
+}
+
+def Equivariant_RelayoutOp : Equivariant_Op<"relayout", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "copy a row between memory order and component order";
+  let description = [{
+    Component order is what vectors want: block after block, component after component, the channels of one component next to each other and padded with zeros to a multiple
+    of `vector`. `gather` copies a row of `irreps` (in their layout) to component order, `scatter` copies it back.
+
+    Example: `equivariant.relayout gather %row to %buffer of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32`
+  }];
+  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, UnitAttr:$scatter, Equivariant_IrrepsAttr:$irreps, I64Attr:$vector, TypeAttr:$element_type);
+  let assemblyFormat = "(`scatter` $scatter^):(`gather`)? $source `to` $target `of` $irreps `vector` $vector `:` $element_type `,` type($source) `,` type($target) attr-dict";
+}
+
+//===----------------------------------------------------------------------===//
+// The host function of a staged program: what the runtime interprets
+//===----------------------------------------------------------------------===//
+
+def Equivariant_FillOp : Equivariant_Op<"fill", [MemoryEffects<[MemWrite]>]> {
+  let summary = "fill a buffer with zeros";
+  let description = "Example: `equivariant.fill %z, %bytes : !llvm.ptr`";
+  let arguments = (ins LLVM_AnyPointer:$buffer, I64:$bytes);
+  let assemblyFormat = "$buffer `,` $bytes attr-dict `:` type($buffer)";
+}
+
+def Equivariant_ScratchOp : Equivariant_Op<"scratch"> {
+  let summary = "a buffer that lives as long as the call";
+  let description = "Example: `%p = equivariant.scratch %bytes : !llvm.ptr`";
+  let arguments = (ins I64:$bytes);
+  let results = (outs LLVM_AnyPointer:$buffer);
+  let assemblyFormat = "$bytes attr-dict `:` type($buffer)";
+}
+
+def Equivariant_LaunchOp : Equivariant_Op<"launch", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "run a kernel over a grid";
+  let description = [{
+    On the CPU the kernel is called once for each task of the grid; block and shared are absent.
+
+    Example: `equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 (%x, %y) : !llvm.ptr, !llvm.ptr`
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, I64:$grid, Variadic<AnyType>:$operands_,
+    OptionalAttr<DenseI64ArrayAttr>:$block, OptionalAttr<I64Attr>:$shared);
+  let assemblyFormat = [{
+    $kernel `grid` `(` $grid `)` (`block` $block^)? (`shared` $shared^)? `(` $operands_ `)` attr-dict `:` type($operands_)
+  }];
+}
+
+#endif // ESPMM_EQUIVARIANT_STAGEDOPS_TD

@@ -1,0 +1,118 @@
+//===- ScalarGraph.h - small tensors as sums of products of scalars -*- C++ -*-===//
+//
+// What `equivariant-sparsify` emits from: each element of each small tensor is a node, a node is a sum of terms, a term a
+// product of a constant and at most two nodes. Elements that are structurally zero have no node.
+//
+// Nodes are emitted on demand, and as soon as one is complete every sum that can use it at once does so: a shared product
+// (P[i,j]) is consumed by all of its users before the next is formed, so that few values are live.
+//
+//===----------------------------------------------------------------------===//
+#ifndef ESPMM_DIALECT_EQUIVARIANT_TRANSFORMS_SCALARGRAPH_H
+#define ESPMM_DIALECT_EQUIVARIANT_TRANSFORMS_SCALARGRAPH_H
+
+#include "espmm/Dialect/Equivariant/IR/Equivariant.h"
+#include "mlir/IR/Builders.h"
+#include <deque>
+
+namespace espmm::equivariant {
+
+struct ScalarNode;
+
+/// scale * a * b; b, or both, may be absent.
+struct ScalarTerm {
+  double scale = 1.0;
+  ScalarNode *a = nullptr;
+  ScalarNode *b = nullptr;
+  /// Position in the program of the operation that the term comes from.
+  unsigned order = 0;
+  bool emitted = false;
+};
+
+struct ScalarNode {
+  enum class Kind { Constant, Load, Ready, Sum } kind;
+  mlir::Type type;
+  double constant = 0.0;
+  /// Load: the read, and the element's offset from the read's lane address in scalars.
+  ReadOp read;
+  int64_t offset = 0;
+  llvm::SmallVector<ScalarTerm, 4> terms;
+  unsigned numEmitted = 0;
+  bool complete = false;
+  /// Its terms are known to their operands.
+  bool linked = false;
+  /// Ready or emitted.
+  mlir::Value value;
+  llvm::SmallVector<std::pair<ScalarNode *, unsigned>, 4> users;
+  /// Terms that still have to read this value.
+  unsigned pendingUses = 0;
+  /// Called once when a sum is complete.
+  std::function<void(mlir::Value)> onComplete;
+};
+
+/// One element for each position, row-major; null where structurally zero.
+using ScalarElements = llvm::SmallVector<ScalarNode *>;
+
+struct ScalarStatistics {
+  int64_t multiplications = 0, additions = 0;
+  int64_t live = 0, maxLive = 0;
+};
+
+class ScalarGraph {
+public:
+  explicit ScalarGraph(mlir::OpBuilder &builder) : builder(builder) {}
+
+  /// The elements of a tensor; builds those of the read, einsum, add, zero or coefficients that defines it.
+  const ScalarElements &get(mlir::Value tensor);
+  /// Says what the elements of a tensor are that is defined elsewhere (a loop's argument or result).
+  void bind(mlir::Value tensor, llvm::ArrayRef<mlir::Value> scalars);
+
+  /// New sums with the elements' terms, to be completed by emitRoots. Sums that nobody else reads are not copied but taken.
+  ScalarElements makeRoots(mlir::Value tensor);
+  void addRoot(ScalarNode *node) { roots.push_back(node); }
+  ScalarNode *makeLoad(ReadOp like, mlir::Type type, int64_t offset);
+  ScalarNode *makeSum(mlir::Type type) { return make(ScalarNode::Kind::Sum, type); }
+  void addTerm(ScalarNode *sum, ScalarTerm term) { sum->terms.push_back(term); }
+
+  /// Emits everything that the roots need at the builder's insertion point.
+  void emitRoots();
+
+  /// The address of element `offset` of a read's or write's lane.
+  mlir::Value getAddress(mlir::Value base, mlir::Value lane, int64_t laneStride, int64_t offset, mlir::Type scalar);
+  /// Forgets what was computed for addresses and constants: they may not dominate another block.
+  void leaveBlock();
+
+  ScalarStatistics statistics;
+
+private:
+  using TermLists = llvm::SmallVector<llvm::SmallVector<ScalarTerm, 4>>;
+  ScalarNode *make(ScalarNode::Kind kind, mlir::Type type);
+  TermLists getTerms(mlir::Value tensor);
+  TermLists getEinsumTerms(EinsumOp op);
+  ScalarTerm makeTerm(ScalarNode *a, ScalarNode *b, unsigned order);
+  unsigned getOrder(mlir::Operation *op);
+
+  void link(ScalarNode *sum);
+  void emitTerm(ScalarNode *sum, unsigned index);
+  mlir::Value materialize(ScalarNode *node);
+  void finish(ScalarNode *sum);
+  bool isReady(ScalarNode *node) const;
+  bool isCheap(ScalarNode *node) const;
+  mlir::Value load(ScalarNode *node);
+  mlir::Value accumulate(ScalarNode *sum, const ScalarTerm &term);
+  mlir::Value toType(mlir::Value value, mlir::Type type);
+  mlir::Value getConstant(double value, mlir::Type type);
+  void consume(ScalarNode *node);
+
+  mlir::OpBuilder &builder;
+  std::deque<ScalarNode> nodes;
+  llvm::DenseMap<mlir::Value, ScalarElements> elements;
+  llvm::DenseMap<mlir::Operation *, unsigned> orders;
+  llvm::SmallVector<ScalarNode *> roots;
+  llvm::DenseMap<std::tuple<mlir::Value, mlir::Value, int64_t>, mlir::Value> laneAddresses;
+  llvm::DenseMap<std::pair<mlir::Value, mlir::Type>, mlir::Value> splats;
+  llvm::DenseMap<std::pair<uint64_t, mlir::Type>, mlir::Value> constants;
+};
+
+} // namespace espmm::equivariant
+
+#endif // ESPMM_DIALECT_EQUIVARIANT_TRANSFORMS_SCALARGRAPH_H

@@ -1,0 +1,222 @@
+//===- CompilerCAPI.cpp - the functions of espmm.h that compile -----------===//
+#include "espmm-c/espmm.h"
+#include "espmm/InitAll.h"
+#include "espmm/Pipelines/Pipelines.h"
+#include "espmm/Runtime/Executable.h"
+#include "espmm/Runtime/LastError.h"
+#include "espmm/Support/ClebschGordan.h"
+#include "espmm/Target/Codegen.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "llvm/Support/Regex.h"
+#include "llvm/TargetParser/Host.h"
+#include <cstring>
+
+using namespace mlir;
+using namespace espmm;
+
+namespace {
+
+/// A module and the context it lives in. Contexts are not shared: compiles run side by side.
+class Compilation {
+public:
+  Compilation() {
+    registerAllPasses();
+    DialectRegistry registry;
+    registerAllDialects(registry);
+    context.emplace(registry, MLIRContext::Threading::DISABLED);
+    context->loadAllAvailableDialects();
+  }
+
+  /// Parses, and runs a pipeline. Diagnostics become the error's text, with line and column where there are any.
+  llvm::Error run(llvm::StringRef ir, llvm::StringRef pipeline) {
+    std::string diagnostics;
+    llvm::raw_string_ostream os(diagnostics);
+    ScopedDiagnosticHandler handler(&*context, [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+        return success();
+      if (auto file = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
+        os << (diagnostics.empty() ? "" : "\n") << "line " << file.getLine() << ", column " << file.getColumn() << ": ";
+      os << diagnostic.str();
+      return success();
+    });
+    module = parseSourceString<ModuleOp>(ir, &*context);
+    if (!module)
+      return makeError(ESPMM_INVALID, "the program does not parse: " + diagnostics);
+    PassManager manager(&*context);
+    if (failed(parsePassPipeline(pipeline, manager, os)))
+      return makeError(ESPMM_INVALID, "the pipeline '" + pipeline + "' is not valid: " + diagnostics);
+    if (failed(manager.run(*module))) {
+      bool unsupported = llvm::StringRef(diagnostics).contains("no lowering yet");
+      return makeError(unsupported ? ESPMM_UNSUPPORTED : ESPMM_INVALID, diagnostics);
+    }
+    return llvm::Error::success();
+  }
+
+  ModuleOp getModule() { return *module; }
+
+private:
+  std::optional<MLIRContext> context;
+  OwningOpRef<ModuleOp> module;
+};
+
+/// What a pipeline's text says of the target: "cpu", or "cuda:sm_90".
+llvm::Expected<std::string> getTarget(llvm::StringRef pipeline) {
+  llvm::SmallVector<llvm::StringRef> matches;
+  if (llvm::Regex("equivariant-to-gpu(\\{[^}]*chip=([a-z0-9_]+))?").match(pipeline, &matches))
+    return "cuda:" + (matches[2].empty() ? std::string("sm_90") : matches[2].str());
+  if (pipeline.contains("equivariant-to-cpu"))
+    return "cpu";
+  return makeError(ESPMM_INVALID, "the pipeline '" + pipeline + "' names no target: expected equivariant-to-cpu or equivariant-to-gpu");
+}
+
+/// A program's code for a target, from scratch.
+llvm::Expected<Blobs> compileBlobs(llvm::StringRef ir, llvm::StringRef pipeline, llvm::StringRef target) {
+  Compilation compilation;
+  if (llvm::Error error = compilation.run(ir, pipeline))
+    return std::move(error);
+  auto manifest = writeManifest(compilation.getModule(), target);
+  if (!manifest)
+    return manifest.takeError();
+  Blobs blobs;
+  blobs["manifest"] = *manifest;
+  llvm::Expected<std::string> code = target == "cpu"
+                                         ? generateHostCode(compilation.getModule(), CodeKind::Object)
+                                         : generatePTX(compilation.getModule(), target.drop_front(5), CodeKind::Assembly);
+  if (!code)
+    return code.takeError();
+  blobs[target == "cpu" ? "object" : "ptx"] = *code;
+  blobs["source"] = ir.str();
+  blobs["pipeline"] = pipeline.str();
+  return blobs;
+}
+
+std::string getCompilerKey() {
+  std::string key = std::string(espmm_version()) + " " + espmm_llvm_version() + " " ESPMM_BUILD_ID;
+  return key;
+}
+
+/// The executables of this process, by cache key.
+class MemoryCache {
+public:
+  std::shared_ptr<Executable> get(const std::string &key) {
+    std::lock_guard<std::mutex> lock(mutex);
+    auto it = entries.find(key);
+    return it == entries.end() ? nullptr : it->second;
+  }
+  std::shared_ptr<Executable> put(const std::string &key, std::shared_ptr<Executable> executable) {
+    std::lock_guard<std::mutex> lock(mutex);
+    return entries.emplace(key, std::move(executable)).first->second;
+  }
+
+private:
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<Executable>> entries;
+};
+
+llvm::Expected<std::shared_ptr<Executable>> compile(llvm::StringRef ir, llvm::StringRef pipeline) {
+  static MemoryCache &memory = *new MemoryCache;
+  auto target = getTarget(pipeline);
+  if (!target)
+    return target.takeError();
+  std::string machine = *target == "cpu" ? llvm::sys::getHostCPUName().str() + " " + std::to_string(getHostVectorBits()) : "";
+  std::string key = cacheKey({getCompilerKey(), *target, machine, pipeline, ir});
+  if (auto executable = memory.get(key))
+    return executable;
+
+  DiskCache disk = DiskCache::fromEnvironment();
+  if (std::optional<Blobs> blobs = disk.get(key)) {
+    std::string manifest = (*blobs)["manifest"];
+    auto executable = Executable::create(std::move(manifest), std::move(*blobs));
+    if (executable)
+      return memory.put(key, std::move(*executable));
+    llvm::consumeError(executable.takeError());
+  }
+  auto blobs = compileBlobs(ir, pipeline, *target);
+  if (!blobs)
+    return blobs.takeError();
+  disk.put(key, *blobs);
+  std::string manifest = (*blobs)["manifest"];
+  auto executable = Executable::create(std::move(manifest), std::move(*blobs));
+  if (!executable)
+    return executable.takeError();
+  return memory.put(key, std::move(*executable));
+}
+
+espmm_status giveText(const std::string &text, char **out) {
+  *out = strdup(text.c_str());
+  return *out ? ESPMM_OK : report(makeError(ESPMM_INTERNAL, "out of memory"));
+}
+
+espmm_status nullArgument(const char *function) {
+  return report(makeError(ESPMM_INVALID, llvm::Twine(function) + ": an argument is a null pointer"));
+}
+
+} // namespace
+
+extern "C" {
+
+espmm_status espmm_opt(const char *ir, const char *pipeline, char **out) {
+  if (!ir || !pipeline || !out)
+    return nullArgument("espmm_opt");
+  Compilation compilation;
+  if (llvm::Error error = compilation.run(ir, pipeline))
+    return report(std::move(error));
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  compilation.getModule().print(os);
+  os << "\n";
+  return giveText(text, out);
+}
+
+espmm_status espmm_compile(const char *ir, const char *pipeline, espmm_executable **out) {
+  if (!ir || !pipeline || !out)
+    return nullArgument("espmm_compile");
+  auto executable = compile(ir, pipeline);
+  if (!executable)
+    return report(executable.takeError());
+  *out = new espmm_executable{std::move(*executable)};
+  return ESPMM_OK;
+}
+
+espmm_status espmm_executable_code(const espmm_executable *exe, const char *kind, char **out) {
+  if (!exe || !kind || !out)
+    return nullArgument("espmm_executable_code");
+  const Executable &executable = *exe->executable;
+  llvm::StringRef name(kind);
+  bool isHost = executable.manifest().target == TargetKind::Host;
+  if (!isHost && name == "ptx")
+    return giveText(*executable.blob("ptx"), out);
+  if (name == "llvmir" || (isHost && name == "assembly")) {
+    // Not kept: made again from the source that is.
+    Compilation compilation;
+    if (llvm::Error error = compilation.run(*executable.blob("source"), *executable.blob("pipeline")))
+      return report(std::move(error));
+    CodeKind wanted = name == "llvmir" ? CodeKind::LLVMIR : CodeKind::Assembly;
+    auto code = isHost ? generateHostCode(compilation.getModule(), wanted)
+                       : generatePTX(compilation.getModule(), executable.manifest().chip, wanted);
+    if (!code)
+      return report(code.takeError());
+    return giveText(*code, out);
+  }
+  return report(makeError(ESPMM_INVALID, "no code of kind '" + name + "' for target " + executable.manifest().targetName));
+}
+
+espmm_status espmm_clebsch_gordan(int l1, int l2, int l3, double *out) {
+  if (!out)
+    return nullArgument("espmm_clebsch_gordan");
+  constexpr int maxL = 11;
+  auto inRange = [](int l) { return 0 <= l && l <= maxL; };
+  if (!inRange(l1) || !inRange(l2) || !inRange(l3) || std::abs(l1 - l2) > l3 || l3 > l1 + l2)
+    return report(makeError(ESPMM_INVALID, "no Clebsch-Gordan coefficients for (" + llvm::Twine(l1) + ", " + llvm::Twine(l2) + ", " +
+                                               llvm::Twine(l3) + "): expected 0 <= l <= 11 and |l1 - l2| <= l3 <= l1 + l2"));
+  const std::vector<double> &values = clebschGordan(l1, l2, l3);
+  std::copy(values.begin(), values.end(), out);
+  return ESPMM_OK;
+}
+
+} // extern "C"

@@ -1,0 +1,188 @@
+//===- EquivariantToCPU.cpp - relayout as shuffles of vectors -------------===//
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+
+namespace espmm::equivariant {
+#define GEN_PASS_DEF_CONVERTEQUIVARIANTTOCPU
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h.inc"
+} // namespace espmm::equivariant
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+/// Emits one relayout: block by block.
+class RelayoutLowering {
+public:
+  explicit RelayoutLowering(RelayoutOp op)
+      : op(op), builder(op), loc(op.getLoc()), element(op.getElementType()), lanes(op.getVector()),
+        vector(VectorType::get({lanes}, element)), alignment(element.getIntOrFloatBitWidth() / 8) {}
+
+  void run() {
+    IrrepsAttr irreps = op.getIrreps();
+    int64_t padded = 0;
+    for (auto [b, ir] : llvm::enumerate(irreps.getBlocks())) {
+      int64_t stride = (ir.mul + lanes - 1) / lanes * lanes;
+      if (ir.mul > 0)
+        lowerBlock(ir, irreps.getLayout(), irreps.getOffset(b), padded, stride);
+      padded += stride * ir.irDim();
+    }
+    op.erase();
+  }
+
+private:
+  void lowerBlock(const MulIrrep &ir, Layout layout, int64_t memory, int64_t component, int64_t stride) {
+    int64_t dim = ir.irDim(), whole = ir.mul / lanes * lanes;
+    if (dim == 1 || layout == Layout::IrMul) {
+      for (int64_t i = 0; i < dim; ++i)
+        copyChannels(ir.mul, memory + i * ir.mul, component + i * stride);
+      return;
+    }
+    if (whole > 0)
+      forEachVector(whole, [&](Value channel) {
+        op.getScatter() ? interleave(dim, memory, component, stride, channel)
+                        : deinterleave(dim, memory, component, stride, channel);
+      });
+    if (whole < ir.mul)
+      copyTail(ir.mul, dim, whole, memory, component, stride);
+  }
+
+  void forEachVector(int64_t channels, llvm::function_ref<void(Value)> body) {
+    auto loop = scf::ForOp::create(builder, loc, index(0), index(channels), index(lanes));
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    body(loop.getInductionVar());
+  }
+
+  /// One component's channels, contiguous on both sides.
+  void copyChannels(int64_t mul, int64_t memory, int64_t component) {
+    int64_t whole = mul / lanes * lanes;
+    if (whole > 0)
+      forEachVector(whole, [&](Value channel) {
+        if (op.getScatter())
+          storeVector(loadVector(op.getSource(), channel, component), op.getTarget(), channel, memory);
+        else
+          storeVector(loadVector(op.getSource(), channel, memory), op.getTarget(), channel, component);
+      });
+    if (whole == mul)
+      return;
+    if (!op.getScatter())
+      storeVector(zero(vector), op.getTarget(), index(whole), component);
+    for (int64_t u = whole; u < mul; ++u) {
+      int64_t from = op.getScatter() ? component + u : memory + u, to = op.getScatter() ? memory + u : component + u;
+      copyScalar(from, to);
+    }
+  }
+
+  /// The last channels of a block, that fill no vector; the padding of component order becomes zero.
+  void copyTail(int64_t mul, int64_t dim, int64_t whole, int64_t memory, int64_t component, int64_t stride) {
+    for (int64_t i = 0; i < dim; ++i) {
+      if (!op.getScatter())
+        storeVector(zero(vector), op.getTarget(), index(whole), component + i * stride);
+      for (int64_t u = whole; u < mul; ++u) {
+        int64_t m = memory + u * dim + i, c = component + i * stride + u;
+        op.getScatter() ? copyScalar(c, m) : copyScalar(m, c);
+      }
+    }
+  }
+
+  // dim vectors of [u][i] -> dim vectors of [i][u]. Element (u, i) is at u * dim + i, lane (u * dim + i) % lanes of
+  // register (u * dim + i) / lanes: for one i and all u these lanes are distinct, dim being odd and lanes a power of two.
+  void deinterleave(int64_t dim, int64_t memory, int64_t component, int64_t stride, Value channel) {
+    SmallVector<Value> registers;
+    Value start = mul(channel, dim);
+    for (int64_t q = 0; q < dim; ++q)
+      registers.push_back(loadVector(op.getSource(), start, memory + q * lanes));
+    for (int64_t i = 0; i < dim; ++i) {
+      SmallVector<int64_t> source(lanes);
+      SmallVector<int32_t> permutation(lanes);
+      for (int64_t u = 0; u < lanes; ++u) {
+        int64_t at = u * dim + i;
+        source[at % lanes] = at / lanes;
+        permutation[u] = at % lanes;
+      }
+      Value blended = shuffle(blend(registers, source), permutation);
+      storeVector(blended, op.getTarget(), channel, component + i * stride);
+    }
+  }
+
+  // The inverse: each component is permuted to its lanes, each register blended from the components.
+  void interleave(int64_t dim, int64_t memory, int64_t component, int64_t stride, Value channel) {
+    SmallVector<Value> permuted;
+    for (int64_t i = 0; i < dim; ++i) {
+      SmallVector<int32_t> permutation(lanes);
+      for (int64_t u = 0; u < lanes; ++u)
+        permutation[(u * dim + i) % lanes] = u;
+      permuted.push_back(shuffle(loadVector(op.getSource(), channel, component + i * stride), permutation));
+    }
+    Value start = mul(channel, dim);
+    for (int64_t q = 0; q < dim; ++q) {
+      SmallVector<int64_t> source(lanes);
+      for (int64_t t = 0; t < lanes; ++t)
+        source[t] = (q * lanes + t) % dim;
+      storeVector(blend(permuted, source), op.getTarget(), start, memory + q * lanes);
+    }
+  }
+
+  /// Lane t of registers[source[t]], for each t.
+  Value blend(ArrayRef<Value> registers, ArrayRef<int64_t> source) {
+    Value result;
+    for (auto [q, reg] : llvm::enumerate(registers)) {
+      if (!llvm::is_contained(source, static_cast<int64_t>(q)))
+        continue;
+      if (!result) {
+        result = reg;
+        continue;
+      }
+      SmallVector<int32_t> mask;
+      for (int64_t t = 0; t < lanes; ++t)
+        mask.push_back(source[t] == static_cast<int64_t>(q) ? lanes + t : t);
+      result = LLVM::ShuffleVectorOp::create(builder, loc, result, reg, mask);
+    }
+    return result;
+  }
+
+  Value shuffle(Value value, ArrayRef<int32_t> permutation) {
+    return LLVM::ShuffleVectorOp::create(builder, loc, value, LLVM::PoisonOp::create(builder, loc, vector), permutation);
+  }
+
+  Value index(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 64); }
+  Value mul(Value a, int64_t b) { return arith::MulIOp::create(builder, loc, a, index(b)); }
+  Value zero(Type type) { return LLVM::ZeroOp::create(builder, loc, type); }
+
+  Value address(Value base, Value position, int64_t offset) {
+    Value start = LLVM::GEPOp::create(builder, loc, base.getType(), element, base, ArrayRef<LLVM::GEPArg>{position});
+    return LLVM::GEPOp::create(builder, loc, base.getType(), element, start,
+                               ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(offset)});
+  }
+  Value loadVector(Value base, Value position, int64_t offset) {
+    return LLVM::LoadOp::create(builder, loc, vector, address(base, position, offset), alignment);
+  }
+  void storeVector(Value value, Value base, Value position, int64_t offset) {
+    LLVM::StoreOp::create(builder, loc, value, address(base, position, offset), alignment);
+  }
+  void copyScalar(int64_t from, int64_t to) {
+    Value value = LLVM::LoadOp::create(builder, loc, element, address(op.getSource(), index(0), from), alignment);
+    LLVM::StoreOp::create(builder, loc, value, address(op.getTarget(), index(0), to), alignment);
+  }
+
+  RelayoutOp op;
+  OpBuilder builder;
+  Location loc;
+  Type element;
+  int64_t lanes;
+  VectorType vector;
+  unsigned alignment;
+};
+
+struct ConvertEquivariantToCPU
+    : espmm::equivariant::impl::ConvertEquivariantToCPUBase<ConvertEquivariantToCPU> {
+  void runOnOperation() override {
+    SmallVector<RelayoutOp> ops;
+    getOperation().walk([&](RelayoutOp op) { ops.push_back(op); });
+    for (RelayoutOp op : ops)
+      RelayoutLowering(op).run();
+  }
+};
+
+} // namespace

@@ -1,0 +1,323 @@
+//===- Factor.cpp - contracts to shared small einsums ---------------------===//
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "espmm/Dialect/Equivariant/Transforms/Utils.h"
+#include "espmm/Support/ClebschGordan.h"
+#include "espmm/Support/Factorization.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringExtras.h"
+#include <map>
+
+namespace espmm::equivariant {
+#define GEN_PASS_DEF_EQUIVARIANTFACTOR
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h.inc"
+} // namespace espmm::equivariant
+
+using namespace mlir;
+using namespace espmm::equivariant;
+namespace factor = espmm::factor;
+
+namespace {
+
+/// Multiplicity letters come first, then component letters: the order of the dimensions of every block and einsum.
+std::string canonicalOrder(StringRef letters) {
+  std::string result;
+  for (char c : StringRef("uvwijk"))
+    if (letters.contains(c))
+      result += c;
+  return result;
+}
+
+/// The letters of a slot's block under a path.
+std::string getLetters(const Path &path, Slot slot) {
+  std::string letters = getIndexMap(path.mode)[slot].str();
+  if (slot != Slot::W)
+    letters += slot == Slot::X ? 'i' : slot == Slot::Y ? 'j' : 'k';
+  return letters;
+}
+
+constexpr Slot allSlots[] = {Slot::X, Slot::Y, Slot::W, Slot::Z};
+
+/// Rewrites the body of one kernel.
+class KernelFactoring {
+public:
+  KernelFactoring(KernelOp kernel, factor::CostModel cost)
+      : kernel(kernel), yield(cast<YieldOp>(kernel.getBody().front().getTerminator())), builder(yield), cost(cost) {}
+
+  LogicalResult run() {
+    SmallVector<Value> yielded(yield.getValues());
+    for (auto [r, value] : llvm::enumerate(yielded))
+      if (failed(collect(value, r)))
+        return failure();
+
+    results.resize(yielded.size());
+    for (auto &[product, contracts] : products)
+      for (unsigned p : order(product))
+        if (failed(factorPath(product, p, contracts)))
+          return failure();
+
+    SmallVector<Value> rows;
+    for (auto [value, result] : llvm::zip(yielded, results))
+      rows.push_back(AssembleOp::create(builder, kernel.getLoc(), value.getType(), result.offsets, result.blocks));
+    yield.getValuesMutable().assign(rows);
+    eraseDeadOps(kernel.getBody().front());
+    return success();
+  }
+
+  int64_t numPaths = 0, numMultiplications = 0, numChannelFree = 0;
+
+private:
+  struct Contribution {
+    unsigned result;
+    ContractOp contract;
+  };
+  struct Result {
+    SmallVector<int64_t> offsets;
+    SmallVector<Value> blocks;
+  };
+
+  /// Finds the contracts whose sum is a yielded value.
+  LogicalResult collect(Value value, unsigned result) {
+    Operation *op = value.getDefiningOp();
+    if (auto add = dyn_cast_or_null<AddOp>(op)) {
+      if (failed(collect(add.getLhs(), result)))
+        return failure();
+      return collect(add.getRhs(), result);
+    }
+    if (isa_and_nonnull<ZerosOp>(op))
+      return success();
+    auto contract = dyn_cast_or_null<ContractOp>(op);
+    if (!contract)
+      return yield.emitOpError("value ") << result << " is not a sum of contracts, which has no lowering yet";
+    for (Value operand : contract->getOperands())
+      if (!isa<BlockArgument>(operand))
+        return contract.emitOpError("works on a computed row, which has no lowering yet");
+    products[contract.getProduct()].push_back({result, contract});
+    return success();
+  }
+
+  /// Paths of a product, those that share their blocks of x and then of y next to each other.
+  static SmallVector<unsigned> order(ProductAttr product) {
+    auto paths = product.getPaths();
+    SmallVector<unsigned> result = llvm::to_vector(llvm::seq<unsigned>(0, paths.size()));
+    llvm::stable_sort(result, [&](unsigned a, unsigned b) {
+      return std::tie(paths[a].i1, paths[a].i2) < std::tie(paths[b].i1, paths[b].i2);
+    });
+    return result;
+  }
+
+  /// The block of a slot's row that a path works on.
+  Value getBlock(Value row, ProductAttr product, unsigned p, Slot slot) {
+    int64_t offset;
+    auto type = getBlockType(product, p, slot, offset);
+    auto [it, isNew] = blocks.try_emplace({row, offset, type});
+    if (isNew)
+      it->second = BlockOp::create(builder, kernel.getLoc(), type, row, offset);
+    return it->second;
+  }
+
+  RankedTensorType getBlockType(ProductAttr product, unsigned p, Slot slot, int64_t &offset) {
+    const Path &path = product.getPaths()[p];
+    SmallVector<int64_t> shape;
+    for (char letter : getIndexMap(path.mode)[slot])
+      shape.push_back(product.getExtent(path, letter));
+    if (slot == Slot::W) {
+      offset = product.getWeightOffset(p);
+    } else {
+      ArrayRef<MulIrrep> irreps = product.getIrreps(slot);
+      int64_t i = slot == Slot::X ? path.i1 : slot == Slot::Y ? path.i2 : path.i3;
+      offset = irrepsDim(irreps.take_front(i));
+      shape.push_back(irreps[i].irDim());
+    }
+    return RankedTensorType::get(shape, elementType);
+  }
+
+  LogicalResult factorPath(ProductAttr product, unsigned p, SmallVectorImpl<Contribution> &contracts) {
+    const Path &path = product.getPaths()[p];
+    int l1 = product.getX()[path.i1].l, l2 = product.getY()[path.i2].l, l3 = product.getZ()[path.i3].l;
+    elementType = contracts.front().contract.getType().getElementType();
+    ++numPaths;
+    if (path.mode != Mode::UVU)
+      return kernel.emitOpError("instruction ") << p << " (" << path.i1 << ", " << path.i2 << ", " << path.i3 << ", "
+                                                << stringifyMode(path.mode) << ") has no lowering yet";
+    if (product.getExtent(path, 'u') == 0 || product.getExtent(path, 'v') == 0)
+      return success();
+
+    // How many paths have the same blocks of x and y, or the same coefficients and block of y, as operands.
+    auto countPaths = [&](auto &&same) { return static_cast<int>(llvm::count_if(product.getPaths(), same)); };
+    int samePair = countPaths([&](const Path &q) { return q.i1 == path.i1 && q.i2 == path.i2; });
+    int sameY = countPaths([&](const Path &q) { return q.i2 == path.i2; });
+    int sameMatrix = countPaths([&](const Path &q) {
+      return q.i2 == path.i2 && product.getX()[q.i1].l == l1 && product.getZ()[q.i3].l == l3 &&
+             q.coefficient == path.coefficient;
+    });
+
+    // The leaves: the coefficients, and each block that a contract is given.
+    factor::Problem problem;
+    problem.cost = cost;
+    problem.extents = {{'i', 2 * l1 + 1}, {'j', 2 * l2 + 1}, {'k', 2 * l3 + 1}};
+    for (char letter : StringRef("vw"))
+      if (StringRef(getLetters(path, Slot::W) + getLetters(path, Slot::Y)).contains(letter))
+        problem.extents[letter] = static_cast<int>(product.getExtent(path, letter));
+    SmallVector<Value> values;
+    problem.leaves.push_back({"ijk", getSupport(l1, l2, l3), sameMatrix});
+    values.push_back(getCoefficients(l1, l2, l3, path.coefficient));
+    auto getLeaf = [&](Value row, Slot slot) -> int {
+      Value block = getBlock(row, product, p, slot);
+      if (auto it = llvm::find(values, block); it != values.end())
+        return static_cast<int>(it - values.begin());
+      int shared = slot == Slot::X ? samePair : slot == Slot::Y ? sameY : 1;
+      problem.leaves.push_back({getLetters(path, slot), std::nullopt, shared});
+      values.push_back(block);
+      return static_cast<int>(values.size() - 1);
+    };
+
+    // The outputs: per result the sum of its contracts.
+    llvm::MapVector<unsigned, Slot> wanted;
+    for (Contribution &c : contracts)
+      wanted.insert({c.result, c.contract.getSlot()});
+    for (auto [result, slot] : wanted) {
+      factor::Output output;
+      output.indices = getLetters(path, slot);
+      for (Contribution &c : contracts) {
+        if (c.result != result)
+          continue;
+        factor::Term term{0};
+        for (Slot s : allSlots)
+          if (Value row = c.contract.getBound(s))
+            term.push_back(getLeaf(row, s));
+        output.terms.push_back(term);
+      }
+      problem.outputs.push_back(std::move(output));
+    }
+
+    std::string error;
+    auto plan = factor::factorize(problem, &error);
+    if (!plan)
+      return kernel.emitOpError("instruction ") << p << " cannot be factored: " << error;
+    factor::Analysis analysis = factor::analyze(problem, *plan);
+    numMultiplications += analysis.multiplications;
+    numChannelFree += analysis.channelFreeMultiplications;
+
+    SmallVector<Value> nodes = emit(problem, *plan, values);
+    for (auto [pair, node] : llvm::zip(wanted, plan->outputs)) {
+      int64_t offset;
+      auto type = getBlockType(product, p, pair.second, offset);
+      assert(nodes[node].getType() == type && "a plan's output has its block's shape");
+      (void)type;
+      results[pair.first].offsets.push_back(offset);
+      results[pair.first].blocks.push_back(nodes[node]);
+    }
+    return success();
+  }
+
+  Value getCoefficients(int l1, int l2, int l3, double scale) {
+    auto [it, isNew] = coefficients.try_emplace({{l1, l2, l3}, llvm::bit_cast<int64_t>(scale)});
+    if (isNew)
+      it->second = CoefficientsOp::create(
+          builder, kernel.getLoc(), RankedTensorType::get({2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1}, elementType),
+          builder.getI64IntegerAttr(l1), builder.getI64IntegerAttr(l2), builder.getI64IntegerAttr(l3),
+          builder.getF64FloatAttr(scale));
+    return it->second;
+  }
+
+  static std::vector<std::vector<int>> getSupport(int l1, int l2, int l3) {
+    const std::vector<double> &values = espmm::clebschGordan(l1, l2, l3);
+    std::vector<std::vector<int>> support;
+    size_t n = 0;
+    for (int i = 0; i <= 2 * l1; ++i)
+      for (int j = 0; j <= 2 * l2; ++j)
+        for (int k = 0; k <= 2 * l3; ++k)
+          if (values[n++] != 0.0)
+            support.push_back({i, j, k});
+    return support;
+  }
+
+  /// The plan as ops; equal ones are made once, also across paths.
+  SmallVector<Value> emit(const factor::Problem &problem, const factor::Plan &plan, ArrayRef<Value> leaves) {
+    SmallVector<Value> values;
+    SmallVector<std::string> letters;
+    for (const factor::Node &node : plan.nodes) {
+      if (node.kind == factor::Node::Kind::Leaf) {
+        values.push_back(leaves[node.leaf]);
+        letters.push_back(problem.leaves[node.leaf].indices);
+        continue;
+      }
+      std::string result = canonicalOrder(node.indices);
+      SmallVector<Value> operands;
+      SmallVector<std::string> groups;
+      for (int operand : node.operands) {
+        operands.push_back(values[operand]);
+        groups.push_back(letters[operand]);
+      }
+      if (node.kind == factor::Node::Kind::Sum) {
+        // Sums are elementwise; what a sum adds over besides is a unary einsum after it.
+        Value sum = operands.front();
+        for (Value operand : ArrayRef(operands).drop_front())
+          sum = getAdd(sum, operand);
+        values.push_back(result == groups.front() ? sum : getEinsum({groups.front()}, result, {sum}));
+      } else {
+        values.push_back(getEinsum(groups, result, operands));
+      }
+      letters.push_back(result);
+    }
+    return values;
+  }
+
+  Value getAdd(Value a, Value b) {
+    auto [it, isNew] = sums.try_emplace({a, b});
+    if (isNew)
+      it->second = AddOp::create(builder, kernel.getLoc(), a, b);
+    return it->second;
+  }
+
+  Value getEinsum(ArrayRef<std::string> groups, StringRef result, ArrayRef<Value> operands) {
+    std::string subscripts = llvm::join(groups, ",") + "->" + result.str();
+    SmallVector<Value, 2> key(operands);
+    key.resize(2);
+    auto [it, isNew] = einsums[subscripts].try_emplace({key[0], key[1]});
+    if (!isNew)
+      return it->second;
+    llvm::SmallDenseMap<char, int64_t> extents;
+    for (auto [group, operand] : llvm::zip(groups, operands))
+      for (auto [letter, extent] : llvm::zip(group, cast<RankedTensorType>(operand.getType()).getShape()))
+        extents[letter] = extent;
+    SmallVector<int64_t> shape;
+    for (char letter : result)
+      shape.push_back(extents.lookup(letter));
+    it->second = EinsumOp::create(builder, kernel.getLoc(), RankedTensorType::get(shape, elementType),
+                                  builder.getStringAttr(subscripts), operands);
+    return it->second;
+  }
+
+  KernelOp kernel;
+  YieldOp yield;
+  OpBuilder builder;
+  factor::CostModel cost;
+  Type elementType;
+  llvm::MapVector<ProductAttr, SmallVector<Contribution>> products;
+  SmallVector<Result> results;
+  std::map<std::pair<std::array<int, 3>, int64_t>, Value> coefficients;
+  llvm::DenseMap<std::tuple<Value, int64_t, Type>, Value> blocks;
+  llvm::DenseMap<std::pair<Value, Value>, Value> sums;
+  std::map<std::string, llvm::DenseMap<std::pair<Value, Value>, Value>> einsums;
+};
+
+struct Factor : espmm::equivariant::impl::EquivariantFactorBase<Factor> {
+  using EquivariantFactorBase::EquivariantFactorBase;
+
+  void runOnOperation() override {
+    WalkResult result = getOperation().walk([&](KernelOp kernel) {
+      KernelFactoring factoring(kernel, {channelFreeCost, channelSumCost});
+      if (failed(factoring.run()))
+        return WalkResult::interrupt();
+      numPaths += factoring.numPaths;
+      numMultiplications += factoring.numMultiplications;
+      numChannelFree += factoring.numChannelFree;
+      return WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      signalPassFailure();
+  }
+};
+
+} // namespace

@@ -1,0 +1,198 @@
+//===- HostProgram.cpp - the host function of a staged program ------------===//
+#include "HostProgram.h"
+#include "espmm/Dialect/Equivariant/Transforms/Utils.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+//===----------------------------------------------------------------------===//
+// IndexBuilder
+//===----------------------------------------------------------------------===//
+
+static std::optional<int64_t> getConstant(Value value) {
+  if (auto op = value.getDefiningOp<arith::ConstantIntOp>())
+    return op.value();
+  return std::nullopt;
+}
+
+Value IndexBuilder::constant(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 64); }
+
+Value IndexBuilder::add(Value a, Value b) {
+  auto ca = getConstant(a), cb = getConstant(b);
+  if (ca && cb)
+    return constant(*ca + *cb);
+  if (ca && *ca == 0)
+    return b;
+  if (cb && *cb == 0)
+    return a;
+  return arith::AddIOp::create(builder, loc, a, b);
+}
+
+Value IndexBuilder::sub(Value a, Value b) { return arith::SubIOp::create(builder, loc, a, b); }
+
+Value IndexBuilder::mul(Value a, Value b) {
+  auto ca = getConstant(a), cb = getConstant(b);
+  if (ca && cb)
+    return constant(*ca * *cb);
+  if (ca && *ca == 1)
+    return b;
+  if (cb && *cb == 1)
+    return a;
+  return arith::MulIOp::create(builder, loc, a, b);
+}
+
+Value IndexBuilder::floordiv(Value a, int64_t b) {
+  return b == 1 ? a : arith::DivUIOp::create(builder, loc, a, constant(b)).getResult();
+}
+
+Value IndexBuilder::ceildiv(Value a, Value b) {
+  if (getConstant(b) == 1)
+    return a;
+  return arith::CeilDivUIOp::create(builder, loc, a, b);
+}
+
+Value IndexBuilder::min(Value a, Value b) { return arith::MinSIOp::create(builder, loc, a, b); }
+Value IndexBuilder::max(Value a, Value b) { return arith::MaxSIOp::create(builder, loc, a, b); }
+
+Value IndexBuilder::less(Value a, Value b) {
+  return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, a, b);
+}
+
+Value IndexBuilder::address(Value base, Value index, Type element) {
+  if (getConstant(index) == 0)
+    return base;
+  return LLVM::GEPOp::create(builder, loc, base.getType(), element, base, ArrayRef<LLVM::GEPArg>{index});
+}
+
+Value IndexBuilder::loadIndex(Value base, Value index) {
+  Type i32 = builder.getI32Type();
+  Value narrow = LLVM::LoadOp::create(builder, loc, i32, address(base, index, i32), 4);
+  return arith::ExtSIOp::create(builder, loc, builder.getI64Type(), narrow);
+}
+
+//===----------------------------------------------------------------------===//
+// HostProgram
+//===----------------------------------------------------------------------===//
+
+/// The rows of an argument or result are known from how kernels use it.
+static std::optional<Access> findAccess(Value tensor) {
+  for (OpOperand &use : tensor.getUses())
+    if (auto kernel = dyn_cast<KernelOp>(use.getOwner()); kernel && use.getOperandNumber() > 0)
+      return kernel.getInputAccess(use.getOperandNumber() - 1);
+  if (auto kernel = tensor.getDefiningOp<KernelOp>())
+    return kernel.getResultAccess(cast<OpResult>(tensor).getResultNumber());
+  return std::nullopt;
+}
+
+static StringRef getRowsName(std::optional<Access> access) {
+  return !access || *access == Access::Edge ? "edges" : stringifyAccess(*access);
+}
+
+static DictionaryAttr describe(OpBuilder &builder, StringRef role, StringRef name, Value tensor) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  auto access = findAccess(tensor);
+  return builder.getDictionaryAttr(
+      {builder.getNamedAttr("equivariant.role", builder.getStringAttr(role)),
+       builder.getNamedAttr("equivariant.name", builder.getStringAttr(name)),
+       builder.getNamedAttr("equivariant.dtype", TypeAttr::get(type.getElementType())),
+       builder.getNamedAttr("equivariant.rows", builder.getStringAttr(getRowsName(access))),
+       builder.getNamedAttr("equivariant.width", builder.getI64IntegerAttr(type.getShape().back())),
+       builder.getNamedAttr("equivariant.used", builder.getBoolAttr(access.has_value()))});
+}
+
+HostProgram::HostProgram(func::FuncOp source)
+    : source(source), builder(source), indices(builder, source.getLoc()),
+      pointer(LLVM::LLVMPointerType::get(source.getContext())) {
+  SmallVector<Type> types(3, builder.getI64Type());
+  SmallVector<DictionaryAttr> attributes;
+  for (StringRef size : {"E", "R", "S"})
+    attributes.push_back(builder.getDictionaryAttr({
+        builder.getNamedAttr("equivariant.role", builder.getStringAttr("size")),
+        builder.getNamedAttr("equivariant.name", builder.getStringAttr(size))}));
+  SmallVector<Value> tensors;
+  for (BlockArgument argument : source.getArguments()) {
+    if (!isa<RankedTensorType>(argument.getType()))
+      continue;
+    std::string name = "arg" + std::to_string(numArguments++);
+    if (auto given = source.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "equivariant.name"))
+      name = given.str();
+    types.push_back(pointer);
+    attributes.push_back(describe(builder, "argument", name, argument));
+    tensors.push_back(argument);
+  }
+  auto ret = cast<func::ReturnOp>(source.getBody().front().getTerminator());
+  for (Value result : ret.getOperands()) {
+    types.push_back(pointer);
+    attributes.push_back(describe(builder, "result", "result" + std::to_string(numResults++), result));
+    tensors.push_back(result);
+  }
+  host = func::FuncOp::create(builder, source.getLoc(), (source.getName() + "_host").str(),
+                              builder.getFunctionType(types, {}));
+  host.setAllArgAttrs(attributes);
+  Block *block = host.addEntryBlock();
+  for (auto [i, tensor] : llvm::enumerate(tensors))
+    buffers[tensor] = block->getArgument(3 + i);
+  builder.setInsertionPointToStart(block);
+}
+
+Value HostProgram::getRows(Access access) {
+  switch (access) {
+  case Access::Edge: return getSize(E);
+  case Access::Receivers: return getSize(R);
+  case Access::Senders: return getSize(S);
+  case Access::All: return indices.constant(1);
+  }
+  llvm_unreachable("unknown access");
+}
+
+Value HostProgram::getBuffer(Value tensor) {
+  Value &buffer = buffers[tensor];
+  if (!buffer) {
+    // A value between two kernels.
+    auto type = cast<RankedTensorType>(tensor.getType());
+    int64_t bytes = type.getShape().back() * type.getElementTypeBitWidth() / 8;
+    buffer = getScratch(indices.mul(getRows(*findAccess(tensor)), bytes));
+  }
+  return buffer;
+}
+
+Value HostProgram::getPlan(Access side, StringRef array) {
+  std::string name = (stringifyAccess(side) + "." + array).str();
+  for (auto &[known, argument] : plan)
+    if (known == name)
+      return host.getArgument(argument);
+  // Plan arrays stand between the arguments and the results.
+  unsigned position = 3 + numArguments + plan.size();
+  auto attributes = builder.getDictionaryAttr({
+      builder.getNamedAttr("equivariant.role", builder.getStringAttr("plan")),
+      builder.getNamedAttr("equivariant.name", builder.getStringAttr(name))});
+  (void)host.insertArgument(position, pointer, attributes, source.getLoc());
+  plan.emplace_back(name, position);
+  return host.getArgument(position);
+}
+
+Value HostProgram::getScratch(Value bytes) { return ScratchOp::create(builder, source.getLoc(), pointer, bytes); }
+
+void HostProgram::fill(Value buffer, Value bytes) { FillOp::create(builder, source.getLoc(), buffer, bytes); }
+
+void HostProgram::launch(StringRef kernel, Value grid, ValueRange operands,
+                         std::optional<std::array<int64_t, 3>> block, int64_t shared) {
+  LaunchOp::create(builder, source.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel), grid, operands,
+                   block ? builder.getDenseI64ArrayAttr(*block) : DenseI64ArrayAttr(),
+                   block ? builder.getI64IntegerAttr(shared) : IntegerAttr());
+}
+
+std::string HostProgram::getKernelName(StringRef suffix) {
+  return (source.getName() + "_" + Twine(numKernels++) + suffix).str();
+}
+
+LogicalResult HostProgram::finish() {
+  for (Operation &op : source.getBody().front().without_terminator())
+    if (!isa<KernelOp>(op))
+      return op.emitOpError("has no lowering outside of a kernel yet");
+  func::ReturnOp::create(builder, source.getLoc());
+  std::string name = source.getName().str();
+  source.erase();
+  host.setName(name);
+  return success();
+}

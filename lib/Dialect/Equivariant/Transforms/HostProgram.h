@@ -1,0 +1,76 @@
+//===- HostProgram.h - the host function of a staged program ----*- C++ -*-===//
+//
+// A staged program is a module of device functions and one host function: the sizes, then the arguments, plan arrays and
+// results as pointers; it computes sizes, takes scratch, fills and launches. This class writes that function, whatever the target.
+//
+//===----------------------------------------------------------------------===//
+#ifndef ESPMM_LIB_EQUIVARIANT_HOSTPROGRAM_H
+#define ESPMM_LIB_EQUIVARIANT_HOSTPROGRAM_H
+
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+namespace espmm::equivariant {
+
+/// Scalar i64 arithmetic, constants folded, at an insertion point.
+class IndexBuilder {
+public:
+  explicit IndexBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+  mlir::Value constant(int64_t value);
+  mlir::Value add(mlir::Value a, mlir::Value b);
+  mlir::Value sub(mlir::Value a, mlir::Value b);
+  mlir::Value mul(mlir::Value a, mlir::Value b);
+  mlir::Value mul(mlir::Value a, int64_t b) { return b == 1 ? a : mul(a, constant(b)); }
+  mlir::Value add(mlir::Value a, int64_t b) { return b == 0 ? a : add(a, constant(b)); }
+  mlir::Value floordiv(mlir::Value a, int64_t b);
+  mlir::Value ceildiv(mlir::Value a, mlir::Value b);
+  mlir::Value min(mlir::Value a, mlir::Value b);
+  mlir::Value max(mlir::Value a, mlir::Value b);
+  mlir::Value less(mlir::Value a, mlir::Value b);
+  /// base + index, in elements of a type.
+  mlir::Value address(mlir::Value base, mlir::Value index, mlir::Type element);
+  /// An int32 of an index array, widened.
+  mlir::Value loadIndex(mlir::Value base, mlir::Value index);
+
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+};
+
+class HostProgram {
+public:
+  /// Starts the host function for a level-4 function, next to it.
+  explicit HostProgram(mlir::func::FuncOp source);
+
+  enum Size { E, R, S };
+  mlir::Value getSize(Size size) { return host.getArgument(size); }
+  /// How many rows a value with this access has.
+  mlir::Value getRows(Access access);
+  /// The pointer of a tensor of the source: an argument, or the buffer of a kernel's result.
+  mlir::Value getBuffer(mlir::Value tensor);
+  /// "receivers" + "offsets" and so on.
+  mlir::Value getPlan(Access side, llvm::StringRef array);
+  mlir::Value getScratch(mlir::Value bytes);
+  void fill(mlir::Value buffer, mlir::Value bytes);
+  void launch(llvm::StringRef kernel, mlir::Value grid, mlir::ValueRange operands,
+              std::optional<std::array<int64_t, 3>> block = std::nullopt, int64_t shared = 0);
+  /// Results that are returned, in order; ends the function and erases the source.
+  mlir::LogicalResult finish();
+
+  /// A device function's name, unique in the module.
+  std::string getKernelName(llvm::StringRef suffix);
+  IndexBuilder &index() { return indices; }
+  mlir::LLVM::LLVMPointerType getPointerType() { return pointer; }
+
+private:
+  mlir::func::FuncOp source, host;
+  mlir::OpBuilder builder;
+  IndexBuilder indices;
+  mlir::LLVM::LLVMPointerType pointer;
+  llvm::DenseMap<mlir::Value, mlir::Value> buffers;
+  llvm::SmallVector<std::pair<std::string, unsigned>> plan;
+  unsigned numArguments = 0, numResults = 0, numKernels = 0;
+};
+
+} // namespace espmm::equivariant
+
+#endif // ESPMM_LIB_EQUIVARIANT_HOSTPROGRAM_H

@@ -1,0 +1,448 @@
+//===- ScalarGraph.cpp - small tensors as sums of products of scalars -----===//
+#include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
+#include "espmm/Support/ClebschGordan.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
+
+static Type getScalarType(Type type) {
+  auto vector = dyn_cast<VectorType>(type);
+  return vector ? vector.getElementType() : type;
+}
+
+//===----------------------------------------------------------------------===//
+// Building
+//===----------------------------------------------------------------------===//
+
+ScalarNode *ScalarGraph::make(ScalarNode::Kind kind, Type type) {
+  ScalarNode &node = nodes.emplace_back();
+  node.kind = kind;
+  node.type = type;
+  return &node;
+}
+
+unsigned ScalarGraph::getOrder(Operation *op) {
+  return orders.try_emplace(op, orders.size()).first->second;
+}
+
+void ScalarGraph::bind(Value tensor, ArrayRef<Value> scalars) {
+  ScalarElements &result = elements[tensor];
+  result.clear();
+  for (Value scalar : scalars) {
+    ScalarNode *node = nullptr;
+    if (scalar) {
+      node = make(ScalarNode::Kind::Ready, scalar.getType());
+      node->value = scalar;
+    }
+    result.push_back(node);
+  }
+}
+
+ScalarNode *ScalarGraph::makeLoad(ReadOp like, Type type, int64_t offset) {
+  ScalarNode *node = make(ScalarNode::Kind::Load, type);
+  node->read = like;
+  node->offset = offset;
+  return node;
+}
+
+/// Calls `visit(position, offset)` for each element, row-major, with its offset under `strides`.
+static void forEachElement(ArrayRef<int64_t> shape, ArrayRef<int64_t> strides,
+                           llvm::function_ref<void(int64_t, int64_t)> visit) {
+  int64_t count = ShapedType::getNumElements(shape);
+  for (int64_t n = 0; n < count; ++n) {
+    int64_t rest = n, offset = 0;
+    for (int64_t d = static_cast<int64_t>(shape.size()) - 1; d >= 0; --d) {
+      offset += rest % shape[d] * strides[d];
+      rest /= shape[d];
+    }
+    visit(n, offset);
+  }
+}
+
+const ScalarElements &ScalarGraph::get(Value tensor) {
+  if (auto it = elements.find(tensor); it != elements.end())
+    return it->second;
+  auto type = cast<RankedTensorType>(tensor.getType());
+  ScalarElements result(type.getNumElements(), nullptr);
+  Operation *op = tensor.getDefiningOp();
+  if (auto read = dyn_cast<ReadOp>(op)) {
+    forEachElement(type.getShape(), read.getStrides(), [&](int64_t n, int64_t offset) {
+      result[n] = makeLoad(read, type.getElementType(), read.getOffset() + offset);
+    });
+  } else if (auto coefficients = dyn_cast<CoefficientsOp>(op)) {
+    const std::vector<double> &values =
+        clebschGordan(coefficients.getL1(), coefficients.getL2(), coefficients.getL3());
+    double scale = coefficients.getScale().convertToDouble();
+    for (auto [n, value] : llvm::enumerate(values))
+      if (value != 0.0) {
+        result[n] = make(ScalarNode::Kind::Constant, type.getElementType());
+        result[n]->constant = value * scale;
+        result[n]->complete = true;
+      }
+  } else if (!isa<ZeroOp>(op)) {
+    TermLists lists = getTerms(tensor);
+    for (auto [n, terms] : llvm::enumerate(lists))
+      if (!terms.empty()) {
+        result[n] = makeSum(type.getElementType());
+        result[n]->terms.assign(terms.begin(), terms.end());
+        link(result[n]);
+      }
+  }
+  return elements[tensor] = std::move(result);
+}
+
+/// A sum that is one other value, or its negative, is that value: its sign goes into the term that uses it.
+ScalarTerm ScalarGraph::makeTerm(ScalarNode *a, ScalarNode *b, unsigned order) {
+  ScalarTerm term;
+  term.order = order;
+  for (ScalarNode *node : {a, b}) {
+    if (!node)
+      continue;
+    while (node->kind == ScalarNode::Kind::Sum && node->terms.size() == 1 && !node->terms[0].b && node->terms[0].a &&
+           std::abs(node->terms[0].scale) == 1.0) {
+      term.scale *= node->terms[0].scale;
+      node = node->terms[0].a;
+    }
+    if (node->kind == ScalarNode::Kind::Constant)
+      term.scale *= node->constant;
+    else
+      (term.a ? term.b : term.a) = node;
+  }
+  return term;
+}
+
+ScalarGraph::TermLists ScalarGraph::getEinsumTerms(EinsumOp op) {
+  StringRef resultLetters = op.getResultLetters();
+  auto resultType = op.getType();
+  TermLists lists(resultType.getNumElements());
+  unsigned order = getOrder(op);
+  unsigned numOperands = op.getOperands_().size();
+
+  // Odometer over all letters, operand 0's first; a zero element of operand 0 skips the rest.
+  SmallVector<char> letters;
+  SmallVector<int64_t> extents;
+  for (unsigned o = 0; o < numOperands; ++o)
+    for (auto [letter, extent] : llvm::zip(op.getOperandLetters(o),
+                                           cast<RankedTensorType>(op.getOperands_()[o].getType()).getShape()))
+      if (!llvm::is_contained(letters, letter)) {
+        letters.push_back(letter);
+        extents.push_back(extent);
+      }
+  auto getStrides = [&](StringRef group, ArrayRef<int64_t> shape) {
+    SmallVector<int64_t> strides(letters.size(), 0);
+    int64_t stride = 1;
+    for (int64_t d = static_cast<int64_t>(group.size()) - 1; d >= 0; --d) {
+      strides[llvm::find(letters, group[d]) - letters.begin()] = stride;
+      stride *= shape[d];
+    }
+    return strides;
+  };
+  SmallVector<SmallVector<int64_t>> strides;
+  SmallVector<const ScalarElements *> operands;
+  for (unsigned o = 0; o < numOperands; ++o)
+    get(op.getOperands_()[o]);
+  for (unsigned o = 0; o < numOperands; ++o) {
+    Value operand = op.getOperands_()[o];
+    strides.push_back(getStrides(op.getOperandLetters(o), cast<RankedTensorType>(operand.getType()).getShape()));
+    operands.push_back(&elements.find(operand)->second);
+  }
+  SmallVector<int64_t> resultStrides = getStrides(resultLetters, resultType.getShape());
+
+  SmallVector<int64_t> index(letters.size(), 0);
+  int64_t total = ShapedType::getNumElements(extents);
+  int64_t inner = 1;
+  for (size_t d = op.getOperandLetters(0).size(); d < extents.size(); ++d)
+    inner *= extents[d];
+  auto dot = [&](ArrayRef<int64_t> s) {
+    int64_t sum = 0;
+    for (auto [i, stride] : llvm::zip(index, s))
+      sum += i * stride;
+    return sum;
+  };
+  for (int64_t n = 0; n < total; ++n) {
+    int64_t rest = n;
+    for (int64_t d = static_cast<int64_t>(extents.size()) - 1; d >= 0; --d) {
+      index[d] = rest % extents[d];
+      rest /= extents[d];
+    }
+    ScalarNode *a = (*operands[0])[dot(strides[0])];
+    if (!a) {
+      n += inner - 1 - n % inner;
+      continue;
+    }
+    ScalarNode *b = nullptr;
+    if (numOperands == 2 && !(b = (*operands[1])[dot(strides[1])]))
+      continue;
+    lists[dot(resultStrides)].push_back(makeTerm(a, b, order));
+  }
+  return lists;
+}
+
+/// The terms of each element, sums of sums flattened where nobody else reads the inner sum.
+ScalarGraph::TermLists ScalarGraph::getTerms(Value tensor) {
+  Operation *op = tensor.getDefiningOp();
+  bool isKnown = elements.count(tensor);
+  if (!isKnown)
+    if (auto einsum = dyn_cast_or_null<EinsumOp>(op))
+      return getEinsumTerms(einsum);
+  if (auto add = dyn_cast_or_null<AddOp>(op); add && !isKnown) {
+    TermLists lists(cast<RankedTensorType>(tensor.getType()).getNumElements());
+    for (Value operand : {add.getLhs(), add.getRhs()}) {
+      TermLists inner;
+      if (operand.hasOneUse() && isa_and_nonnull<EinsumOp, AddOp>(operand.getDefiningOp()) && !elements.count(operand)) {
+        inner = getTerms(operand);
+      } else {
+        for (ScalarNode *node : get(operand)) {
+          auto &terms = inner.emplace_back();
+          if (node)
+            terms.push_back(makeTerm(node, nullptr, op ? getOrder(op) : 0));
+        }
+      }
+      for (auto [list, terms] : llvm::zip(lists, inner))
+        list.append(terms);
+    }
+    return lists;
+  }
+  TermLists lists;
+  for (ScalarNode *node : get(tensor)) {
+    auto &terms = lists.emplace_back();
+    if (node)
+      terms.push_back(makeTerm(node, nullptr, op ? getOrder(op) : 0));
+  }
+  return lists;
+}
+
+ScalarElements ScalarGraph::makeRoots(Value tensor) {
+  // A tensor that others read too is computed once, and its elements are roots themselves.
+  TermLists lists;
+  if (tensor.hasOneUse() && !elements.count(tensor) && isa_and_nonnull<EinsumOp, AddOp>(tensor.getDefiningOp())) {
+    lists = getTerms(tensor);
+  } else {
+    for (ScalarNode *node : get(tensor)) {
+      auto &terms = lists.emplace_back();
+      if (node)
+        terms.push_back(makeTerm(node, nullptr, tensor.getDefiningOp() ? getOrder(tensor.getDefiningOp()) : 0));
+    }
+  }
+  ScalarElements result;
+  for (auto &terms : lists) {
+    ScalarNode *node = nullptr;
+    if (!terms.empty()) {
+      node = makeSum(getElementType(tensor));
+      node->terms.assign(terms.begin(), terms.end());
+    }
+    result.push_back(node);
+  }
+  return result;
+}
+
+void ScalarGraph::link(ScalarNode *sum) {
+  if (std::exchange(sum->linked, true))
+    return;
+  for (auto [index, term] : llvm::enumerate(sum->terms))
+    for (ScalarNode *operand : {term.a, term.b})
+      if (operand) {
+        ++operand->pendingUses;
+        if (operand->kind == ScalarNode::Kind::Sum)
+          operand->users.emplace_back(sum, index);
+      }
+}
+
+//===----------------------------------------------------------------------===//
+// Emission
+//===----------------------------------------------------------------------===//
+
+void ScalarGraph::emitRoots() {
+  for (ScalarNode *root : roots)
+    link(root);
+  // The operations' order in the program, not the roots', decides: all that one path gives before the next path.
+  SmallVector<std::tuple<unsigned, ScalarNode *, unsigned>> work;
+  for (ScalarNode *root : roots) {
+    if (root->kind != ScalarNode::Kind::Sum || root->complete) {
+      materialize(root);
+      continue;
+    }
+    for (auto [index, term] : llvm::enumerate(root->terms))
+      work.emplace_back(term.order, root, index);
+  }
+  llvm::stable_sort(work, [](const auto &a, const auto &b) { return std::get<0>(a) < std::get<0>(b); });
+  for (auto [order, root, index] : work)
+    emitTerm(root, index);
+  roots.clear();
+}
+
+bool ScalarGraph::isReady(ScalarNode *node) const {
+  return !node || node->kind != ScalarNode::Kind::Sum || node->complete;
+}
+
+bool ScalarGraph::isCheap(ScalarNode *node) const {
+  return llvm::all_of(node->terms, [&](const ScalarTerm &t) { return t.emitted || (isReady(t.a) && isReady(t.b)); });
+}
+
+Value ScalarGraph::materialize(ScalarNode *node) {
+  if (node->kind == ScalarNode::Kind::Constant)
+    return getConstant(node->constant, node->type);
+  if (node->kind == ScalarNode::Kind::Load && !node->value)
+    node->value = load(node);
+  if (node->kind == ScalarNode::Kind::Sum)
+    for (unsigned i = 0; i < node->terms.size(); ++i)
+      emitTerm(node, i);
+  return node->value;
+}
+
+void ScalarGraph::consume(ScalarNode *node) {
+  if (node && --node->pendingUses == 0)
+    --statistics.live;
+}
+
+void ScalarGraph::emitTerm(ScalarNode *sum, unsigned index) {
+  // Computing an operand may already have pushed it into this term.
+  for (ScalarNode *operand : {sum->terms[index].a, sum->terms[index].b}) {
+    if (sum->terms[index].emitted)
+      return;
+    if (operand)
+      materialize(operand);
+  }
+  ScalarTerm &term = sum->terms[index];
+  if (term.emitted)
+    return;
+  term.emitted = true;
+  if (!sum->value)
+    statistics.maxLive = std::max(statistics.maxLive, ++statistics.live);
+  sum->value = accumulate(sum, term);
+  consume(term.a);
+  consume(term.b);
+  if (++sum->numEmitted == sum->terms.size())
+    finish(sum);
+}
+
+void ScalarGraph::finish(ScalarNode *sum) {
+  sum->complete = true;
+  if (sum->onComplete) {
+    sum->onComplete(sum->value);
+    if (sum->pendingUses == 0)
+      --statistics.live;
+  }
+  for (auto [user, index] : sum->users) {
+    ScalarTerm &term = user->terms[index];
+    if (term.emitted)
+      continue;
+    ScalarNode *other = term.a == sum ? term.b : term.a;
+    if (isReady(other) || isCheap(other))
+      emitTerm(user, index);
+  }
+}
+
+Value ScalarGraph::accumulate(ScalarNode *sum, const ScalarTerm &term) {
+  Location loc = builder.getUnknownLoc();
+  Type type = sum->type;
+  Value acc = sum->value;
+  double scale = term.scale;
+  if (!term.a) {
+    Value constant = getConstant(scale, type);
+    return acc ? LLVM::FAddOp::create(builder, loc, acc, constant).getResult() : constant;
+  }
+  Value a = materialize(term.a), b = term.b ? materialize(term.b) : Value();
+  if (b && scale != 1.0 && scale != -1.0) {
+    // The constant goes to the factor of the smaller type.
+    if (isa<VectorType>(a.getType()) && !isa<VectorType>(b.getType()))
+      std::swap(a, b);
+    a = LLVM::FMulOp::create(builder, loc, a, getConstant(scale, a.getType()));
+    ++statistics.multiplications;
+    scale = 1.0;
+  }
+  if (!b && scale != 1.0 && scale != -1.0) {
+    b = getConstant(scale, type);
+    scale = 1.0;
+  }
+  a = toType(a, type);
+  if (!b) {
+    ++statistics.additions;
+    if (!acc)
+      return scale == 1.0 ? a : LLVM::FNegOp::create(builder, loc, a).getResult();
+    return scale == 1.0 ? LLVM::FAddOp::create(builder, loc, acc, a).getResult()
+                        : LLVM::FSubOp::create(builder, loc, acc, a).getResult();
+  }
+  b = toType(b, type);
+  ++statistics.multiplications;
+  if (scale == -1.0)
+    a = LLVM::FNegOp::create(builder, loc, a);
+  if (!acc)
+    return LLVM::FMulOp::create(builder, loc, a, b);
+  ++statistics.additions;
+  return LLVM::FMAOp::create(builder, loc, a, b, acc);
+}
+
+Value ScalarGraph::toType(Value value, Type type) {
+  auto vector = dyn_cast<VectorType>(type);
+  if (!vector || isa<VectorType>(value.getType()))
+    return value;
+  Value &splat = splats[{value, type}];
+  if (!splat) {
+    Location loc = builder.getUnknownLoc();
+    Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(0));
+    Value undef = LLVM::PoisonOp::create(builder, loc, type);
+    Value first = LLVM::InsertElementOp::create(builder, loc, undef, value, zero);
+    splat = LLVM::ShuffleVectorOp::create(builder, loc, first, undef,
+                                          SmallVector<int32_t>(vector.getNumElements(), 0));
+  }
+  return splat;
+}
+
+Value ScalarGraph::getConstant(double value, Type type) {
+  Value &constant = constants[{llvm::bit_cast<uint64_t>(value), type}];
+  if (!constant) {
+    TypedAttr attr = FloatAttr::get(getScalarType(type), value);
+    if (auto vector = dyn_cast<VectorType>(type))
+      attr = DenseElementsAttr::get(vector, cast<Attribute>(attr));
+    constant = LLVM::ConstantOp::create(builder, builder.getUnknownLoc(), type, attr);
+  }
+  return constant;
+}
+
+Value ScalarGraph::getAddress(Value base, Value lane, int64_t laneStride, int64_t offset, Type scalar) {
+  Location loc = builder.getUnknownLoc();
+  Value address = base;
+  if (lane) {
+    Value &laneAddress = laneAddresses[{base, lane, laneStride}];
+    if (!laneAddress) {
+      Value index = lane;
+      if (laneStride != 1) {
+        Value stride = LLVM::ConstantOp::create(builder, loc, lane.getType(), builder.getI64IntegerAttr(laneStride));
+        index = LLVM::MulOp::create(builder, loc, lane, stride);
+      }
+      laneAddress = LLVM::GEPOp::create(builder, loc, base.getType(), scalar, base, ArrayRef<LLVM::GEPArg>{index});
+    }
+    address = laneAddress;
+  }
+  if (offset == 0)
+    return address;
+  return LLVM::GEPOp::create(builder, loc, base.getType(), scalar, address,
+                             ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(offset)});
+}
+
+void ScalarGraph::leaveBlock() {
+  laneAddresses.clear();
+  splats.clear();
+  constants.clear();
+}
+
+Value ScalarGraph::load(ScalarNode *node) {
+  ReadOp read = node->read;
+  Location loc = read.getLoc();
+  Type scalar = getScalarType(node->type);
+  unsigned alignment = scalar.getIntOrFloatBitWidth() / 8;
+  Value address = getAddress(read.getBase(), read.getLane(), read.getLaneStride(), node->offset, scalar);
+  statistics.maxLive = std::max(statistics.maxLive, ++statistics.live);
+  Value mask = read.getMask();
+  if (!mask)
+    return LLVM::LoadOp::create(builder, loc, node->type, address, alignment);
+  Value zero = getConstant(0.0, node->type);
+  if (isa<VectorType>(node->type))
+    return LLVM::MaskedLoadOp::create(builder, loc, node->type, address, mask, zero, alignment);
+  Value value = LLVM::LoadOp::create(builder, loc, node->type, address, alignment);
+  return LLVM::SelectOp::create(builder, loc, mask, value, zero);
+}

@@ -1,0 +1,392 @@
+//===- Sparsify.cpp - small tensors to scalars ----------------------------===//
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/ADT/BitVector.h"
+
+namespace espmm::equivariant {
+#define GEN_PASS_DEF_EQUIVARIANTSPARSIFY
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h.inc"
+} // namespace espmm::equivariant
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+/// Which elements of a tensor may be nonzero, without building anything.
+class SupportAnalysis {
+public:
+  const BitVector &get(Value tensor) {
+    if (auto it = supports.find(tensor); it != supports.end())
+      return it->second;
+    BitVector result = compute(tensor);
+    return supports[tensor] = std::move(result);
+  }
+
+  /// A loop's argument holds what comes in and what the body adds to it: a fixed point, reached at once for sums.
+  void enterLoop(scf::ForOp loop) {
+    SmallVector<BlockArgument> arguments(loop.getRegionIterArgs());
+    for (auto [argument, init] : llvm::zip(arguments, loop.getInitArgs()))
+      if (isa<RankedTensorType>(argument.getType()))
+        supports[argument] = get(init);
+    for (bool changed = true; changed;) {
+      changed = false;
+      SupportAnalysis body;
+      for (BlockArgument argument : arguments)
+        if (isa<RankedTensorType>(argument.getType()))
+          body.supports[argument] = supports[argument];
+      body.outer = this;
+      for (auto [argument, yielded] : llvm::zip(arguments, loop.getYieldedValues())) {
+        if (!isa<RankedTensorType>(argument.getType()))
+          continue;
+        BitVector joined = body.get(yielded);
+        joined |= supports[argument];
+        if (joined != supports[argument]) {
+          supports[argument] = joined;
+          changed = true;
+        }
+      }
+    }
+    for (auto [argument, result] : llvm::zip(arguments, loop.getResults()))
+      if (isa<RankedTensorType>(argument.getType()))
+        supports[result] = supports[argument];
+  }
+
+private:
+  BitVector compute(Value tensor) {
+    unsigned count = cast<RankedTensorType>(tensor.getType()).getNumElements();
+    Operation *op = tensor.getDefiningOp();
+    if (outer && (!op || outer->supports.count(tensor)))
+      return outer->get(tensor);
+    if (auto loop = dyn_cast_or_null<scf::ForOp>(op)) {
+      enterLoop(loop);
+      return supports[tensor];
+    }
+    if (isa_and_nonnull<ZeroOp>(op))
+      return BitVector(count);
+    if (auto add = dyn_cast_or_null<AddOp>(op)) {
+      BitVector result = get(add.getLhs());
+      result |= get(add.getRhs());
+      return result;
+    }
+    if (isa_and_nonnull<EinsumOp, CoefficientsOp>(op)) {
+      // The graph knows; a graph of its own, so that nothing is emitted.
+      OpBuilder builder(op->getContext());
+      ScalarGraph graph(builder);
+      SmallVector<Value> sources;
+      for (Value operand : op->getOperands()) {
+        // Ready elements stand for whatever may be nonzero.
+        const BitVector &support = get(operand);
+        SmallVector<Value> scalars(support.size());
+        for (unsigned i : support.set_bits())
+          scalars[i] = operand;
+        graph.bind(operand, scalars);
+      }
+      const ScalarElements &elements = graph.get(tensor);
+      BitVector result(count);
+      for (auto [i, element] : llvm::enumerate(elements))
+        if (element)
+          result.set(i);
+      return result;
+    }
+    return BitVector(count, true);
+  }
+
+  llvm::DenseMap<Value, BitVector> supports;
+  SupportAnalysis *outer = nullptr;
+};
+
+/// Rewrites one function.
+class Sparsifier {
+public:
+  explicit Sparsifier(MLIRContext *context) : builder(context), graph(builder) {}
+
+  void run(Region &region) {
+    for (Block &block : region)
+      visitBlock(block);
+    for (Operation *op : llvm::reverse(dead)) {
+      op->dropAllUses();
+      op->erase();
+    }
+  }
+
+  ScalarGraph &getGraph() { return graph; }
+
+private:
+  static bool isTensorOp(Operation *op) {
+    return isa<ReadOp, WriteOp, EinsumOp, AddOp, ZeroOp, CoefficientsOp>(op);
+  }
+
+  /// Blocks are runs of tensor operations, ended by anything that may touch memory or holds a region.
+  void visitBlock(Block &block) {
+    graph.leaveBlock();
+    SmallVector<Operation *> ops;
+    for (Operation &op : block)
+      ops.push_back(&op);
+    SmallVector<Operation *> run;
+    for (Operation *op : ops) {
+      if (isTensorOp(op)) {
+        run.push_back(op);
+        dead.push_back(op);
+        continue;
+      }
+      if (isMemoryEffectFree(op) && !op->getNumRegions() && !op->hasTrait<OpTrait::IsTerminator>() && !isa<LaneSumOp>(op))
+        continue;
+      endRun(run, op);
+      run.clear();
+      if (auto loop = dyn_cast<scf::ForOp>(op))
+        visitLoop(loop);
+      else if (auto sum = dyn_cast<LaneSumOp>(op))
+        visitLaneSum(sum);
+      else
+        for (Region &region : op->getRegions())
+          for (Block &inner : region) {
+            visitBlock(inner);
+            graph.leaveBlock();
+          }
+    }
+  }
+
+  /// Emits a run before `next`: its writes, and what is read after it.
+  void endRun(ArrayRef<Operation *> run, Operation *next) {
+    builder.setInsertionPoint(next);
+    llvm::SmallPtrSet<Operation *, 32> members(run.begin(), run.end());
+    auto yield = dyn_cast<scf::YieldOp>(next);
+    if (yield && !isa<scf::ForOp>(yield->getParentOp()))
+      yield = nullptr;
+    for (Operation *op : run) {
+      if (auto write = dyn_cast<WriteOp>(op)) {
+        addWrite(write);
+        continue;
+      }
+      for (OpOperand &use : op->getResult(0).getUses())
+        if (!members.contains(use.getOwner()) && use.getOwner() != yield) {
+          for (ScalarNode *node : graph.get(op->getResult(0)))
+            if (node)
+              graph.addRoot(node);
+          break;
+        }
+    }
+    SmallVector<ScalarElements> yielded;
+    if (yield)
+      for (Value value : yield.getOperands())
+        if (isa<RankedTensorType>(value.getType())) {
+          yielded.push_back(graph.makeRoots(value));
+          for (ScalarNode *node : yielded.back())
+            if (node)
+              graph.addRoot(node);
+        }
+    graph.emitRoots();
+    if (yield)
+      finishYield(yield, yielded);
+  }
+
+  void addWrite(WriteOp write) {
+    auto type = write.getValue().getType();
+    ScalarElements elements = graph.makeRoots(write.getValue());
+    SmallVector<int64_t> offsets;
+    for (int64_t n = 0; n < type.getNumElements(); ++n) {
+      int64_t rest = n, offset = write.getOffset();
+      for (int64_t d = type.getRank() - 1; d >= 0; --d) {
+        offset += rest % type.getDimSize(d) * write.getStrides()[d];
+        rest /= type.getDimSize(d);
+      }
+      offsets.push_back(offset);
+    }
+    for (auto [element, offset] : llvm::zip(elements, offsets)) {
+      if (!element) {
+        if (write.getAccumulate())
+          continue;
+        element = graph.makeSum(type.getElementType());
+        graph.addTerm(element, {0.0});
+      }
+      if (write.getAccumulate()) {
+        // What is there comes first: the products are then added by multiply-adds.
+        ScalarTerm old;
+        old.a = graph.makeLoad(asRead(write), type.getElementType(), offset);
+        element->terms.insert(element->terms.begin(), old);
+      }
+      element->onComplete = [this, write, offset = offset](Value value) { store(write, value, offset); };
+      graph.addRoot(element);
+    }
+  }
+
+  /// A read of the memory that a write adds to.
+  ReadOp asRead(WriteOp write) {
+    ReadOp &read = readsOfWrites[write];
+    if (!read) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPoint(write);
+      read = ReadOp::create(builder, write.getLoc(), write.getValue().getType(), write.getBase(), write.getLane(),
+                            write.getMask(), write.getOffsetAttr(), write.getLaneStrideAttr(), write.getStridesAttr());
+      dead.push_back(read);
+    }
+    return read;
+  }
+
+  void store(WriteOp write, Value value, int64_t offset) {
+    Location loc = write.getLoc();
+    Type type = value.getType();
+    auto vector = dyn_cast<VectorType>(type);
+    Type scalar = vector ? vector.getElementType() : type;
+    unsigned alignment = scalar.getIntOrFloatBitWidth() / 8;
+    Value address = graph.getAddress(write.getBase(), write.getLane(), write.getLaneStride(), offset, scalar);
+    if (!write.getMask()) {
+      // Only whole, aligned vectors can bypass the caches; who says nontemporal has checked it.
+      bool bypass = write.getNontemporal();
+      if (vector && bypass)
+        alignment *= vector.getNumElements();
+      LLVM::StoreOp::create(builder, loc, value, address, alignment, /*isVolatile=*/false, bypass);
+    } else if (vector) {
+      LLVM::MaskedStoreOp::create(builder, loc, value, address, write.getMask(), alignment);
+    } else {
+      auto guarded = scf::IfOp::create(builder, loc, write.getMask(), /*withElseRegion=*/false);
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToStart(guarded.thenBlock());
+      LLVM::StoreOp::create(builder, loc, value, address, alignment);
+    }
+  }
+
+  // A loop over tensors becomes one over their nonzero elements.
+  void visitLoop(scf::ForOp loop) {
+    builder.setInsertionPoint(loop);
+    support.enterLoop(loop);
+    SmallVector<Value> inits;
+    for (auto [argument, init] : llvm::zip(loop.getRegionIterArgs(), loop.getInitArgs())) {
+      auto type = dyn_cast<RankedTensorType>(init.getType());
+      if (!type) {
+        inits.push_back(init);
+        continue;
+      }
+      const ScalarElements &elements = graph.get(init);
+      for (unsigned i : support.get(argument).set_bits())
+        inits.push_back(elements[i] ? elements[i]->value : makeZero(type.getElementType()));
+    }
+    auto scalarLoop = scf::ForOp::create(builder, loop.getLoc(), loop.getLowerBound(), loop.getUpperBound(),
+                                         loop.getStep(), inits);
+    scalarLoop->setDiscardableAttrs(loop->getDiscardableAttrDictionary());
+    Block *body = scalarLoop.getBody();
+    if (inits.empty())
+      body->getTerminator()->erase();
+    body->getOperations().splice(body->end(), loop.getBody()->getOperations());
+    loop.getInductionVar().replaceAllUsesWith(scalarLoop.getInductionVar());
+
+    unsigned next = 0, nextResult = 0;
+    for (BlockArgument argument : loop.getRegionIterArgs()) {
+      if (isa<RankedTensorType>(argument.getType()))
+        bindElements(argument, support.get(argument), scalarLoop.getRegionIterArgs(), next);
+      else
+        argument.replaceAllUsesWith(scalarLoop.getRegionIterArgs()[next++]);
+    }
+    for (auto [argument, result] : llvm::zip(loop.getRegionIterArgs(), loop.getResults())) {
+      if (isa<RankedTensorType>(result.getType()))
+        bindElements(result, support.get(argument), scalarLoop.getResults(), nextResult);
+      else
+        result.replaceAllUsesWith(scalarLoop.getResult(nextResult++));
+    }
+    yieldLoops.push_back(loop);
+    visitBlock(*body);
+    yieldLoops.pop_back();
+    graph.leaveBlock();
+    dead.push_back(loop);
+  }
+
+  template <typename Range>
+  void bindElements(Value tensor, const BitVector &nonzero, Range scalars, unsigned &next) {
+    SmallVector<Value> elements(nonzero.size());
+    for (unsigned i : nonzero.set_bits())
+      elements[i] = scalars[next++];
+    graph.bind(tensor, elements);
+  }
+
+  void finishYield(scf::YieldOp yield, ArrayRef<ScalarElements> tensors) {
+    SmallVector<Value> values;
+    unsigned tensor = 0;
+    scf::ForOp loop = yieldLoops.back();
+    for (auto [argument, value] : llvm::zip(loop.getRegionIterArgs(), yield.getOperands())) {
+      if (!isa<RankedTensorType>(value.getType())) {
+        values.push_back(value);
+        continue;
+      }
+      const ScalarElements &elements = tensors[tensor++];
+      for (unsigned i : support.get(argument).set_bits())
+        values.push_back(elements[i] ? elements[i]->value
+                                     : makeZero(cast<RankedTensorType>(value.getType()).getElementType()));
+    }
+    builder.setInsertionPoint(yield);
+    scf::YieldOp::create(builder, yield.getLoc(), values);
+    yield.erase();
+  }
+
+  void visitLaneSum(LaneSumOp sum) {
+    auto type = dyn_cast<RankedTensorType>(sum.getValues().front().getType());
+    if (!type)
+      return;
+    builder.setInsertionPoint(sum);
+    const ScalarElements &elements = graph.get(sum.getValues().front());
+    dead.push_back(sum);
+    if (auto vector = dyn_cast<VectorType>(type.getElementType())) {
+      SmallVector<Value> scalars;
+      Value zero;
+      for (ScalarNode *node : elements) {
+        if (!node) {
+          scalars.push_back({});
+          continue;
+        }
+        if (!zero)
+          zero = makeZero(vector.getElementType());
+        scalars.push_back(LLVM::vector_reduce_fadd::create(builder, sum.getLoc(), vector.getElementType(), zero,
+                                                           node->value,
+                                                           LLVM::FastmathFlagsAttr::get(builder.getContext(), LLVM::FastmathFlags::reassoc)));
+      }
+      graph.bind(sum.getResult(), scalars);
+      return;
+    }
+    SmallVector<Value> scalars;
+    for (ScalarNode *node : elements)
+      scalars.push_back(node ? node->value : makeZero(type.getElementType()));
+    auto lanes = LaneSumOp::create(builder, sum.getLoc(), type.getElementType(), scalars);
+    if (isa<RankedTensorType>(sum.getType()))
+      graph.bind(sum.getResult(), lanes.getResult());
+    else
+      sum.getResult().replaceAllUsesWith(lanes.getResult());
+  }
+
+  Value makeZero(Type type) {
+    Type scalar = type;
+    TypedAttr attr;
+    if (auto vector = dyn_cast<VectorType>(type)) {
+      scalar = vector.getElementType();
+      attr = DenseElementsAttr::get(vector, cast<Attribute>(FloatAttr::get(scalar, 0.0)));
+    } else {
+      attr = FloatAttr::get(scalar, 0.0);
+    }
+    return LLVM::ConstantOp::create(builder, builder.getUnknownLoc(), type, attr);
+  }
+
+  OpBuilder builder;
+  ScalarGraph graph;
+  SupportAnalysis support;
+  SmallVector<Operation *> dead;
+  SmallVector<scf::ForOp> yieldLoops;
+  llvm::DenseMap<Operation *, ReadOp> readsOfWrites;
+};
+
+struct Sparsify : espmm::equivariant::impl::EquivariantSparsifyBase<Sparsify> {
+  void runOnOperation() override {
+    getOperation().walk([&](FunctionOpInterface function) {
+      if (function.isExternal())
+        return;
+      Sparsifier sparsifier(&getContext());
+      sparsifier.run(function.getFunctionBody());
+      const ScalarStatistics &s = sparsifier.getGraph().statistics;
+      numMultiplications += s.multiplications;
+      numAdditions += s.additions;
+      maxLive = std::max<int64_t>(maxLive, s.maxLive);
+    });
+  }
+};
+
+} // namespace

@@ -1,0 +1,34 @@
+//===- Stage.cpp - tiled kernels to loops, lanes and buffers --------------===//
+#include "Stage.h"
+#include "HostProgram.h"
+
+namespace espmm::equivariant {
+#define GEN_PASS_DEF_EQUIVARIANTSTAGE
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h.inc"
+} // namespace espmm::equivariant
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
+  void runOnOperation() override {
+    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
+      HostProgram host(function);
+      for (auto kernel : function.getOps<KernelOp>()) {
+        auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
+        if (!schedule) {
+          kernel.emitOpError("has no schedule; run equivariant-tile first");
+          return signalPassFailure();
+        }
+        LogicalResult staged = schedule.getTarget() == Target::CPU ? stageKernelForCPU(kernel, schedule, host)
+                                                                   : stageKernelForGPU(kernel, schedule, host);
+        if (failed(staged))
+          return signalPassFailure();
+      }
+      if (failed(host.finish()))
+        return signalPassFailure();
+    }
+  }
+};
+} // namespace

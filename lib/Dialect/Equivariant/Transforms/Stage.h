@@ -1,0 +1,15 @@
+//===- Stage.h - staging of one kernel, by target ---------------*- C++ -*-===//
+#ifndef ESPMM_LIB_EQUIVARIANT_STAGE_H
+#define ESPMM_LIB_EQUIVARIANT_STAGE_H
+
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+
+namespace espmm::equivariant {
+class HostProgram;
+
+mlir::LogicalResult stageKernelForCPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host);
+mlir::LogicalResult stageKernelForGPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host);
+
+} // namespace espmm::equivariant
+
+#endif // ESPMM_LIB_EQUIVARIANT_STAGE_H

@@ -1,0 +1,537 @@
+//===- StageCPU.cpp - kernels as loops over edges and vectors of channels -===//
+//
+//   a task: some nodes (or rows)
+//     per node: its row of each grouped operand to component order, zeroed accumulators for each grouped result
+//       per edge: rows of the other operands to component order; small matrices without channels
+//         per group of einsums: a loop over vectors of channels
+//         what was summed over channels: once an edge
+//     per node: accumulators back to memory order
+//
+//===----------------------------------------------------------------------===//
+#include "HostProgram.h"
+#include "KernelAnalysis.h"
+#include "Stage.h"
+#include "mlir/IR/IRMapping.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+/// Component order: for each block its components one after the other, channels padded to whole vectors.
+struct ComponentOrder {
+  IrrepsAttr irreps;
+  int64_t vector;
+
+  int64_t pad(int64_t mul) const { return (mul + vector - 1) / vector * vector; }
+  int64_t getOffset(size_t block) const {
+    int64_t offset = 0;
+    for (const MulIrrep &ir : irreps.getBlocks().take_front(block))
+      offset += pad(ir.mul) * ir.irDim();
+    return offset;
+  }
+  int64_t getSize() const { return getOffset(irreps.getBlocks().size()); }
+  /// Memory order has it all in place already.
+  bool isDirect() const {
+    return llvm::all_of(irreps.getBlocks(), [&](const MulIrrep &ir) {
+      return ir.mul % vector == 0 && (irreps.getLayout() == Layout::IrMul || ir.irDim() == 1);
+    });
+  }
+};
+
+size_t findBlock(IrrepsAttr irreps, int64_t offset, int64_t size) {
+  for (size_t b = 0; b < irreps.getBlocks().size(); ++b)
+    if (irreps.getOffset(b) == offset && irreps.getBlocks()[b].dim() == size)
+      return b;
+  llvm_unreachable("a block op that is no block of its row's irreps");
+}
+
+/// Where the rows of an operand or result are found inside of the loops.
+struct RowPlace {
+  Value base;                            // of the current row, in memory or component order
+  std::optional<ComponentOrder> buffer;  // set: base is in component order
+};
+
+class CPUKernelStaging {
+public:
+  CPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host)
+      : kernel(kernel), schedule(schedule), host(host), analysis(kernel), builder(kernel.getContext()),
+        ix(builder, kernel.getLoc()), loc(kernel.getLoc()), side(schedule.getGroupBy()), lanes(schedule.getLanes()) {}
+
+  LogicalResult run() {
+    if (failed(analysis.verify()))
+      return failure();
+    for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
+      element = cast<RankedTensorType>(type).getElementType();
+    vector = VectorType::get({lanes}, element);
+    elementBytes = element.getIntOrFloatBitWidth() / 8;
+
+    openFunction();
+    if (side == Access::Edge)
+      stageRows();
+    else
+      stageSegments();
+    builder.setInsertionPointToEnd(&function.getBody().back());
+    LLVM::ReturnOp::create(builder, loc, ValueRange());
+    launch();
+    return success();
+  }
+
+private:
+  //===-- The function and its arguments ---------------------------------===//
+
+  void openFunction() {
+    auto pointer = LLVM::LLVMPointerType::get(kernel.getContext());
+    name = host.getKernelName("");
+    builder.setInsertionPoint(kernel->getParentOfType<func::FuncOp>());
+    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(kernel.getContext()), {pointer, builder.getI64Type()});
+    function = LLVM::LLVMFuncOp::create(builder, loc, name, type);
+    entry = function.addEntryBlock(builder);
+    builder.setInsertionPointToStart(entry);
+    task = entry->getArgument(1);
+  }
+
+  /// A kernel argument, given a host value: word n of the argument array.
+  Value getArgument(Value hostValue) {
+    Value &value = arguments[hostValue];
+    if (!value) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToStart(entry);
+      unsigned n = operands.size();
+      operands.push_back(hostValue);
+      Value address = LLVM::GEPOp::create(builder, loc, entry->getArgument(0).getType(), builder.getI64Type(),
+                                          entry->getArgument(0), ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(n)});
+      value = LLVM::LoadOp::create(builder, loc, hostValue.getType(), address, 8);
+    }
+    return value;
+  }
+
+  Value allocate(int64_t count) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(entry);
+    return LLVM::AllocaOp::create(builder, loc, LLVM::LLVMPointerType::get(kernel.getContext()), element,
+                                  ix.constant(count), /*alignment=*/64);
+  }
+
+  scf::ForOp loop(Value begin, Value end, Value step, ValueRange inits = {}) {
+    auto result = scf::ForOp::create(builder, loc, begin, end, step, inits);
+    if (inits.empty())
+      builder.setInsertionPoint(result.getBody()->getTerminator());
+    else
+      builder.setInsertionPointToEnd(result.getBody());
+    return result;
+  }
+
+  int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
+  IrrepsAttr getIrreps(Value tensor) {
+    return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
+  }
+  Value getRowPointer(Value base, Value row, int64_t width) { return ix.address(base, ix.mul(row, width), element); }
+  Access otherSide() const { return side == Access::Receivers ? Access::Senders : Access::Receivers; }
+
+  //===-- The loops around the body --------------------------------------===//
+
+  void stageSegments() {
+    Value offsets = getArgument(host.getPlan(side, "offsets"));
+    Value order = getArgument(host.getPlan(side, "order"));
+    Value other = getArgument(host.getPlan(side, "other"));
+    Value parts = getArgument(host.getPlan(side, "parts"));
+    bool sumsAtOther = llvm::any_of(kernel.getResultAccess(), [&](Attribute a) {
+      return cast<AccessAttr>(a).getValue() == otherSide();
+    });
+    // Parts that each have a copy of a result are few, and never as many as the threads: results do not depend on those.
+    host.index().loc = loc;
+    if (sumsAtOther) {
+      IndexBuilder &h = host.index();
+      Value nodes = h.max(host.getRows(otherSide()), h.constant(1));
+      numParts = h.min(h.constant(64), h.max(h.constant(8), h.ceildiv(host.getSize(HostProgram::E), h.mul(nodes, 8))));
+    } else {
+      numParts = host.index().constant(64);
+    }
+    Value n = getArgument(numParts);
+    Value first = ix.loadIndex(parts, arith::DivUIOp::create(builder, loc, ix.mul(task, 64), n));
+    Value last = ix.loadIndex(parts, arith::DivUIOp::create(builder, loc, ix.mul(ix.add(task, 1), 64), n));
+
+    SmallVector<RowPlace> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
+    auto segments = loop(first, last, ix.constant(1));
+    Value segment = segments.getInductionVar();
+    for (unsigned i = 0; i < inputs.size(); ++i)
+      if (kernel.getInputAccess(i) == side)
+        inputs[i] = openInput(i, segment);
+    for (unsigned r = 0; r < results.size(); ++r)
+      if (kernel.getResultAccess(r) == side)
+        results[r] = openAccumulator(r);
+
+    OpBuilder::InsertPoint afterEdges = builder.saveInsertionPoint();
+    {
+      Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
+      auto edges = loop(begin, end, ix.constant(1));
+      Value position = edges.getInductionVar();
+      Value edge = getEdge(order, position);
+      Value node = ix.loadIndex(other, position);
+      stageEdge(edge, node, inputs, results);
+    }
+    builder.restoreInsertionPoint(afterEdges);
+    for (unsigned r = 0; r < results.size(); ++r)
+      if (kernel.getResultAccess(r) == side)
+        closeAccumulator(r, results[r], segment);
+  }
+
+  void stageRows() {
+    numParts = host.index().ceildiv(host.getSize(HostProgram::E), host.index().constant(schedule.getRows()));
+    Value first = ix.mul(task, schedule.getRows());
+    Value last = ix.min(ix.add(first, schedule.getRows()), getArgument(host.getSize(HostProgram::E)));
+    SmallVector<RowPlace> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
+    auto rows = loop(first, last, ix.constant(1));
+    stageEdge(rows.getInductionVar(), Value(), inputs, results);
+  }
+
+  /// The edge at a position: itself, if the edges are sorted (no order is given).
+  Value getEdge(Value order, Value position) {
+    Value null = LLVM::ZeroOp::create(builder, loc, order.getType());
+    Value sorted = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, order, null);
+    auto choice = scf::IfOp::create(builder, loc, builder.getI64Type(), sorted, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(choice.thenBlock());
+    scf::YieldOp::create(builder, loc, position);
+    builder.setInsertionPointToStart(choice.elseBlock());
+    scf::YieldOp::create(builder, loc, ix.loadIndex(order, position));
+    return choice.getResult(0);
+  }
+
+  //===-- Rows -----------------------------------------------------------===//
+
+  RowPlace openInput(unsigned i, Value row) {
+    Value tensor = kernel.getInputs()[i];
+    Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), row, getWidth(tensor));
+    IrrepsAttr irreps = getIrreps(tensor);
+    if (!irreps || !analysis.isChannelRow(kernel.getBody().getArgument(i)))
+      return {pointer, std::nullopt};
+    ComponentOrder order{irreps, lanes};
+    if (order.isDirect())
+      return {pointer, std::nullopt};
+    Value buffer = allocate(order.getSize());
+    RelayoutOp::create(builder, loc, pointer, buffer, /*scatter=*/false, irreps, lanes, element);
+    return {buffer, order};
+  }
+
+  RowPlace openAccumulator(unsigned r) {
+    IrrepsAttr irreps = getIrreps(kernel.getResult(r));
+    ComponentOrder order{irreps, lanes};
+    Value buffer = allocate(order.getSize());
+    LLVM::MemsetOp::create(builder, loc, buffer, LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0)),
+                           ix.constant(order.getSize() * elementBytes), /*isVolatile=*/false);
+    return {buffer, order};
+  }
+
+  void closeAccumulator(unsigned r, const RowPlace &place, Value row) {
+    Value tensor = kernel.getResult(r);
+    Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), row, getWidth(tensor));
+    RelayoutOp::create(builder, loc, place.base, pointer, /*scatter=*/true, place.buffer->irreps, lanes, element);
+  }
+
+  /// A task's own copy of a result that is summed at the other side; the copies are added after.
+  RowPlace openPartial(unsigned r, Value node) {
+    ComponentOrder order{getIrreps(kernel.getResult(r)), lanes};
+    Value &scratch = partials[r];
+    IndexBuilder &h = host.index();
+    if (!scratch) {
+      Value bytes = h.mul(h.mul(numParts, host.getRows(otherSide())), order.getSize() * elementBytes);
+      scratch = host.getScratch(bytes);
+      host.fill(scratch, bytes);
+    }
+    Value rows = getArgument(host.getRows(otherSide()));
+    Value row = ix.add(ix.mul(task, rows), node);
+    return {getRowPointer(getArgument(scratch), row, order.getSize()), order};
+  }
+
+  //===-- One edge -------------------------------------------------------===//
+
+  void stageEdge(Value edge, Value node, SmallVectorImpl<RowPlace> &inputs, SmallVectorImpl<RowPlace> &results) {
+    for (unsigned i = 0; i < inputs.size(); ++i)
+      if (kernel.getInputAccess(i) != side || side == Access::Edge)
+        inputs[i] = openInput(i, kernel.getInputAccess(i) == Access::Edge ? edge : node);
+    for (unsigned r = 0; r < results.size(); ++r) {
+      Access access = kernel.getResultAccess(r);
+      if (access == Access::Edge)
+        results[r] = openEdgeResult(r, edge);
+      else if (access != side)
+        results[r] = openPartial(r, node);
+    }
+
+    // Values of this edge: blocks without channels, and what is computed from them, as they are wanted.
+    IRMapping scalars;
+    for (auto &group : analysis.getGroups())
+      stageGroup(group, inputs, results, scalars);
+
+    // What was summed over the channels.
+    llvm::MapVector<std::pair<unsigned, int64_t>, Value> sums;
+    for (const Contribution &c : analysis.getContributions()) {
+      if (analysis.hasChannels(c.value))
+        continue;
+      Value value = getScalars(c.value, inputs, scalars);
+      Value &sum = sums[{c.result, c.offset}];
+      sum = sum ? AddOp::create(builder, loc, sum, value).getResult() : value;
+    }
+    for (auto &[key, sum] : sums) {
+      auto type = cast<RankedTensorType>(sum.getType());
+      Value reduced = LaneSumOp::create(builder, loc, RankedTensorType::get(type.getShape(), element), ValueRange{sum});
+      writeRow(reduced, kernel.getResult(key.first), results[key.first].base, key.second);
+    }
+    for (unsigned r = 0; r < results.size(); ++r)
+      if (kernel.getResultAccess(r) == Access::Edge && results[r].buffer)
+        closeAccumulator(r, results[r], edge);
+  }
+
+  /// A result by edge is written in place, unless its channels are strided or it is a sum of several blocks.
+  RowPlace openEdgeResult(unsigned r, Value edge) {
+    Value tensor = kernel.getResult(r);
+    AssembleOp assemble = analysis.getAssemble(r);
+    if (analysis.isChannelRow(assemble.getResult()) && getIrreps(tensor))
+      return openAccumulator(r);
+    Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), edge, getWidth(tensor));
+    int64_t covered = 0;
+    for (Value block : assemble.getBlocks())
+      covered += cast<RankedTensorType>(block.getType()).getNumElements();
+    if (covered < getWidth(tensor))
+      LLVM::MemsetOp::create(builder, loc, pointer, LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0)),
+                             ix.constant(getWidth(tensor) * elementBytes), /*isVolatile=*/false);
+    return {pointer, std::nullopt};
+  }
+
+  /// A small block without channels, in the row's memory order.
+  SmallVector<int64_t> getRowStrides(Value tensor, RankedTensorType block) {
+    IrrepsAttr irreps = getIrreps(tensor);
+    if (!irreps) {
+      SmallVector<int64_t> strides(block.getRank(), 1);
+      for (int64_t d = block.getRank() - 2; d >= 0; --d)
+        strides[d] = strides[d + 1] * block.getDimSize(d + 1);
+      return strides;
+    }
+    int64_t mul = block.getDimSize(0), dim = block.getDimSize(1);
+    return irreps.getLayout() == Layout::MulIr ? SmallVector<int64_t>{dim, 1} : SmallVector<int64_t>{1, mul};
+  }
+
+  void writeRow(Value value, Value tensor, Value base, int64_t offset) {
+    auto type = cast<RankedTensorType>(value.getType());
+    WriteOp::create(builder, loc, value, base, Value(), Value(), offset, 1, getRowStrides(tensor, type), false, false);
+  }
+
+  /// A value of the edge without channels, computed on demand at the insertion point.
+  Value getScalars(Value value, ArrayRef<RowPlace> inputs, IRMapping &scalars) {
+    if (Value known = scalars.lookupOrNull(value))
+      return known;
+    Operation *op = value.getDefiningOp();
+    Value result;
+    if (auto block = dyn_cast<BlockOp>(op)) {
+      unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+      result = ReadOp::create(builder, loc, block.getType(), inputs[i].base, Value(), Value(), block.getOffset(), 1,
+                              getRowStrides(kernel.getInputs()[i], block.getType()));
+    } else {
+      SmallVector<Value> converted;
+      for (Value operand : op->getOperands())
+        converted.push_back(getScalars(operand, inputs, scalars));
+      result = cloneSmall(op, converted);
+    }
+    scalars.map(value, result);
+    return result;
+  }
+
+  /// A copy of an op on small tensors, without the channel axis in its subscripts.
+  Value cloneSmall(Operation *op, ArrayRef<Value> operands) {
+    if (isa<CoefficientsOp>(op))
+      return builder.clone(*op)->getResult(0);
+    bool isVector = llvm::any_of(operands, [](Value v) {
+      return isa<VectorType>(cast<RankedTensorType>(v.getType()).getElementType());
+    });
+    auto type = cast<RankedTensorType>(op->getResult(0).getType());
+    SmallVector<int64_t> shape(type.getShape());
+    if (analysis.hasChannels(op->getResult(0)))
+      shape.erase(shape.begin());
+    auto small = RankedTensorType::get(shape, isVector ? Type(vector) : element);
+    if (isa<AddOp>(op))
+      return AddOp::create(builder, loc, small, operands[0], operands[1]);
+    std::string subscripts = cast<EinsumOp>(op).getSubscripts().str();
+    llvm::erase(subscripts, 'u');
+    return EinsumOp::create(builder, loc, small, builder.getStringAttr(subscripts), operands);
+  }
+
+  //===-- One group of einsums: a loop over channels ---------------------===//
+
+  void stageGroup(ArrayRef<Operation *> group, ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results, IRMapping &scalars) {
+    llvm::SmallPtrSet<Operation *, 16> members(group.begin(), group.end());
+    int64_t channels = analysis.getChannels(group.front());
+
+    // Before the loop: operands without channels. Out of the loop: sums over channels, still spread over the lanes.
+    SmallVector<Operation *> sums;
+    for (Operation *op : group) {
+      for (Value operand : op->getOperands())
+        if (!analysis.hasChannels(operand) && !analysis.isChannelSum(operand))
+          getScalars(operand, inputs, scalars);
+      if (!analysis.hasChannels(op->getResult(0)))
+        sums.push_back(op);
+    }
+    SmallVector<Value> inits;
+    for (Operation *op : sums) {
+      auto shape = cast<RankedTensorType>(op->getResult(0).getType()).getShape();
+      inits.push_back(ZeroOp::create(builder, loc, RankedTensorType::get(shape, vector)));
+    }
+
+    OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+    auto vectors = loop(ix.constant(0), ix.constant(channels), ix.constant(lanes), inits);
+    Value channel = vectors.getInductionVar();
+    Value mask = channels % lanes ? getTailMask(channel, channels) : Value();
+    IRMapping values = scalars;
+    SmallVector<Value> next;
+    for (Operation *op : group) {
+      SmallVector<Value> operands;
+      for (Value operand : op->getOperands()) {
+        if (auto block = operand.getDefiningOp<BlockOp>(); block && !values.contains(operand))
+          values.map(operand, readBlock(block, inputs, channel, mask));
+        operands.push_back(values.lookup(operand));
+      }
+      Value result = cloneSmall(op, operands);
+      values.map(op->getResult(0), result);
+      for (const Contribution &c : analysis.getContributions())
+        if (c.value == op->getResult(0) && analysis.hasChannels(c.value))
+          writeBlock(c, result, results, channel, mask);
+    }
+    for (auto [n, op] : llvm::enumerate(sums))
+      next.push_back(AddOp::create(builder, loc, vectors.getRegionIterArg(n), values.lookup(op->getResult(0))));
+    if (!next.empty())
+      scf::YieldOp::create(builder, loc, next);
+    builder.restoreInsertionPoint(after);
+    builder.setInsertionPointAfter(vectors);
+    for (auto [op, result] : llvm::zip(sums, vectors.getResults()))
+      scalars.map(op->getResult(0), result);
+  }
+
+  Value getTailMask(Value channel, int64_t channels) {
+    auto type = VectorType::get({lanes}, builder.getI64Type());
+    SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
+    Value lane = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, ArrayRef<int64_t>(iota)));
+    Value left = ix.sub(ix.constant(channels), channel);
+    Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(0));
+    Value poison = LLVM::PoisonOp::create(builder, loc, type);
+    Value first = LLVM::InsertElementOp::create(builder, loc, poison, left, zero);
+    Value splat = LLVM::ShuffleVectorOp::create(builder, loc, first, poison, SmallVector<int32_t>(lanes, 0));
+    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, lane, splat);
+  }
+
+  /// Strides of a block's small dimensions where channels are next to each other.
+  SmallVector<int64_t> getChannelStrides(RankedTensorType block, int64_t componentStride) {
+    SmallVector<int64_t> strides(block.getRank() - 1, componentStride);
+    return strides;
+  }
+
+  RankedTensorType getLaneType(RankedTensorType block) {
+    return RankedTensorType::get(block.getShape().drop_front(), vector);
+  }
+
+  Value readBlock(BlockOp block, ArrayRef<RowPlace> inputs, Value channel, Value mask) {
+    unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+    const RowPlace &place = inputs[i];
+    RankedTensorType type = block.getType();
+    int64_t offset = block.getOffset(), stride = type.getDimSize(0);
+    if (place.buffer) {
+      offset = place.buffer->getOffset(findBlock(place.buffer->irreps, offset, type.getNumElements()));
+      stride = place.buffer->pad(stride);
+      mask = Value();
+    }
+    return ReadOp::create(builder, loc, getLaneType(type), place.base, channel, mask, offset, 1,
+                          getChannelStrides(type, stride));
+  }
+
+  void writeBlock(const Contribution &c, Value value, ArrayRef<RowPlace> results, Value channel, Value mask) {
+    const RowPlace &place = results[c.result];
+    auto type = cast<RankedTensorType>(c.value.getType());
+    int64_t offset = c.offset, stride = type.getDimSize(0);
+    if (place.buffer) {
+      offset = place.buffer->getOffset(findBlock(place.buffer->irreps, offset, type.getNumElements()));
+      stride = place.buffer->pad(stride);
+      mask = Value();
+    }
+    int64_t width = getWidth(kernel.getResult(c.result));
+    bool nontemporal = !place.buffer && !mask && width % lanes == 0 && offset % lanes == 0 && stride % lanes == 0;
+    WriteOp::create(builder, loc, value, place.base, channel, mask, offset, 1, getChannelStrides(type, stride),
+                    /*accumulate=*/place.buffer.has_value(), nontemporal);
+  }
+
+  //===-- Launch, and the sum of the copies ------------------------------===//
+
+  void launch() {
+    host.launch(name, numParts, operands);
+    for (auto &[r, scratch] : partials)
+      launchSum(r, scratch);
+  }
+
+  // gx[s] = sum over the tasks' copies, back in memory order
+  void launchSum(unsigned r, Value scratch) {
+    constexpr int64_t rowsOfTask = 16;
+    Value tensor = kernel.getResult(r), copies = numParts;
+    ComponentOrder order{getIrreps(tensor), lanes};
+    operands.clear();
+    arguments.clear();
+    name = host.getKernelName("_sum");
+    builder.setInsertionPoint(kernel->getParentOfType<func::FuncOp>());
+    function = LLVM::LLVMFuncOp::create(builder, loc, name, function.getFunctionType());
+    entry = function.addEntryBlock(builder);
+    task = entry->getArgument(1);
+    builder.setInsertionPointToStart(entry);
+
+    Value rows = getArgument(host.getRows(otherSide())), count = getArgument(copies), base = getArgument(scratch);
+    Value target = getArgument(host.getBuffer(tensor));
+    Value buffer = allocate(order.getSize());
+    Value first = ix.mul(task, rowsOfTask), last = ix.min(ix.add(first, rowsOfTask), rows);
+    auto rowLoop = loop(first, last, ix.constant(1));
+    Value row = rowLoop.getInductionVar();
+    OpBuilder::InsertPoint afterVectors = builder.saveInsertionPoint();
+    auto laneTensor = RankedTensorType::get({}, vector);
+    {
+      auto vectorLoop = loop(ix.constant(0), ix.constant(order.getSize()), ix.constant(lanes));
+      Value channel = vectorLoop.getInductionVar();
+      OpBuilder::InsertPoint afterCopies = builder.saveInsertionPoint();
+      auto copyLoop = loop(ix.constant(0), count, ix.constant(1), ValueRange{ZeroOp::create(builder, loc, laneTensor)});
+      Value copy = ix.add(ix.mul(copyLoop.getInductionVar(), rows), row);
+      Value value = ReadOp::create(builder, loc, laneTensor, getRowPointer(base, copy, order.getSize()), channel, Value(), 0, 1,
+                                   ArrayRef<int64_t>{});
+      scf::YieldOp::create(builder, loc, ValueRange{AddOp::create(builder, loc, copyLoop.getRegionIterArg(0), value)});
+      builder.restoreInsertionPoint(afterCopies);
+      builder.setInsertionPointAfter(copyLoop);
+      WriteOp::create(builder, loc, copyLoop.getResult(0), buffer, channel, Value(), 0, 1, ArrayRef<int64_t>{}, false, false);
+    }
+    builder.restoreInsertionPoint(afterVectors);
+    RelayoutOp::create(builder, loc, buffer, getRowPointer(target, row, getWidth(tensor)), /*scatter=*/true,
+                       order.irreps, lanes, element);
+    builder.setInsertionPointToEnd(&function.getBody().back());
+    LLVM::ReturnOp::create(builder, loc, ValueRange());
+    IndexBuilder &h = host.index();
+    host.launch(name, h.ceildiv(host.getRows(otherSide()), h.constant(rowsOfTask)), operands);
+  }
+
+  KernelOp kernel;
+  ScheduleAttr schedule;
+  HostProgram &host;
+  KernelAnalysis analysis;
+  OpBuilder builder;
+  IndexBuilder ix;
+  Location loc;
+  Access side;
+  int64_t lanes, elementBytes = 0;
+  Type element;
+  VectorType vector;
+
+  std::string name;
+  LLVM::LLVMFuncOp function;
+  Block *entry = nullptr;
+  Value task, numParts;
+  SmallVector<Value> operands;                // host values
+  llvm::DenseMap<Value, Value> arguments;     // host value -> value in the kernel
+  llvm::MapVector<unsigned, Value> partials;  // result -> scratch
+};
+
+} // namespace
+
+LogicalResult espmm::equivariant::stageKernelForCPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host) {
+  return CPUKernelStaging(kernel, schedule, host).run();
+}
