@@ -100,9 +100,9 @@ struct Differentiate : espmm::equivariant::impl::EquivariantDifferentiateBase<Di
         if (isa<RankedTensorType>(arg.getType()))
           arguments.push_back(arg.getArgNumber());
     for (int64_t r : results)
-      if (r < 0 || r >= ret.getNumOperands())
-        return func.emitOpError("expects cotangents of results 0 to ")
-               << static_cast<int64_t>(ret.getNumOperands()) - 1 << ", got " << r;
+      if (r < 0 || r >= ret.getNumOperands() || !isa<RankedTensorType>(ret.getOperand(r).getType()))
+        return func.emitOpError("expects cotangents to list tensor results, got ")
+               << r << " of " << ret.getNumOperands() << " results";
     for (int64_t a : arguments)
       if (a < 0 || a >= numArguments || !isa<RankedTensorType>(block.getArgument(a).getType()))
         return func.emitOpError("expects wrt to list tensor arguments, got ")
