@@ -21,6 +21,9 @@ static llvm::Error prepareKernel(Function function, const KernelInfo &kernel, co
     return makeError(ESPMM_UNSUPPORTED, "its blocks have " + llvm::Twine(kernel.threads) +
                                             " threads, its registers allow " + llvm::Twine(mostThreads) + " on " +
                                             device.str());
+  constexpr int64_t unasked = 48 * 1024; // what every kernel may have without asking
+  if (int64_t(staticShared) + kernel.shared <= unasked)
+    return llvm::Error::success();
   return driver.check(
       driver.funcSetAttribute(function, function_attribute::maxDynamicSharedSizeBytes, int(kernel.shared)),
       "asking for " + llvm::Twine(kernel.shared) + " bytes of dynamic shared memory");

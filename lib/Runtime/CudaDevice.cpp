@@ -93,7 +93,7 @@ llvm::Error Device::checkRuns(llvm::StringRef chip) const {
 
 CurrentContext::CurrentContext(const Device &device) : device(device) {
   Context current = nullptr;
-  failure = device.driver.ctxGetCurrent(&current);
+  failure = Driver::usable() ? device.driver.ctxGetCurrent(&current) : int(result::notInitialized);
   if (failure != result::success || current == device.context)
     return;
   failure = device.driver.ctxPushCurrent(device.context);

@@ -73,10 +73,12 @@ llvm::Expected<const Driver &> Driver::get() {
   static const Loaded *loaded = new Loaded; // outlives whatever is released at the process's end
   if (!loaded->failure.empty())
     return makeError(ESPMM_NO_DEVICE, loaded->failure);
-  if (forkedWithCuda.load(std::memory_order_relaxed))
+  if (!usable())
     return makeError(ESPMM_NO_DEVICE, llvm::Twine("launching on cuda") + forkHint);
   return loaded->driver;
 }
+
+bool Driver::usable() { return !forkedWithCuda.load(std::memory_order_relaxed); }
 
 llvm::Error Driver::check(Result result, const llvm::Twine &what) const {
   if (LLVM_LIKELY(result == result::success))
@@ -93,7 +95,7 @@ llvm::Error Driver::check(Result result, const llvm::Twine &what) const {
                   result == result::notInitialized;
   return makeError(noDevice ? ESPMM_NO_DEVICE : ESPMM_INTERNAL,
                    what + ": " + name + " (" + llvm::Twine(result) + "): " + text +
-                       (forkedWithCuda.load(std::memory_order_relaxed) ? forkHint : ""));
+                       (usable() ? "" : forkHint));
 }
 
 std::string versionText(int version) {

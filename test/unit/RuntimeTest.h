@@ -76,6 +76,7 @@ inline bool inChild(const std::function<bool()> &body) {
   pid_t child = fork();
   if (child == 0) {
     alarm(60); // a child that hangs is a failure, not a test that never ends
+    failures = 0;
     bool ok = body();
     std::fflush(nullptr);
     _exit(ok && failures == 0 ? 0 : 1);

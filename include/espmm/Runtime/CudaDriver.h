@@ -31,15 +31,14 @@ namespace result {
 enum : int {
   success = 0,
   notInitialized = 3,
-  deinitialized = 4,
   stubLibrary = 34,
   insufficientDriver = 35, // only the runtime API's numbering has it, and some cuInit return it
   deviceUnavailable = 46,
   noDevice = 100,
   invalidDevice = 101,
-  noBinaryForGpu = 209,
   invalidPtx = 218,
   unsupportedPtxVersion = 222,
+  notFound = 500,
   systemNotReady = 802,
   systemDriverMismatch = 803,
   compatNotSupportedOnDevice = 804,
@@ -130,6 +129,9 @@ struct Driver {
   /// Loads and initialises libcuda at the first call of the process; ESPMM_NO_DEVICE and what is missing where that
   /// can't be.
   static llvm::Expected<const Driver &> get();
+
+  /// False in a process forked from one that uses CUDA: there the driver must not be called.
+  static bool usable();
 
   /// "WHAT: CUDA_ERROR_NAME (number): text", or success.
   llvm::Error check(Result result, const llvm::Twine &what) const;
