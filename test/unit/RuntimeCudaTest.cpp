@@ -7,22 +7,12 @@
 #include "RuntimeTestPtx.h"
 #include "espmm/Runtime/Assembler.h"
 #include "espmm/Runtime/Info.h"
-#include "espmm/Runtime/LastError.h"
-#include "espmm/Runtime/Warning.h"
 #include <cmath>
 #include <cstdlib>
 #include <dlfcn.h>
 #include <thread>
 
 using namespace espmm;
-
-std::vector<std::string> test::Warnings::texts;
-
-test::Warnings::Warnings() {
-  texts.clear();
-  setWarningHandler([](const char *text) { texts.push_back(text); });
-}
-test::Warnings::~Warnings() { setWarningHandler(nullptr); }
 
 // result 0 = 3 x + 5 (2 x), by way of two scratch buffers; result 1 = the first 100 of x backwards, through more
 // shared memory than a kernel may have unasked.

@@ -1,16 +1,7 @@
 //===- RuntimeTest.cpp - the runtime's tests that need no GPU ------------===//
 #include "RuntimeTest.h"
-#include "espmm/Runtime/Warning.h"
 #include "llvm/Support/JSON.h"
 #include <cstdlib>
-
-std::vector<std::string> test::Warnings::texts;
-
-test::Warnings::Warnings() {
-  texts.clear();
-  espmm::setWarningHandler([](const char *text) { texts.push_back(text); });
-}
-test::Warnings::~Warnings() { espmm::setWarningHandler(nullptr); }
 
 static void testInfo() {
   char *text = nullptr;

@@ -4,6 +4,7 @@
 
 #include "espmm/Runtime/Error.h"
 #include "espmm/Runtime/Executable.h"
+#include "espmm/Runtime/Warning.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
@@ -65,9 +66,12 @@ private:
 /// Collects warnings while it lives.
 class Warnings {
 public:
-  Warnings();
-  ~Warnings();
-  static std::vector<std::string> texts;
+  Warnings() {
+    texts.clear();
+    espmm::setWarningHandler([](const char *text) { texts.push_back(text); });
+  }
+  ~Warnings() { espmm::setWarningHandler(nullptr); }
+  static inline std::vector<std::string> texts;
 };
 
 /// Runs `body` in a forked child; true if it came back, and with true.
