@@ -55,8 +55,8 @@ class Graph:
         self.num_edges = receivers.shape[0]
         self.device = receivers.device
         for what, count in (("edges", self.num_edges), ("receivers", self.num_receivers), ("senders", self.num_senders)):
-            if count >= 2**31 - 1:
-                raise ValueError(f"expected fewer than 2^31 - 1 {what}, got {count}")
+            if count >= 2**31:
+                raise ValueError(f"expected fewer than 2^31 {what}, got {count}")
         #: (E, R, S) for launches.
         self.sizes = _capi.Sizes(self.num_edges, self.num_receivers, self.num_senders)
         self._lock = threading.Lock()
@@ -214,12 +214,10 @@ def group(
 
 
 def cut_into_parts(offsets: torch.Tensor, num_nodes: int) -> torch.Tensor:
-    """Nodes cut into 64 runs of about equal numbers of edges: run p is nodes parts[p] to parts[p + 1]."""
-    runs = torch.arange(PARTS + 1, device=offsets.device, dtype=torch.int64)
-    targets = (offsets[-1].long() * runs) // PARTS
-    parts = torch.searchsorted(offsets, targets.int(), out_int32=True)
-    parts[0], parts[-1] = 0, num_nodes
-    return parts
+    """Nodes cut into runs of about equal work, edges and nodes counted: run p is nodes parts[p] to parts[p + 1]."""
+    work = offsets.long() + torch.arange(num_nodes + 1, device=offsets.device)
+    targets = work[-1] * torch.arange(PARTS + 1, device=offsets.device)
+    return torch.searchsorted(work * PARTS, targets, out_int32=True)
 
 
 def _check_range(

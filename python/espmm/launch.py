@@ -8,6 +8,7 @@ from typing import Any, Optional, Sequence
 import torch
 
 from . import _capi, threads
+from .dtypes import ITEMSIZE
 from .program import Program
 
 #: Where a spec's ``rows`` stands in sizes (E, R, S); -1 is one row.
@@ -15,9 +16,6 @@ _ROWS = {"edges": 0, "receivers": 1, "senders": 2, "all": -1}
 
 #: The plan's arrays, in the order in which the operator takes them.
 PLAN_NAMES = tuple(f"{side}.{part}" for side in ("receivers", "senders") for part in ("offsets", "order", "other", "parts"))
-
-#: Alignment in bytes that GPU kernels count on, for 16-byte copies.
-_GPU_ALIGNMENT = 16
 
 _current_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
 
@@ -71,7 +69,7 @@ def target_of(device: torch.device) -> str:
 class Launcher:
     """A program compiled for a device, and what a launch needs to know of it."""
 
-    __slots__ = ("executable", "device", "index", "used", "plan", "results", "has_scratch", "_scratch")
+    __slots__ = ("executable", "device", "index", "align", "plan", "results", "has_scratch", "_scratch")
 
     def __init__(self, program: Program, device: torch.device) -> None:
         self.executable = _capi.Executable(program.text, program.pipeline(target_of(device)))
@@ -84,7 +82,11 @@ class Launcher:
             )
         self.device = device
         self.index = -1 if device.type == "cpu" else device.index
-        self.used = tuple(i in reads for i in range(len(program.arguments)))
+        #: For each argument the alignment in bytes that kernels count on; 0 for one that they do not read.
+        self.align = tuple(
+            argument.get("align", ITEMSIZE[spec.dtype]) if i in reads else 0
+            for i, (argument, spec) in enumerate(zip(manifest["arguments"], program.arguments))
+        )
         self.plan = tuple(manifest["plan"])
         self.results = tuple((_ROWS[spec.rows], spec.width, torch_dtype(spec.dtype)) for spec in program.results)
         self.has_scratch = bool(manifest["scratch"])
@@ -103,7 +105,7 @@ class Launcher:
         results = [
             allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results
         ]
-        inputs = [prepare(tensor) if used else None for used, tensor in zip(self.used, tensors)]  # type: ignore[arg-type]
+        inputs = [prepare(tensor, align) if align else None for tensor, align in zip(tensors, self.align)]  # type: ignore[arg-type]
         pointers = [0 if tensor is None else tensor.data_ptr() for tensor in inputs]
         for name in self.plan:
             pointers.append(space.pointer(name))
@@ -127,13 +129,13 @@ def allocate(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -
     return torch.empty(shape, dtype=dtype, device=device)
 
 
-def prepare(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor as kernels want it: contiguous, with no pending negation, and on a GPU aligned to 16 bytes."""
+def prepare(tensor: torch.Tensor, align: int) -> torch.Tensor:
+    """The tensor as kernels want it: contiguous, aligned, with no pending negation; itself if it is so already."""
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
     if not tensor.is_contiguous():
         tensor = tensor.contiguous()
-    if tensor.is_cuda and tensor.data_ptr() % _GPU_ALIGNMENT:
+    if tensor.data_ptr() % align:
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     return tensor
 

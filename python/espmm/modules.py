@@ -31,6 +31,7 @@ class _Product(torch.nn.Module):
         self._program: Optional[Program] = None
         if any(not ins.is_empty for ins in problem.instructions):
             self._program = forward_program(problem, conv, deterministic)
+            self._program.serialize()  # now, so that tracers find a string
         self._dtype = torch_dtype(problem.irrep_dtype)
         self._weight_dtype = torch_dtype(problem.weight_dtype)
         self._takes_weight = problem.weight_numel > 0
@@ -148,7 +149,7 @@ class TensorProduct(_Product):
             return x.new_zeros(*lead, self.irreps_out.dim)
         if w is not None and self.shared_weights:
             by_row.append(w.unsqueeze(0))
-        space = TracedSpace([rows, 0, 0]) if is_traced(by_row) else RowSpace(rows)
+        space = TracedSpace() if is_traced(by_row) else RowSpace(rows)
         (z,) = run(self._program, space, by_row)
         return z if len(lead) == 1 else z.reshape(*lead, z.shape[-1])
 
@@ -227,7 +228,7 @@ class TensorProductConv(_Product):
         else:
             space = graph_of(receivers, senders, num_senders, num_senders)
         if self._program is None:
-            return x.new_zeros(space.sizes[1], self.irreps_out.dim)
+            return x.new_zeros(receivers.num_receivers if isinstance(receivers, Graph) else num_senders, self.irreps_out.dim)
         (z,) = run(self._program, space, tensors)
         return z
 

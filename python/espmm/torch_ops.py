@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 
 from .graph import build_side
 from .launch import PLAN_NAMES, ListedSpace, RowSpace, launch, result_shapes, torch_dtype
+from .plan import PARTS
 from .program import Program
 
 Tensors = Sequence[Optional[torch.Tensor]]
@@ -199,32 +200,29 @@ def _gradients(
 
 
 class TracedSpace:
-    """An index space of tensors and symbolic sizes: what the operator is given."""
+    """An index space as tensors only: the plan's arrays, or none for a batch. Sizes follow from shapes."""
 
-    __slots__ = ("sizes", "plan")
+    __slots__ = ("plan",)
 
-    def __init__(self, sizes: Sequence[Any], plan: Sequence[torch.Tensor] = ()) -> None:
-        self.sizes, self.plan = list(sizes), list(plan)
+    def __init__(self, plan: Sequence[torch.Tensor] = ()) -> None:
+        self.plan = list(plan)
 
     @classmethod
     def of(cls, space: Any) -> "TracedSpace":
         if isinstance(space, TracedSpace):
             return space
         if isinstance(space, RowSpace):
-            return cls(list(space.sizes))
+            return cls()
         arrays = [space.array(name) for name in PLAN_NAMES]
         empty = arrays[0].new_empty(0)
-        return cls(
-            [space.num_edges, space.num_receivers, space.num_senders], [empty if a is None else a for a in arrays]
-        )
+        return cls([empty if array is None else array for array in arrays])
 
     @classmethod
     def of_edges(cls, receivers: torch.Tensor, senders: torch.Tensor, num_receivers: Any, num_senders: Any) -> "TracedSpace":
         """A graph made inside the traced program, by operators."""
         plan = torch.ops.espmm.plan
         return cls(
-            [receivers.shape[0], num_receivers, num_senders],
-            [*plan(receivers, senders, num_receivers, num_senders), *plan(senders, receivers, num_senders, num_receivers)],
+            [*plan(receivers, senders, num_receivers, num_senders), *plan(senders, receivers, num_senders, num_receivers)]
         )
 
 
@@ -232,19 +230,28 @@ def _run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torc
     space = TracedSpace.of(space)
     example = next(t for t in tensors if t is not None)
     listed = [example.new_empty(0) if t is None else t for t in tensors]
-    return torch.ops.espmm.run(program.serialize(), listed, space.plan, space.sizes)
+    return torch.ops.espmm.run(program.serialize(), listed, space.plan)
 
 
-def _check_run(program: Program, tensors: Sequence[Any], plan: Sequence[Any], sizes: Sequence[Any]) -> None:
+def _sizes(program: Program, tensors: Sequence[torch.Tensor], plan: Sequence[torch.Tensor]) -> list[Any]:
+    """(E, R, S), which may be symbolic, from the shapes of the plan or of a tensor with a row for each edge."""
+    if program.space == "graph":
+        offsets, _, other, _, sender_offsets = plan[:5]
+        return [other.shape[0], offsets.shape[0] - 1, sender_offsets.shape[0] - 1]
+    return [next(tensors[i].shape[0] for i in sorted(program.used) if program.arguments[i].rows == "edges"), 0, 0]
+
+
+def _check_run(program: Program, tensors: Sequence[Any], plan: Sequence[Any]) -> None:
     """What the operator checks: it can be called by anyone."""
     if len(tensors) != len(program.arguments):
         raise ValueError(f"expected {len(program.arguments)} tensors for {program!r}, got {len(tensors)}")
-    if len(sizes) != 3:
-        raise ValueError(f"expected sizes (edges, receivers, senders), got {len(sizes)} numbers")
     expected = len(PLAN_NAMES) if program.space == "graph" else 0
     if len(plan) != expected:
         raise ValueError(f"expected {expected} plan arrays for {program!r}, got {len(plan)}")
-    rows = dict(zip(("edges", "receivers", "senders"), sizes), all=1)
+    for name, array in zip(PLAN_NAMES, plan):
+        if array.dtype != torch.int32 or array.ndim != 1 or not array.is_contiguous():
+            raise ValueError(f"expected {name} to be a contiguous int32 array, got {array.dtype} of shape {tuple(array.shape)}")
+    rows = dict(zip(("edges", "receivers", "senders"), _sizes(program, tensors, plan)), all=1)
     device = tensors[min(program.used)].device
     for i in sorted(program.used):
         spec, tensor = program.arguments[i], tensors[i]
@@ -256,25 +263,24 @@ def _check_run(program: Program, tensors: Sequence[Any], plan: Sequence[Any], si
             raise ValueError(f"expected all tensors on {device}, got {spec.name} on {tensor.device}")
 
 
-def _run_op(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor], sizes: list[int]) -> list[torch.Tensor]:
+def _run_op(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
     parsed = Program.deserialize(program)
-    _check_run(parsed, tensors, plan, sizes)
-    return launch(parsed, ListedSpace(sizes, plan), tensors)
+    _check_run(parsed, tensors, plan)
+    return launch(parsed, ListedSpace(_sizes(parsed, tensors, plan), plan), tensors)
 
 
-def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor], sizes: list[Any]) -> list[torch.Tensor]:
+def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
     parsed = Program.deserialize(program)
     device = tensors[min(parsed.used)].device
+    shapes = result_shapes(parsed, _sizes(parsed, tensors, plan))
     return [
-        torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device)
-        for shape, spec in zip(result_shapes(parsed, sizes), parsed.results)
+        torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)
     ]
 
 
 def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
-    program, tensors, plan, sizes = inputs
+    program, tensors, plan = inputs
     ctx.program = Program.deserialize(program)
-    ctx.sizes = sizes
     ctx.set_materialize_grads(False)
     needed = _needed_by_backward(ctx.program, [t.requires_grad for t in tensors], tensors)
     ctx.saved = [t is not None for t in needed]
@@ -284,9 +290,9 @@ def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
 def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
     rest = iter(ctx.saved_tensors)
     saved = [next(rest) if present else None for present in ctx.saved]
-    space = TracedSpace(ctx.sizes, list(rest))
+    space = TracedSpace(list(rest))
     gradients = _gradients(ctx.program, space, saved, ctx.needs_input_grad[1], cotangents)
-    return None, gradients, [None] * len(space.plan), None
+    return None, gradients, [None] * len(space.plan)
 
 
 def _plan_op(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int) -> list[torch.Tensor]:
@@ -299,11 +305,11 @@ def _plan_op(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other
 
 def _plan_fake(index: torch.Tensor, other: torch.Tensor, num_nodes: Any, num_other: Any) -> list[torch.Tensor]:
     edges = index.shape[0]
-    return [index.new_empty(length, dtype=torch.int32) for length in (num_nodes + 1, edges, edges, 65)]
+    return [index.new_empty(length, dtype=torch.int32) for length in (num_nodes + 1, edges, edges, PARTS + 1)]
 
 
 _library = torch.library.Library("espmm", "DEF")
-_library.define("run(str program, Tensor[] tensors, Tensor[] plan, SymInt[] sizes) -> Tensor[]")
+_library.define("run(str program, Tensor[] tensors, Tensor[] plan) -> Tensor[]")
 _library.define("plan(Tensor index, Tensor other, SymInt num_nodes, SymInt num_other) -> Tensor[]")
 for _key in ("CPU", "CUDA"):
     _library.impl("run", _run_op, _key)

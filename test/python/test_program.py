@@ -198,3 +198,24 @@ def test_string_form():
     for bad in ("", "module {}", "// espmm-program {}\n", "// espmm-program nonsense\n"):
         with pytest.raises(ValueError, match="expected a serialised program"):
             Program.deserialize(bad)
+
+
+@pytest.mark.parametrize("conv", [False, True])
+@pytest.mark.parametrize("problem", [DOT, MIXED], ids=["weighted", "mixed"])
+def test_the_compiler_reads_the_arguments_that_we_say(problem, conv, library):
+    """Which arguments the differentiated text mentions, against the terms that we keep."""
+    import re
+
+    from espmm import _capi
+
+    program = forward_program(problem, conv)
+    steps = [((0,), (0,)), ((1,), (0,)), ((2,), (0,)), ((0, 1, 2), (0,))]
+    programs = [program] + [program.vjp(*step) for step in steps]
+    backward = programs[-1]
+    programs += [backward.vjp(range(4), range(3)), backward.vjp((0,), (1, 2)), program.jvp((0, 1, 2))[0], program.jvp((1,))[0]]
+    for each in programs:
+        text = _capi.opt(each.text, each.pipeline("cpu", until="differentiated"))
+        signature, _, body = text.partition("func.func")[2].partition("{\n")
+        assert signature.count("%arg") == len(each.arguments) + 1
+        mentioned = {int(number) - 1 for number in re.findall(r"%arg(\d+)\b", body)} - {-1}
+        assert mentioned == each.used, f"{each!r}\n{text}"

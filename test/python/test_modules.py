@@ -1,0 +1,327 @@
+"""The modules: what they take, in which shapes, and what they say of bad input (issue section 4)."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from helpers import check_against, random_edges, random_inputs, reference, reference_conv, relative_error
+
+import espmm
+from espmm import ProblemError, TPProblem, every_path_problem
+
+PROBLEM = every_path_problem("4x0e+4x1o", "0e+1o", "0e+1o", irrep_dtype="float64", weight_dtype="float64")
+SHARED = PROBLEM.replace(shared_weights=True)
+X, Y, W = PROBLEM.irreps_in1.dim, PROBLEM.irreps_in2.dim, PROBLEM.weight_numel
+
+
+def zeros(*shape: int, dtype: torch.dtype = torch.float64, device: str = "cpu") -> torch.Tensor:
+    return torch.zeros(shape, dtype=dtype, device=device)
+
+
+GOOD = {"x": zeros(5, X), "y": zeros(5, Y), "w": zeros(5, W)}
+
+BAD_CALLS = {
+    "x width": ({"x": zeros(5, X + 1)}, ValueError, f"the last axis of x to be {X}, .* got shape \\(5, {X + 1}\\)"),
+    "y width": ({"y": zeros(5, Y + 1)}, ValueError, f"the last axis of y to be {Y}"),
+    "w count": ({"w": zeros(5, W - 1)}, ValueError, f"w of shape \\(..., {W}\\).* got \\(5, {W - 1}\\)"),
+    "w without rows": ({"w": zeros(W)}, ValueError, f"w of shape \\(..., {W}\\)"),
+    "x scalar": ({"x": zeros()}, ValueError, "the last axis of x"),
+    "x dtype": ({"x": zeros(5, X, dtype=torch.float32)}, TypeError, "x to be torch.float64, .*irrep_dtype.* got torch.float32"),
+    "y dtype": ({"y": zeros(5, Y, dtype=torch.float16)}, TypeError, "y to be torch.float64"),
+    "w dtype": ({"w": zeros(5, W, dtype=torch.float32)}, TypeError, "w to be torch.float64, .*weight_dtype"),
+    "integers": ({"x": zeros(5, X, dtype=torch.int64)}, TypeError, "x to be torch.float64.* got torch.int64"),
+    "not a tensor": ({"x": [[0.0] * X] * 5}, TypeError, "x to be a tensor, got list"),
+    "w not a tensor": ({"w": 3.0}, TypeError, "w to be a tensor, got float"),
+    "sparse": ({"x": zeros(5, X).to_sparse()}, TypeError, "x to be a dense tensor, got layout torch.sparse_coo"),
+}
+
+
+@pytest.mark.parametrize("kind", ["batch", "conv"])
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_bad_tensors(case, kind):
+    changes, error, message = BAD_CALLS[case]
+    arguments = {**GOOD, **changes}
+    with pytest.raises(error, match=message):
+        if kind == "batch":
+            espmm.TensorProduct(PROBLEM)(*arguments.values())
+        else:
+            index = torch.zeros(5, dtype=torch.int64)
+            espmm.TensorProductConv(PROBLEM)(*arguments.values(), index, index)
+
+
+INDEX = torch.zeros(5, dtype=torch.int64)
+
+BAD_CONVS = {
+    "float receivers": ({"r": INDEX.float()}, TypeError, "receivers to be int32 or int64, got torch.float32"),
+    "length": ({"s": INDEX[:4]}, ValueError, "as many receivers as senders, got 5 and 4"),
+    "y rows": ({"y": zeros(4, Y)}, ValueError, "y to have 5 rows, one an edge, got 4"),
+    "w rows": ({"w": zeros(6, W)}, ValueError, "w to have 5 rows, one an edge, got 6"),
+    "3 axes": ({"x": zeros(1, 5, X)}, ValueError, r"x to have 2 axes, got shape \(1, 5, 16\)"),
+    "no senders": ({"s": None}, TypeError, "a Graph, or receivers and senders, got no senders"),
+    "receivers list": ({"r": [0] * 5}, TypeError, "receivers to be a tensor, got list"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CONVS)
+def test_bad_edges(case):
+    changes, error, message = BAD_CONVS[case]
+    with pytest.raises(error, match=message):
+        espmm.TensorProductConv(PROBLEM)(*{**GOOD, "r": INDEX, "s": INDEX, **changes}.values())
+
+
+@pytest.mark.parametrize(
+    "receivers, senders, message",
+    [([0, 9], [0, 0], r"receivers\[1\] = 9"), ([0, 0], [-1, 0], r"senders\[0\] = -1"), ([5, 9], [0, 0], r"receivers\[0\] = 5")],
+)
+def test_indices_out_of_range(receivers, senders, message, device):
+    conv = espmm.TensorProductConv(PROBLEM)
+    x, y, w = zeros(5, X, device=device), zeros(2, Y, device=device), zeros(2, W, device=device)
+    edges = [torch.tensor(t, device=device) for t in (receivers, senders)]
+    with pytest.raises(IndexError, match=message):
+        conv(x, y, w, *edges)
+    conv(x, y, w, *(t.clamp(0, 4) for t in edges))  # nothing is left broken
+
+
+def test_a_graph_must_fit(device):
+    graph = espmm.Graph(INDEX.to(device), INDEX.to(device), 5)
+    conv = espmm.TensorProductConv(PROBLEM)
+    x, y, w = (t.to(device) for t in GOOD.values())
+    assert conv(x, y, w, graph).shape == (5, PROBLEM.irreps_out.dim)
+    with pytest.raises(ValueError, match="x to have 5 rows, one a sender of the graph, got 4"):
+        conv(x[:4], y, w, graph)
+    with pytest.raises(TypeError, match="got both"):
+        conv(x, y, w, graph, INDEX)
+
+
+def test_devices():
+    tp = espmm.TensorProduct(PROBLEM)
+    x, y, w = GOOD.values()
+    with pytest.raises(ValueError, match="on one device, got x on cpu and y on meta"):
+        tp(x, y.to("meta"), w)
+    with pytest.raises(ValueError, match="on one device, got x on cpu and w on meta"):
+        tp(x, y, w.to("meta"))
+    conv = espmm.TensorProductConv(PROBLEM)
+    with pytest.raises(ValueError, match="got x on cpu and the edges on meta"):
+        conv(x, y, w, INDEX.to("meta"), INDEX.to("meta"))
+    assert tp(x.to("meta"), y.to("meta"), w.to("meta")).shape == (5, PROBLEM.irreps_out.dim)
+
+
+def test_an_unsupported_device_is_named():
+    from espmm.launch import target_of
+
+    with pytest.raises(ValueError, match="on the CPU or a CUDA device, got xpu:1"):
+        target_of(torch.device("xpu:1"))
+
+
+def test_missing_and_superfluous_weights():
+    with pytest.raises(RuntimeError, match="expected w, 16 weights a row: the product has no internal weights"):
+        espmm.TensorProduct(PROBLEM)(GOOD["x"], GOOD["y"])
+    with pytest.raises(ValueError, match=r"shared weights w of shape \(16,\), got \(5, 16\)"):
+        espmm.TensorProduct(SHARED)(*GOOD.values())
+    weightless = TPProblem("4x1o", "1x1o", "4x0e", [(0, 0, 0, "uvu", False)], irrep_dtype="float64", weight_dtype="float64")
+    with pytest.raises(ValueError, match=r"expected no weights, this product has none, got shape \(5, 16\)"):
+        espmm.TensorProduct(weightless)(zeros(5, 12), zeros(5, 3), GOOD["w"])
+
+
+def test_problems_are_problems():
+    for module in (espmm.TensorProduct, espmm.TensorProductConv):
+        with pytest.raises(TypeError, match="expected problem to be an espmm.TPProblem, got str"):
+            module("8x0e")
+
+
+def test_leading_axes_broadcast_as_in_e3nn(device):
+    tp, expected = espmm.TensorProduct(PROBLEM), reference(PROBLEM)
+    generator = torch.Generator().manual_seed(0)
+    for shapes in [((2, 3), (2, 3), (2, 3)), ((4, 1), (1, 3), (4, 3)), ((1,), (6,), (6,)), ((), (), (1,)), ((2, 1, 3), (3,), (2, 1, 1, 3))]:
+        x, y, w = (
+            torch.randn(*shape, width, generator=generator, dtype=torch.float64) for shape, width in zip(shapes, (X, Y, W))
+        )
+        got, want = tp(x.to(device), y.to(device), w.to(device)), expected(x, y, w)
+        assert got.shape == want.shape and relative_error(got, want) < 1e-12
+    with pytest.raises(ValueError, match=r"leading axes that broadcast, got shapes x \(2, 16\), y \(3, 4\), w \(3, 16\)"):
+        tp(zeros(2, X), zeros(3, Y), zeros(3, W))
+
+
+def test_broadcast_gradients(device):
+    tp, expected = espmm.TensorProduct(PROBLEM), reference(PROBLEM)
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((3, 1, X), (1, 2, Y), (3, 2, W))]
+    check_against(tp, expected, inputs, torch.float64, device, order=2)
+
+
+def test_weights_as_a_list(device):
+    tp = espmm.TensorProduct(PROBLEM)
+    x, y, w = (t.to(device) for t in random_inputs(PROBLEM, 5))
+    pieces = [w[:, s].reshape(5, *ins.path_shape) for s, ins in zip(PROBLEM.weight_slices(), PROBLEM.instructions)]
+    assert torch.equal(tp(x, y, pieces), tp(x, y, w))
+    with pytest.raises(ValueError, match="expected 4 tensors in w, one a weighted instruction, got 3"):
+        tp(x, y, pieces[:3])
+    with pytest.raises(ValueError, match=r"expected w\[1\] of shape \(..., 4, 1\), got \(5, 3, 1\)"):
+        tp(x, y, [pieces[0], pieces[1][:, :3], *pieces[2:]])
+
+
+def awkward(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The same numbers in memory that is not contiguous, or not aligned."""
+    rows, width = tensor.shape
+    wide = tensor.new_full((rows, width + 3), float("nan"))
+    wide[:, 1:-2] = tensor
+    flat = tensor.new_full((rows * width + 1,), float("nan"))
+    flat[1:] = tensor.reshape(-1)
+    return {
+        "columns of a wider tensor": wide[:, 1:-2],
+        "transposed": tensor.t().contiguous().t(),
+        "one element off": flat[1:].view(rows, width),
+        "every other row": tensor.repeat_interleave(2, 0)[::2],
+        "negated view": torch.complex(torch.zeros_like(tensor), -tensor).conj().imag,
+    }
+
+
+@pytest.mark.parametrize("kind", ["batch", "conv"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_memory_in_any_order(kind, dtype, device):
+    problem = PROBLEM.replace(irrep_dtype=dtype, weight_dtype=dtype)
+    receivers, senders = (t.to(device) for t in random_edges(7, 7))
+    conv, tp = espmm.TensorProductConv(problem), espmm.TensorProduct(problem)
+
+    def call(x, y, w):
+        return tp(x, y, w) if kind == "batch" else conv(x, y, w, receivers, senders)
+
+    plain = [t.to(dtype).to(device) for t in random_inputs(problem, 7)]
+    expected = call(*plain)
+    for case in awkward(plain[0]):
+        strange = [awkward(t)[case].requires_grad_() for t in plain]
+        result = call(*strange)
+        assert torch.equal(result, expected), case
+        gradients = torch.autograd.grad(result.pow(2).sum(), strange)
+        leaves = [t.clone().requires_grad_() for t in plain]
+        for a, b in zip(gradients, torch.autograd.grad(call(*leaves).pow(2).sum(), leaves)):
+            assert relative_error(a, b) < 1e-6, case
+
+
+def test_expanded_cotangents(device):
+    tp = espmm.TensorProduct(PROBLEM)
+    x, y, w = (t.to(device).requires_grad_() for t in random_inputs(PROBLEM, 5))
+    z = tp(x, y, w)
+    a = torch.autograd.grad(z.sum(), x, retain_graph=True)[0]
+    b = torch.autograd.grad(z, x, torch.ones_like(z))[0]
+    assert torch.equal(a, b)
+
+
+def test_a_product_of_nothing_is_zero(device):
+    empty = TPProblem("0x0e+4x1o", "1x0e", "0x0e+4x1o", [(0, 0, 0, "uvu", True)], irrep_dtype="float64", weight_dtype="float64")
+    x, y = zeros(5, 12, device=device), zeros(5, 1, device=device)
+    z = espmm.TensorProduct(empty)(x, y)
+    assert z.shape == (5, 12) and not z.any()
+    index = INDEX.to(device)
+    assert espmm.TensorProductConv(empty)(x, y, None, index, index).shape == (5, 12)
+
+
+def test_what_is_not_lowered_says_so_naming_the_instruction(library):
+    """Shared weights and other modes: until the compiler lowers them, its diagnostic comes through as a ProblemError."""
+    problem = TPProblem("3x1o", "2x1o", "4x0e", [(0, 0, 0, "uvw", True)], irrep_dtype="float64", weight_dtype="float64")
+    tp = espmm.TensorProduct(problem)
+    assert tp.weight.shape == (24,) and isinstance(tp.weight, torch.nn.Parameter)
+    try:
+        z = tp(zeros(5, 9), zeros(5, 6))
+    except ProblemError as error:
+        assert "uvw" in str(error)
+    else:
+        assert not z.any()
+
+
+def test_parameters_and_buffers_are_e3nns():
+    from e3nn import o3
+
+    theirs = o3.TensorProduct("3x1o", "2x1o", "4x0e+2x0o", [(0, 0, 0, "uvw", True)])
+    ours = espmm.TensorProduct(TPProblem.from_e3nn(theirs))
+    mine = {name: (type(t), t.shape, t.dtype) for name, t in ours.state_dict(keep_vars=True).items()}
+    expected = {name: (type(t), t.shape, t.dtype) for name, t in theirs.state_dict(keep_vars=True).items() if "." not in name}
+    assert mine == expected
+    assert torch.equal(ours.output_mask, theirs.output_mask)
+    ours.load_state_dict({name: t for name, t in theirs.state_dict().items() if "." not in name})
+    assert torch.equal(ours.weight, theirs.weight)
+    torch.manual_seed(3)
+    first = espmm.TensorProduct(ours.problem).weight
+    torch.manual_seed(3)
+    assert torch.equal(first, o3.TensorProduct("3x1o", "2x1o", "4x0e+2x0o", [(0, 0, 0, "uvw", True)]).weight)
+    assert dict(espmm.TensorProductConv(PROBLEM).named_parameters()) == {}
+
+
+def test_copies_and_pickles(device):
+    conv = espmm.TensorProductConv(PROBLEM, deterministic=True)
+    receivers, senders = (t.to(device) for t in random_edges(6, 9))
+    x, y, w = (t.to(device) for t in random_inputs(PROBLEM, 9, 6))
+    expected = conv(x, y, w, receivers, senders)
+    saved = io.BytesIO()
+    torch.save(conv, saved)
+    saved.seek(0)
+    for again in (copy.deepcopy(conv), pickle.loads(pickle.dumps(conv)), torch.load(saved, weights_only=False)):
+        assert again.problem == conv.problem and again.deterministic
+        assert relative_error(again(x, y, w, receivers, senders), expected) < 1e-12
+    assert repr(conv) == f"TensorProductConv({PROBLEM})"
+
+
+def test_results_may_be_changed_in_place_and_inputs_are_guarded(device):
+    tp = espmm.TensorProduct(PROBLEM)
+    x, y, w = (t.to(device).requires_grad_() for t in random_inputs(PROBLEM, 5))
+    z = tp(x, y, w)
+    z += 1  # the result is nobody's saved tensor
+    torch.autograd.grad(z.sum(), x, retain_graph=True)
+    with torch.no_grad():
+        y.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(z.sum(), x)
+
+
+def test_many_threads_at_once(device):
+    from concurrent.futures import ThreadPoolExecutor
+
+    problem = PROBLEM.replace(layout="ir_mul")  # a program that nothing has compiled yet
+    expected = reference_conv(problem, *random_edges(6, 9), 6)
+
+    def work(seed: int) -> float:
+        conv = espmm.TensorProductConv(problem)
+        inputs = [t.to(device).requires_grad_() for t in random_inputs(problem, 9, 6, seed)]
+        z = conv(*inputs, *(t.to(device) for t in random_edges(6, 9)))
+        z.sum().backward()
+        return relative_error(z, expected(*(t.detach().cpu() for t in inputs)))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert max(pool.map(work, range(16))) < 1e-12
+
+
+@pytest.mark.cuda
+def test_other_streams_and_devices(library):
+    conv = espmm.TensorProductConv(PROBLEM)
+    for number in range(torch.cuda.device_count()):
+        device = f"cuda:{number}"
+        receivers, senders = (t.to(device) for t in random_edges(6, 9))
+        x, y, w = (t.to(device) for t in random_inputs(PROBLEM, 9, 6))
+        expected = conv(x, y, w, receivers, senders)
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(10_000_000)
+            late = conv(x * 2, y, w, receivers, senders)
+        stream.synchronize()
+        assert relative_error(late, 2 * expected) < 1e-12
+
+
+@pytest.mark.cuda
+def test_cuda_graphs(library):
+    conv = espmm.TensorProductConv(PROBLEM)
+    graph = espmm.Graph(*(t.cuda() for t in random_edges(6, 9)), 6)
+    x, y, w = (t.cuda() for t in random_inputs(PROBLEM, 9, 6))
+    conv(x, y, w, graph)
+    torch.cuda.synchronize()
+    captured = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(captured):
+        z = conv(x, y, w, graph)
+    x.mul_(3)
+    captured.replay()
+    torch.cuda.synchronize()
+    assert relative_error(z, conv(x, y, w, graph)) < 1e-12

@@ -1,0 +1,100 @@
+"""What traces programs: torch.compile, export and jit.trace go through the operators."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch._dynamo.testing
+from helpers import random_edges, random_inputs, reference_conv, relative_error
+
+import espmm
+from espmm import every_path_problem
+
+pytestmark = [
+    pytest.mark.usefixtures("library"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning"),
+]
+
+PROBLEM = every_path_problem("4x0e+4x1o", "0e+1o", "0e+1o", irrep_dtype="float64", weight_dtype="float64")
+
+
+def operands(edges: int, nodes: int, device: str = "cpu"):
+    return [t.to(device) for t in (*random_inputs(PROBLEM, edges, nodes), *random_edges(nodes, edges))]
+
+
+class Model(torch.nn.Module):
+    """Energy and forces-like gradient, as a potential computes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = espmm.TensorProductConv(PROBLEM)
+
+    def forward(self, x, y, w, receivers, senders):
+        return self.conv(x, y, w, receivers, senders).pow(2).sum(1)
+
+
+def test_compile_without_breaks_or_recompiles(device):
+    torch._dynamo.reset()
+    model = Model()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=counter)
+    for edges, nodes in ((12, 5), (30, 9), (7, 6)):
+        *inputs, receivers, senders = operands(edges, nodes, device)
+        leaves = [t.requires_grad_() for t in inputs]
+        got = compiled(*leaves, receivers, senders)
+        want = model(*leaves, receivers, senders)
+        assert relative_error(got, want) < 1e-12
+        for a, b in zip(torch.autograd.grad(got.sum(), leaves), torch.autograd.grad(want.sum(), leaves)):
+            assert relative_error(a, b) < 1e-12
+    assert counter.frame_count == 1
+
+
+def test_compile_the_batch(device):
+    torch._dynamo.reset()
+    tp = espmm.TensorProduct(PROBLEM)
+    compiled = torch.compile(tp, fullgraph=True, dynamic=True, backend="aot_eager")
+    for rows in (5, 8):
+        inputs = [t.to(device).requires_grad_() for t in random_inputs(PROBLEM, rows)]
+        assert relative_error(compiled(*inputs), tp(*inputs)) < 1e-12
+
+
+def test_export(device):
+    model = Model()
+    example = tuple(operands(12, 5, device))
+    edges, nodes = torch.export.Dim("edges", min=2), torch.export.Dim("nodes", min=2)
+    shapes = ({0: nodes}, {0: edges}, {0: edges}, {0: edges}, {0: edges})
+    program = torch.export.export(model, example, dynamic_shapes=shapes)
+    other = operands(31, 8, device)
+    assert relative_error(program.module()(*other), model(*other)) < 1e-12
+
+
+def test_jit_trace(device):
+    tp = espmm.TensorProduct(PROBLEM)
+    inputs = [t.to(device) for t in random_inputs(PROBLEM, 5)]
+    traced = torch.jit.trace(tp, tuple(inputs), check_trace=False)
+    assert relative_error(traced(*inputs), tp(*inputs)) < 1e-12
+
+
+def test_fake_tensors_need_no_memory(library):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    conv = espmm.TensorProductConv(PROBLEM)
+    with FakeTensorMode():
+        x, y, w = torch.empty(10**9, 16, dtype=torch.float64), torch.empty(7, 4, dtype=torch.float64), torch.empty(7, 16, dtype=torch.float64)
+        index = torch.empty(7, dtype=torch.int64)
+        assert conv(x, y, w, index, index).shape == (10**9, PROBLEM.irreps_out.dim)
+
+
+def test_operators_are_what_torch_expects_of_them(device):
+    receivers, senders = (t.to(device) for t in random_edges(5, 12))
+    torch.library.opcheck(torch.ops.espmm.plan.default, (receivers, senders, 5, 5), test_utils=("test_schema", "test_faketensor"))
+    program = espmm.forward_program(PROBLEM, conv=True)
+    inputs = [t.to(device).requires_grad_() for t in random_inputs(PROBLEM, 12, 5)]
+    plan = [
+        *torch.ops.espmm.plan(receivers, senders, 5, 5),
+        *torch.ops.espmm.plan(senders, receivers, 5, 5),
+    ]
+    torch.library.opcheck(torch.ops.espmm.run.default, (program.serialize(), inputs, plan))
+    (z,) = torch.ops.espmm.run(program.serialize(), inputs, plan)
+    expected = reference_conv(PROBLEM, receivers.cpu(), senders.cpu(), 5)
+    assert relative_error(z, expected(*(t.detach().cpu() for t in inputs))) < 1e-12
