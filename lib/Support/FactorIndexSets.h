@@ -1,8 +1,8 @@
 //===- FactorIndexSets.h - sets of index tuples -----------------*- C++ -*-===//
 //
-// Where tensors may be nonzero, and which of their elements are read: sets of index tuples, each tuple packed into a word
-// with one bit field per letter, each set stored once. A few dozen sets occur in a problem, so the results of the operations
-// on them are remembered by number, and the search evaluates a plan with a few table look-ups.
+// Where tensors may be nonzero, and which of their elements are read: sets of index tuples, each tuple packed into a
+// word with one bit field per letter, each set stored once. A few dozen sets occur in a problem, so the results of the
+// operations on them are remembered by number, and the search evaluates a plan with a few table look-ups.
 //
 //===----------------------------------------------------------------------===//
 

@@ -10,7 +10,7 @@ using namespace espmm::factor::detail;
 
 namespace {
 
-/// Turns chosen values into nodes. A sum with one user, itself a sum, and a reduction of a value with no other user, become part
+/// Turns chosen values into nodes. A sum whose one user is a sum, and a value whose one user is a reduction, become part
 /// of their user.
 class PlanMaker {
 public:
@@ -160,7 +160,9 @@ Analysis factor::analyze(const Problem &problem, const Plan &plan) {
     (hasChannel ? analysis.multiplications : analysis.channelFreeMultiplications) += multiplications;
     analysis.additions += additions;
     analysis.channelSums += channelSums;
-    double operations = static_cast<double>(multiplications + additions) * (hasChannel ? 1.0 : problem.cost.channelFree);
+    double operations = static_cast<double>(multiplications + additions);
+    if (!hasChannel)
+      operations *= problem.cost.channelFree;
     analysis.cost += (operations + problem.cost.channelSum * static_cast<double>(channelSums)) / sharedBy[number];
   }
 

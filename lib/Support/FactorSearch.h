@@ -10,8 +10,8 @@ namespace espmm::factor::detail {
 /// Per value the alternative it is computed by; -1: not computed, or given.
 using Choice = std::vector<int>;
 
-/// A choice that computes every output, as cheap as the search finds. Deterministic: the work is bounded by counts, never by
-/// time, and the random numbers come from a fixed seed.
+/// A choice that computes every output, as cheap as the search finds. Deterministic: the work is bounded by counts,
+/// never by time, and the random numbers come from a fixed seed.
 Choice findCheapest(Space &space);
 
 /// The choice as a plan; its cost is left 0.

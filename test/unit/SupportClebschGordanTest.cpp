@@ -1,6 +1,6 @@
 //===- SupportClebschGordanTest.cpp ---------------------------------------===//
 //
-// Properties that pin the coefficients down but for signs; the comparison with e3nn is test/python/test_clebsch_gordan.py.
+// Properties that pin the coefficients down but for signs; test/python/test_clebsch_gordan.py compares with e3nn.
 //
 //===----------------------------------------------------------------------===//
 #include "SupportTest.h"

@@ -1,7 +1,7 @@
 //===- SupportFactorPlanTest.cpp - plans compute what they should ---------===//
 //
-// Plans are run on numbers and compared with the outputs' definition, and what analyze() says of them with a recount over all
-// index tuples.
+// Plans are run on numbers and compared with the outputs' definition, and what analyze() says of them with a recount
+// over all index tuples.
 //
 //===----------------------------------------------------------------------===//
 #include "SupportProblems.h"
@@ -14,7 +14,8 @@ using namespace espmm::factor;
 using namespace test;
 
 /// Over `indices`, all of which `dense` has; any of the others may differ.
-static std::vector<std::vector<int>> nonzeroTuples(const Problem &problem, const Dense &dense, const std::string &indices) {
+static std::vector<std::vector<int>> nonzeroTuples(const Problem &problem, const Dense &dense,
+                                                   const std::string &indices) {
   Dense projected = einsum(problem, {&dense}, indices);
   std::vector<std::vector<int>> tuples;
   for (size_t position = 0; position < projected.values.size(); ++position) {
@@ -103,7 +104,6 @@ static void checkAnalysis(const Problem &problem, const Plan &plan) {
   Analysis analysis = analyze(problem, plan);
   CHECK(analysis.cost == plan.cost);
   int64_t multiplications = 0, channelFree = 0, channelSums = 0;
-  double cost = 0;
   for (size_t number = 0; number < plan.nodes.size(); ++number) {
     const Node &node = plan.nodes[number];
     const std::string &sparse = analysis.sparseIndices[number];
@@ -122,8 +122,9 @@ static void checkAnalysis(const Problem &problem, const Plan &plan) {
   CHECK_CASE(analysis.multiplications == multiplications, printPlan(problem, plan));
   CHECK_CASE(analysis.channelFreeMultiplications == channelFree, printPlan(problem, plan));
   CHECK_CASE(analysis.channelSums == channelSums, printPlan(problem, plan));
-  cost = static_cast<double>(multiplications + analysis.additions) + problem.cost.channelFree * static_cast<double>(channelFree) +
-         problem.cost.channelSum * static_cast<double>(channelSums);
+  double cost = static_cast<double>(multiplications + analysis.additions) +
+                problem.cost.channelFree * static_cast<double>(channelFree) +
+                problem.cost.channelSum * static_cast<double>(channelSums);
   bool shared = std::any_of(problem.leaves.begin(), problem.leaves.end(), [](auto &leaf) { return leaf.sharedBy > 1; });
   if (problem.cost.channelFree == 1 && !shared)
     CHECK_CASE(std::abs(cost - plan.cost) < 1e-9 * (1 + cost), printPlan(problem, plan));

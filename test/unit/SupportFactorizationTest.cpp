@@ -25,8 +25,8 @@ static std::string find(const Problem &problem, const Plan &plan, const std::str
   return "";
 }
 
-/// The prototype's table, one output y per channel: the best of what it found and of the formulas by hand, with elements that
-/// nobody reads left out. A mixed integer program shows each of order 1 and 2 to be the least possible.
+/// The prototype's table, y's gradient kept per channel: never more than it found or than the formulas by hand take,
+/// elements that nobody reads left out. A mixed integer program over the same space found nothing cheaper at order 2.
 static void testCosts() {
   struct Case {
     int l1, l2, l3;
@@ -129,7 +129,8 @@ static void testErrors() {
       {"leaf 1: expected distinct indices, got 'i' twice", [](Problem &p) { p.leaves[1].indices = "ii"; }},
       {"leaf 1: expected an extent for index 'q', got none", [](Problem &p) { p.leaves[1].indices = "q"; }},
       {"leaf 2: expected to be shared by 1 path or more, got 0", [](Problem &p) { p.leaves[2].sharedBy = 0; }},
-      {"leaf 0: expected support tuples of 3 indices, got one of 2", [](Problem &p) { p.leaves[0].support = {{0, 1}}; }},
+      {"leaf 0: expected support tuples of 3 indices, got one of 2",
+       [](Problem &p) { p.leaves[0].support = {{0, 1}}; }},
       {"leaf 0: expected index 'j' of a support tuple in [0, 3), got 3",
        [](Problem &p) { p.leaves[0].support = {{0, 3, 0}}; }},
       {"output 1: expected one term or more, got none", [](Problem &p) { p.outputs[1].terms.clear(); }},

@@ -36,8 +36,8 @@ Problem test::derivePath(int l1, int l2, int l3, int order, CostModel cost) {
     std::vector<int> read;
     for (int variable : variables) {
       static const char *second[] = {"X", "Y", "V"};
-      int cotangent = addLeaf(problem.leaves[variable].indices,
-                              level == 2 ? second[variable - x] : problem.leaves[variable].name + std::to_string(level));
+      std::string name = problem.leaves[variable].name + std::to_string(level);
+      int cotangent = addLeaf(problem.leaves[variable].indices, level == 2 ? second[variable - x] : name);
       for (Term term : scalar)
         if (auto it = std::find(term.begin(), term.end(), variable); it != term.end()) {
           *it = cotangent;

@@ -25,7 +25,8 @@ void testFactorPlans();
 } // namespace test
 
 /// `what` is any text that tells one case of a loop from another.
-#define CHECK_CASE(condition, what) test::check((condition), __FILE__, __LINE__, std::string(#condition) + ": " + (what))
+#define CHECK_CASE(condition, what)                                                                                    \
+  test::check((condition), __FILE__, __LINE__, std::string(#condition) + ": " + (what))
 #define CHECK(condition) test::check((condition), __FILE__, __LINE__, #condition)
 
 #endif // ESPMM_TEST_UNIT_SUPPORTTEST_H

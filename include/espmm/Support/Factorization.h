@@ -1,9 +1,9 @@
 //===- Factorization.h - cheapest shared contractions ----------*- C++ -*-===//
 //
 // The search behind `equivariant-factor`. Its input is a handful of outputs, each a sum of products of small tensors
-// (coefficients, feature vectors, weights, cotangents); its result is a plan of binary contractions and sums that computes
-// them all, with equal sub-expressions computed once and common factors taken out (the distributive law). It knows
-// nothing of derivatives or modes.
+// (coefficients, feature vectors, weights, cotangents); its result is a plan of binary contractions and sums that
+// computes them all, with equal sub-expressions computed once and common factors taken out (the distributive law). It
+// knows nothing of derivatives or modes.
 //
 // Indices are lower-case letters. 'u' is the channel axis: it is dense, its extent is unknown and never enumerated, and
 // costs count one channel. Every other letter is a small component index with an extent. An index that a term has and
@@ -26,10 +26,11 @@ namespace espmm::factor {
 /// A given tensor.
 struct Leaf {
   std::string indices;
-  /// The index tuples, over `indices` without 'u' and in their order, at which the tensor may be nonzero. Absent: dense.
+  /// The index tuples, over `indices` without 'u' and in their order, at which the tensor may be nonzero. Absent:
+  /// dense.
   std::optional<std::vector<std::vector<int>>> support;
-  /// Of the paths that are solved side by side, how many have this very tensor as an operand. What is computed only from
-  /// tensors that n paths share costs each of them 1/n.
+  /// Of the paths that are solved side by side, how many have this very tensor as an operand. What is computed only
+  /// from tensors that n paths share costs each of them 1/n.
   int sharedBy = 1;
   /// For printPlan() alone.
   std::string name;
@@ -87,7 +88,7 @@ struct Plan {
 
 /// What a plan computes element by element. An element counts if it may be nonzero and is read.
 struct Analysis {
-  /// Per node the letters among its indices, in its order, that occur in a leaf with a support; its other letters are dense.
+  /// Per node the letters among its indices, in its order, that occur in a leaf with a support; the others are dense.
   std::vector<std::string> sparseIndices;
   /// Per node the counting elements, tuples over its sparseIndices, sorted.
   std::vector<std::vector<std::vector<int>>> elements;
@@ -111,8 +112,8 @@ std::shared_ptr<const Plan> factorize(const Problem &problem, std::string *error
 /// The elements and operations of a plan for a well-formed problem. This, not the search, defines Plan::cost.
 Analysis analyze(const Problem &problem, const Plan &plan);
 
-/// One line a node, such as `t0_iju = C_ijk * g_uk`, then the outputs: `-> t2_iu t9_j`. A leaf without a name is `#` and its
-/// position.
+/// One line a node, such as `t0_iju = C_ijk * g_uk`, then the outputs: `-> t2_iu t9_j`. A leaf without a name is `#`
+/// and its position.
 std::string printPlan(const Problem &problem, const Plan &plan);
 
 } // namespace espmm::factor
