@@ -224,7 +224,7 @@ class TensorProductConv(_Product):
         if isinstance(receivers, Graph):
             space = receivers
         elif is_traced([*tensors, receivers, senders]):
-            space = TracedSpace.of_edges(receivers, senders, num_senders, num_senders)
+            space = TracedSpace.of_edges(receivers, senders, x)
         else:
             space = graph_of(receivers, senders, num_senders, num_senders)
         if self._program is None:

@@ -218,12 +218,14 @@ class TracedSpace:
         return cls([empty if array is None else array for array in arrays])
 
     @classmethod
-    def of_edges(cls, receivers: torch.Tensor, senders: torch.Tensor, num_receivers: Any, num_senders: Any) -> "TracedSpace":
-        """A graph made inside the traced program, by operators."""
+    def of_edges(cls, receivers: torch.Tensor, senders: torch.Tensor, nodes: torch.Tensor) -> "TracedSpace":
+        """A graph made inside the traced program, by operators.
+
+        Numbers of nodes are given as tensors of as many rows: jit.trace keeps numbers as constants.
+        """
+        rows = nodes.detach()[:, :0]
         plan = torch.ops.espmm.plan
-        return cls(
-            [*plan(receivers, senders, num_receivers, num_senders), *plan(senders, receivers, num_senders, num_receivers)]
-        )
+        return cls([*plan(receivers, senders, rows, rows), *plan(senders, receivers, rows, rows)])
 
 
 def _run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
@@ -295,22 +297,22 @@ def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
     return None, gradients, [None] * len(space.plan)
 
 
-def _plan_op(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int) -> list[torch.Tensor]:
-    side = build_side(index, other, num_nodes, num_other, ("index", "other"))
+def _plan_op(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
+    side = build_side(index, other, nodes.shape[0], others.shape[0], ("index", "other"))
     order = side.order
     if order is None:
         order = torch.arange(index.shape[0], dtype=torch.int32, device=index.device)
     return [side.offsets, order, side.other, side.parts]
 
 
-def _plan_fake(index: torch.Tensor, other: torch.Tensor, num_nodes: Any, num_other: Any) -> list[torch.Tensor]:
+def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
     edges = index.shape[0]
-    return [index.new_empty(length, dtype=torch.int32) for length in (num_nodes + 1, edges, edges, PARTS + 1)]
+    return [index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1)]
 
 
 _library = torch.library.Library("espmm", "DEF")
 _library.define("run(str program, Tensor[] tensors, Tensor[] plan) -> Tensor[]")
-_library.define("plan(Tensor index, Tensor other, SymInt num_nodes, SymInt num_other) -> Tensor[]")
+_library.define("plan(Tensor index, Tensor other, Tensor nodes, Tensor others) -> Tensor[]")
 for _key in ("CPU", "CUDA"):
     _library.impl("run", _run_op, _key)
     _library.impl("plan", _plan_op, _key)

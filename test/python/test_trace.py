@@ -69,10 +69,16 @@ def test_export(device):
 
 
 def test_jit_trace(device):
-    tp = espmm.TensorProduct(PROBLEM)
-    inputs = [t.to(device) for t in random_inputs(PROBLEM, 5)]
-    traced = torch.jit.trace(tp, tuple(inputs), check_trace=False)
-    assert relative_error(traced(*inputs), tp(*inputs)) < 1e-12
+    model = Model()
+    traced = torch.jit.trace(model, tuple(operands(12, 5, device)), check_trace=False)
+    *inputs, receivers, senders = operands(31, 8, device)  # other numbers of edges and nodes
+    results = []
+    for function in (traced, model):
+        leaves = [t.clone().requires_grad_() for t in inputs]
+        energy = function(*leaves, receivers, senders)
+        results.append([energy, *torch.autograd.grad(energy.sum(), leaves)])
+    for got, want in zip(*results):
+        assert relative_error(got, want) < 1e-12
 
 
 def test_fake_tensors_need_no_memory(library):
@@ -87,12 +93,15 @@ def test_fake_tensors_need_no_memory(library):
 
 def test_operators_are_what_torch_expects_of_them(device):
     receivers, senders = (t.to(device) for t in random_edges(5, 12))
-    torch.library.opcheck(torch.ops.espmm.plan.default, (receivers, senders, 5, 5), test_utils=("test_schema", "test_faketensor"))
+    nodes = torch.empty(5, 0, device=device)
+    torch.library.opcheck(
+        torch.ops.espmm.plan.default, (receivers, senders, nodes, nodes), test_utils=("test_schema", "test_faketensor")
+    )
     program = espmm.forward_program(PROBLEM, conv=True)
     inputs = [t.to(device).requires_grad_() for t in random_inputs(PROBLEM, 12, 5)]
     plan = [
-        *torch.ops.espmm.plan(receivers, senders, 5, 5),
-        *torch.ops.espmm.plan(senders, receivers, 5, 5),
+        *torch.ops.espmm.plan(receivers, senders, nodes, nodes),
+        *torch.ops.espmm.plan(senders, receivers, nodes, nodes),
     ]
     torch.library.opcheck(torch.ops.espmm.run.default, (program.serialize(), inputs, plan))
     (z,) = torch.ops.espmm.run(program.serialize(), inputs, plan)
