@@ -10,8 +10,8 @@ using namespace espmm::factor::detail;
 
 namespace {
 
-/// Turns chosen values into nodes. A sum whose one user is a sum, and a value whose one user is a reduction, become part
-/// of their user.
+/// Turns chosen values into nodes. A sum whose one user is a sum, and a value whose one user is a reduction, become
+/// part of their user.
 class PlanMaker {
 public:
   PlanMaker(const Space &space, const Choice &choice) : space(space), choice(choice), users(space.values.size()) {

@@ -56,10 +56,13 @@ static void testCosts() {
   CHECK(factorize(derivePath(3, 3, 3, 3, manyChannels))->cost <= 638.93);
 }
 
-/// P = C g, A = P y, B = P Y, a = w X + V x, and y's gradient P a with the channels summed at the end.
-static void testOneChannelALane() {
+/// P = C g, A = P y, B = P Y, a = w X + V x, and y's gradient P a with the channels summed at the end. With l1 = l2 the
+/// same with c = w Y + V y in place of a takes as many multiplications, but more of them have two operands per channel.
+static void testOneChannelALane(bool isSummed) {
   for (int l = 1; l <= 3; ++l) {
-    Problem problem = derivePath(l, l, l, 2, oneChannelALane);
+    Problem problem = derivePath(l, l, l, 2, isSummed ? oneChannelALane : CostModel{1, 0});
+    if (!isSummed)
+      problem.outputs[1].indices = "ju";
     auto plan = factorize(problem);
     std::string text = printPlan(problem, *plan);
     std::string p = find(problem, *plan, "C_ijk", '*', "g_ku");
@@ -69,7 +72,7 @@ static void testOneChannelALane() {
     CHECK_CASE(has(a, "_iu"), text);
     CHECK_CASE(has(find(problem, *plan, p, '*', "y_j"), "_iu"), text);
     CHECK_CASE(has(find(problem, *plan, p, '*', "Y_j"), "_iu"), text);
-    CHECK_CASE(has(find(problem, *plan, p, '*', a), "_j"), text);
+    CHECK_CASE(has(find(problem, *plan, p, '*', a), isSummed ? "_j" : "_ju"), text);
   }
 }
 
@@ -193,7 +196,8 @@ static void testDeterminism() {
 void test::testFactorization() {
   testDeterminism();
   testCosts();
-  testOneChannelALane();
+  testOneChannelALane(true);
+  testOneChannelALane(false);
   testManyChannels();
   testSharing();
   testDegenerate();

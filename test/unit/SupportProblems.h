@@ -9,8 +9,8 @@
 namespace test {
 
 /// One path's outputs of the given order, derived as the compiler derives them: order 0 is the product z (leaves C, x,
-/// y, w), order 1 the gradients of x, y, w for a cotangent g of z, order n + 1 those of everything that order n reads, for
-/// cotangents of what it gives (X, Y, V at order 2).
+/// y, w), order 1 the gradients of x, y, w for a cotangent g of z, order n + 1 those of everything that order n reads,
+/// for cotangents of what it gives (X, Y, V at order 2).
 espmm::factor::Problem derivePath(int l1, int l2, int l3, int order, espmm::factor::CostModel cost);
 
 /// Anything that is well formed: a few leaves, dense and sparse, over i, j, k, u, v, w.
