@@ -29,7 +29,7 @@ unsigned ScalarGraph::getOrder(Operation *op) {
 }
 
 void ScalarGraph::bind(Value tensor, ArrayRef<Value> scalars) {
-  ScalarElements &result = elements[tensor];
+  ScalarElements &result = elements[tensor.getAsOpaquePointer()];
   result.clear();
   for (Value scalar : scalars) {
     ScalarNode *node = nullptr;
@@ -63,7 +63,7 @@ static void forEachElement(ArrayRef<int64_t> shape, ArrayRef<int64_t> strides,
 }
 
 const ScalarElements &ScalarGraph::get(Value tensor) {
-  if (auto it = elements.find(tensor); it != elements.end())
+  if (auto it = elements.find(tensor.getAsOpaquePointer()); it != elements.end())
     return it->second;
   auto type = cast<RankedTensorType>(tensor.getType());
   ScalarElements result(type.getNumElements(), nullptr);
@@ -91,7 +91,7 @@ const ScalarElements &ScalarGraph::get(Value tensor) {
         link(result[n]);
       }
   }
-  return elements[tensor] = std::move(result);
+  return elements[tensor.getAsOpaquePointer()] = std::move(result);
 }
 
 /// A sum that is one other value, or its negative, is that value: its sign goes into the term that uses it.
@@ -147,7 +147,7 @@ ScalarGraph::TermLists ScalarGraph::getEinsumTerms(EinsumOp op) {
   for (unsigned o = 0; o < numOperands; ++o) {
     Value operand = op.getOperands_()[o];
     strides.push_back(getStrides(op.getOperandLetters(o), cast<RankedTensorType>(operand.getType()).getShape()));
-    operands.push_back(&elements.find(operand)->second);
+    operands.push_back(&elements.find(operand.getAsOpaquePointer())->second);
   }
   SmallVector<int64_t> resultStrides = getStrides(resultLetters, resultType.getShape());
 
@@ -184,7 +184,7 @@ ScalarGraph::TermLists ScalarGraph::getEinsumTerms(EinsumOp op) {
 /// The terms of each element, sums of sums flattened where nobody else reads the inner sum.
 ScalarGraph::TermLists ScalarGraph::getTerms(Value tensor) {
   Operation *op = tensor.getDefiningOp();
-  bool isKnown = elements.count(tensor);
+  bool isKnown = elements.count(tensor.getAsOpaquePointer());
   if (!isKnown)
     if (auto einsum = dyn_cast_or_null<EinsumOp>(op))
       return getEinsumTerms(einsum);
@@ -192,7 +192,7 @@ ScalarGraph::TermLists ScalarGraph::getTerms(Value tensor) {
     TermLists lists(cast<RankedTensorType>(tensor.getType()).getNumElements());
     for (Value operand : {add.getLhs(), add.getRhs()}) {
       TermLists inner;
-      if (operand.hasOneUse() && isa_and_nonnull<EinsumOp, AddOp>(operand.getDefiningOp()) && !elements.count(operand)) {
+      if (operand.hasOneUse() && isa_and_nonnull<EinsumOp, AddOp>(operand.getDefiningOp()) && !elements.count(operand.getAsOpaquePointer())) {
         inner = getTerms(operand);
       } else {
         for (ScalarNode *node : get(operand)) {
@@ -218,7 +218,7 @@ ScalarGraph::TermLists ScalarGraph::getTerms(Value tensor) {
 ScalarElements ScalarGraph::makeRoots(Value tensor) {
   // A tensor that others read too is computed once, and its elements are roots themselves.
   TermLists lists;
-  if (tensor.hasOneUse() && !elements.count(tensor) && isa_and_nonnull<EinsumOp, AddOp>(tensor.getDefiningOp())) {
+  if (tensor.hasOneUse() && !elements.count(tensor.getAsOpaquePointer()) && isa_and_nonnull<EinsumOp, AddOp>(tensor.getDefiningOp())) {
     lists = getTerms(tensor);
   } else {
     for (ScalarNode *node : get(tensor)) {

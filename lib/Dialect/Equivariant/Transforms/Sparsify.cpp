@@ -4,6 +4,7 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/BitVector.h"
+#include <map>
 
 namespace espmm::equivariant {
 #define GEN_PASS_DEF_EQUIVARIANTSPARSIFY
@@ -14,6 +15,10 @@ using namespace mlir;
 using namespace espmm::equivariant;
 
 namespace {
+
+struct ByPointer {
+  bool operator()(Value a, Value b) const { return a.getAsOpaquePointer() < b.getAsOpaquePointer(); }
+};
 
 /// Which elements of a tensor may be nonzero, without building anything.
 class SupportAnalysis {
@@ -30,13 +35,13 @@ public:
     SmallVector<BlockArgument> arguments(loop.getRegionIterArgs());
     for (auto [argument, init] : llvm::zip(arguments, loop.getInitArgs()))
       if (isa<RankedTensorType>(argument.getType()))
-        supports[argument] = get(init);
+        supports[argument] = BitVector(get(init));
     for (bool changed = true; changed;) {
       changed = false;
       SupportAnalysis body;
       for (BlockArgument argument : arguments)
         if (isa<RankedTensorType>(argument.getType()))
-          body.supports[argument] = supports[argument];
+          body.supports[argument] = BitVector(supports[argument]);
       body.outer = this;
       for (auto [argument, yielded] : llvm::zip(arguments, loop.getYieldedValues())) {
         if (!isa<RankedTensorType>(argument.getType()))
@@ -51,7 +56,7 @@ public:
     }
     for (auto [argument, result] : llvm::zip(arguments, loop.getResults()))
       if (isa<RankedTensorType>(argument.getType()))
-        supports[result] = supports[argument];
+        supports[result] = BitVector(supports[argument]);
   }
 
 private:
@@ -94,7 +99,8 @@ private:
     return BitVector(count, true);
   }
 
-  llvm::DenseMap<Value, BitVector> supports;
+  // References into it stay valid while it grows.
+  std::map<Value, BitVector, ByPointer> supports;
   SupportAnalysis *outer = nullptr;
 };
 
@@ -106,10 +112,11 @@ public:
   void run(Region &region) {
     for (Block &block : region)
       visitBlock(block);
-    for (Operation *op : llvm::reverse(dead)) {
-      op->dropAllUses();
+    // They refer to each other across loops: first all references go, then they do.
+    for (Operation *op : dead)
+      op->dropAllReferences();
+    for (Operation *op : llvm::reverse(dead))
       op->erase();
-    }
   }
 
   ScalarGraph &getGraph() { return graph; }
@@ -134,8 +141,11 @@ private:
       }
       if (isMemoryEffectFree(op) && !op->getNumRegions() && !op->hasTrait<OpTrait::IsTerminator>() && !isa<LaneSumOp>(op))
         continue;
+      bool isTerminator = op->hasTrait<OpTrait::IsTerminator>();
       endRun(run, op);
       run.clear();
+      if (isTerminator)
+        continue;
       if (auto loop = dyn_cast<scf::ForOp>(op))
         visitLoop(loop);
       else if (auto sum = dyn_cast<LaneSumOp>(op))

@@ -290,9 +290,12 @@ private:
     if (analysis.isChannelRow(assemble.getResult()) && getIrreps(tensor))
       return openAccumulator(r);
     Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), edge, getWidth(tensor));
+    // What no path reaches is zero.
     int64_t covered = 0;
-    for (Value block : assemble.getBlocks())
-      covered += cast<RankedTensorType>(block.getType()).getNumElements();
+    llvm::SmallDenseSet<int64_t> offsets;
+    for (auto [offset, block] : llvm::zip(assemble.getOffsets(), assemble.getBlocks()))
+      if (offsets.insert(offset).second)
+        covered += cast<RankedTensorType>(block.getType()).getNumElements();
     if (covered < getWidth(tensor))
       LLVM::MemsetOp::create(builder, loc, pointer, LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0)),
                              ix.constant(getWidth(tensor) * elementBytes), /*isVolatile=*/false);

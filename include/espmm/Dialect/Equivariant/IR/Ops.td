@@ -89,8 +89,8 @@ def Equivariant_ContractOp : Equivariant_Op<"contract", [Pure, AttrSizedOperandS
 def Equivariant_AddOp : Equivariant_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
   let summary = "the elementwise sum of two tensors";
   let description = "Example: `%c = equivariant.add %a, %b : tensor<?x8xf32>`";
-  let arguments = (ins Equivariant_Tensor:$lhs, Equivariant_Tensor:$rhs);
-  let results = (outs Equivariant_Tensor:$result);
+  let arguments = (ins AnyRankedTensor:$lhs, AnyRankedTensor:$rhs);
+  let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
   let hasFolder = 1;
   let hasCanonicalizer = 1;

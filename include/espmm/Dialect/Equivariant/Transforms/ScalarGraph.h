@@ -13,6 +13,8 @@
 #include "espmm/Dialect/Equivariant/IR/Equivariant.h"
 #include "mlir/IR/Builders.h"
 #include <deque>
+#include <functional>
+#include <unordered_map>
 
 namespace espmm::equivariant {
 
@@ -105,7 +107,8 @@ private:
 
   mlir::OpBuilder &builder;
   std::deque<ScalarNode> nodes;
-  llvm::DenseMap<mlir::Value, ScalarElements> elements;
+  // References into it stay valid while it grows.
+  std::unordered_map<void *, ScalarElements> elements;
   llvm::DenseMap<mlir::Operation *, unsigned> orders;
   llvm::SmallVector<ScalarNode *> roots;
   llvm::DenseMap<std::tuple<mlir::Value, mlir::Value, int64_t>, mlir::Value> laneAddresses;
