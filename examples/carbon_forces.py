@@ -76,6 +76,11 @@ def measure(implementation: str, cells: int, device: str, budget_s: float, bandw
     )
 
 
+def number(value: float) -> str:
+    """Three digits, or all that stand before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def comparison_lines(dtype: str, result: dict) -> list[str]:
     energy = result["energy"]
     return [
@@ -96,8 +101,8 @@ def side_by_side_lines(e3nn: Measured, espmm: Measured) -> list[str]:
     for name in espmm.ms:
         title = f"convolution, {name}" if name in PASSES else f"model, {name}"
         lines.append(
-            f"  {title:32} {e3nn.ms[name]:10.4g} {espmm.ms[name]:10.4g} {e3nn.ms[name] / espmm.ms[name]:8.1f}x"
-            f" {espmm.floor_ms[name]:10.3g} {espmm.floor_ms[name] / espmm.ms[name]:9.0%}"
+            f"  {title:32} {number(e3nn.ms[name]):>10} {number(espmm.ms[name]):>10} {e3nn.ms[name] / espmm.ms[name]:8.1f}x"
+            f" {number(espmm.floor_ms[name]):>10} {espmm.floor_ms[name] / espmm.ms[name]:9.0%}"
         )
     lines.append(
         f"  {'model, peak memory, GiB':32} {e3nn.peak_bytes / 2**30:10.2f} {espmm.peak_bytes / 2**30:10.2f}"
@@ -111,7 +116,7 @@ def alone_lines(espmm: Measured) -> list[str]:
     for name in espmm.ms:
         title = f"convolution, {name}" if name in PASSES else f"model, {name}"
         lines.append(
-            f"  {title:32} {'':10} {espmm.ms[name]:10.4g} {'':9} {espmm.floor_ms[name]:10.3g}"
+            f"  {title:32} {'':10} {number(espmm.ms[name]):>10} {'':9} {number(espmm.floor_ms[name]):>10}"
             f" {espmm.floor_ms[name] / espmm.ms[name]:9.0%}"
         )
     lines.append(f"  {'model, peak memory, GiB':32} {'':10} {espmm.peak_bytes / 2**30:10.2f}")
@@ -131,10 +136,10 @@ def draw(e3nn: Measured, espmm: Measured, machine: str, path: str) -> None:
     for offset, (label, values, color) in zip((-0.27, 0.0, 0.27), series):
         positions = [i + offset for i in range(len(names))]
         bars = axes.bar(positions, [values[name] for name in names], 0.25, label=label, color=color)
-        axes.bar_label(bars, [f"{values[name]:.3g}" for name in names], fontsize=8, padding=2)
+        axes.bar_label(bars, [number(values[name]) for name in names], fontsize=8, padding=2)
     titles = [("convolution\n" if name in PASSES else "model\n") + name for name in names]
     for i, name in enumerate(names):
-        titles[i] += f"\n{e3nn.ms[name] / espmm.ms[name]:.0f} times faster"
+        titles[i] += f"\n{number(e3nn.ms[name] / espmm.ms[name])} times as fast"
     axes.set_xticks(range(len(names)), titles)
     axes.set_yscale("log")
     axes.set_ylabel("milliseconds")
@@ -169,7 +174,8 @@ def main(argv: list[str] | None = None) -> int:
     cells = arguments.cells or (1 if arguments.quick else largest_cells(E3NN_BYTES_PER_EDGE, device, 5 if device == "cuda" else 2))
     large = 1 if arguments.quick else arguments.large
     print(f"Carbon diamond (rattled, cutoff 6 A, {NEIGHBOURS} neighbours an atom) on {machine}")
-    bar = tqdm(total=5, file=sys.stderr, bar_format="{desc}: {n_fmt}/{total_fmt} [{elapsed}]")
+    bar = tqdm(total=5, file=sys.stderr, bar_format="{desc} ({n_fmt} of {total_fmt} done, {elapsed})")
+    carbon_jobs.while_waiting = bar.refresh
 
     def show(lines: list[str]) -> None:
         bar.update()

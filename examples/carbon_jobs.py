@@ -20,6 +20,10 @@ Result = dict[str, object]
 PASSES = ("forward", "backward", "double backward")
 
 
+def while_waiting() -> None:
+    """Called each second that a job lasts; to be replaced by what shows progress."""
+
+
 class OutOfMemory(RuntimeError):
     """The job's process ran out of memory."""
 
@@ -31,15 +35,27 @@ def run(name: str, **arguments: object) -> Result:
         OutOfMemory: it did not fit in memory.
         RuntimeError: it failed otherwise; its own message is on stderr.
     """
-    done = subprocess.run([sys.executable, __file__, name, json.dumps(arguments)], stdout=subprocess.PIPE, text=True)
-    if done.returncode in (-9, 137):  # killed, on Linux for memory
+    process = subprocess.Popen([sys.executable, __file__, name, json.dumps(arguments)], stdout=subprocess.PIPE, text=True)
+    try:
+        output = _wait(process)
+    finally:
+        process.kill()  # if what waits is interrupted
+    if process.returncode in (-9, 137):  # killed, on Linux for memory
         raise OutOfMemory(f"the process of {name} {arguments} was killed")
-    if done.returncode != 0:
-        raise RuntimeError(f"the process of {name} {arguments} ended with exit status {done.returncode}")
-    result = json.loads(done.stdout)
+    if process.returncode != 0:
+        raise RuntimeError(f"the process of {name} {arguments} ended with exit status {process.returncode}")
+    result = json.loads(output)
     if result.get("out_of_memory"):
         raise OutOfMemory(f"{name} {arguments} does not fit in the GPU's memory")
     return result
+
+
+def _wait(process: subprocess.Popen[str]) -> str:
+    while True:
+        try:
+            return process.communicate(timeout=1)[0]
+        except subprocess.TimeoutExpired:
+            while_waiting()
 
 
 def compare(dtype: str, cells: int, device: str) -> Result:

@@ -211,13 +211,16 @@ def _time_e3nn(
     # On the host, running out of memory ends the process; on the GPU it can be tried.
     if setting.device.type == "cpu" and need > available:
         return None, f"e3nn needs about {need / 2**30:.0f} GiB, {available / 2**30:.0f} GiB are free"
+    timing = None
     try:
         timing = time_pass(pass_name, partial(bind_e3nn, product, setting), sets, setting)
-        return 1e3 * timing.median_s, ""
     except torch.cuda.OutOfMemoryError:
+        pass
+    # Not within `except`, where the exception still holds on to what was allocated.
+    _release(setting.device)
+    if timing is None:
         return None, f"e3nn does not fit in the {available / 2**30:.0f} GiB that are free"
-    finally:
-        _release(setting.device)
+    return 1e3 * timing.median_s, ""
 
 
 def measure(

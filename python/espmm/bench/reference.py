@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ from ..irreps import Irreps
 from ..problem import TPProblem
 from ..problems import NAMED, every_path
 
-# Rows that the float64 reference does at a time; e3nn's double backward holds some 16 buffers of an output row each.
-_REFERENCE_BYTES = 2 << 30
+# What the float64 reference may take at a time; e3nn's double backward holds some 16 buffers of an output row each.
+_REFERENCE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
 _BUFFERS = 16
 
 
@@ -25,14 +26,14 @@ class Product:
     irreps_in1: str
     irreps_in2: str
     irreps_out: str
-    instructions: list[tuple[int, int, int, str, bool]]
+    instructions: tuple[tuple[int, int, int, str, bool], ...]
 
     @classmethod
     def named(cls, name: str) -> Product:
         """One of `espmm.problems.NAMED`."""
         in1, in2, targets = NAMED[name]
         irreps_out, instructions = every_path(in1, in2, targets)
-        return cls(name, in1, in2, str(irreps_out), instructions)
+        return cls(name, in1, in2, str(irreps_out), tuple(instructions))
 
     @property
     def dims(self) -> tuple[int, int, int, int]:
@@ -104,6 +105,7 @@ PASSES: dict[str, tuple[str, ...]] = {
 }
 
 
+@lru_cache(maxsize=4)  # e3nn generates code for each
 def e3nn_module(product: Product, dtype: torch.dtype, device: torch.device) -> torch.nn.Module:
     """`o3.TensorProduct`, built in its dtype: one turned to float64 would keep coefficients of float32."""
     from e3nn import o3
@@ -171,7 +173,7 @@ class _Error:
 def relative_errors(product: Product, layout: str, operands: Operands, results: Results) -> dict[str, float]:
     """Error of each pass's results, all of them together, against e3nn in float64: the largest over its tensors."""
     module = e3nn_module(product, torch.float64, operands.x.device)
-    rows = max(1, _REFERENCE_BYTES // (8 * _BUFFERS * sum(product.dims)))
+    rows = max(1, _REFERENCE_BYTES[operands.x.device.type] // (8 * _BUFFERS * sum(product.dims)))
     receivers, senders = operands.receivers, operands.senders
     irreps = {"x": product.irreps_in1, "y": product.irreps_in2, "z": product.irreps_out}
     errors = {name: _Error() for names in PASSES.values() for name in names}
