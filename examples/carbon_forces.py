@@ -175,7 +175,8 @@ def main(argv: list[str] | None = None) -> int:
     large = 1 if arguments.quick else arguments.large
     print(f"Carbon diamond (rattled, cutoff 6 A, {NEIGHBOURS} neighbours an atom) on {machine}")
     bar = tqdm(total=5, file=sys.stderr, bar_format="{desc} ({n_fmt} of {total_fmt} done, {elapsed})")
-    carbon_jobs.while_waiting = bar.refresh
+    if sys.stderr.isatty():
+        carbon_jobs.while_waiting = bar.refresh
 
     def show(lines: list[str]) -> None:
         bar.update()

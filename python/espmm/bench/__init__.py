@@ -47,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--deterministic", action="store_true", help="bit-equal results on the GPU too")
     result.add_argument("--threads", type=int, help="CPU threads of torch and espmm (default: torch's)")
     result.add_argument("--budget", type=float, default=1.0, metavar="SECONDS", help="measuring time of a pass (default 1)")
+    result.add_argument(
+        "--resident", action="store_true", help="one set of inputs, in the cache if it fits (default: several in turn, which do not)"
+    )
     result.add_argument("--no-peers", action="store_true", help="do not time e3nn (results are still compared with it)")
     result.add_argument("--json", metavar="FILE", help="write the figures and the environment to FILE")
     return result
@@ -90,6 +93,7 @@ def environment(setting: Setting) -> dict[str, object]:
         "dtype": str(setting.dtype).removeprefix("torch."),
         "layout": setting.layout,
         "deterministic": setting.deterministic,
+        "resident": setting.resident,
         "copy_gigabytes_per_s": 1e-9 * setting.bandwidth,
         "espmm": espmm.__version__,
         "torch": torch.__version__,
@@ -158,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         bandwidth=copy_bandwidth(device),
         budget_s=arguments.budget,
         peers=not arguments.no_peers,
+        resident=arguments.resident,
     )
     about = environment(setting)
     print(report.heading(about))

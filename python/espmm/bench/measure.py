@@ -62,6 +62,7 @@ class Setting:
     bandwidth: float
     budget_s: float = 1.0
     peers: bool = True
+    resident: bool = False
     host: bool = False
 
     def for_suite(self, suite: str) -> Setting:
@@ -233,7 +234,7 @@ def measure(
     progress("correctness")
     errors = relative_errors(product, setting.layout, first, espmm_results(bind(first), first))
     _release(setting.device)
-    count = sets_beyond_cache(first.nbytes, setting.device)
+    count = 1 if setting.resident else sets_beyond_cache(first.nbytes, setting.device)
     sets = [first] + [random_operands(product, size, setting) for _ in range(count - 1)]
     for pass_name in PASSES:
         progress(f"{pass_name}, espmm")

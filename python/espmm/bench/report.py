@@ -12,7 +12,7 @@ def heading(environment: Mapping[str, object]) -> str:
     threads = f", {environment['threads']} threads" if environment["threads"] else ""
     return (
         f"{environment['device']}{threads}, {environment['dtype']}, {environment['layout']}"
-        f"{', deterministic' if environment['deterministic'] else ''}; copy {environment['copy_gigabytes_per_s']:.0f} GB/s; "
+        f"{', deterministic' if environment['deterministic'] else ''}{', inputs resident' if environment['resident'] else ''}; copy {environment['copy_gigabytes_per_s']:.0f} GB/s; "
         f"espmm {environment['espmm']}, e3nn {environment['e3nn']}, torch {environment['torch']}"
     )
 
