@@ -6,13 +6,18 @@ Nothing here imports numpy or torch; an array of theirs brings its own library w
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from typing import Any, NamedTuple, Optional, Sequence
 
+from .dtypes import ITEMSIZE
+
 _TYPESTR = {"<f4": "float32", "<f8": "float64", "<i4": "int32", "<i8": "int64"}
-_CTYPE = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 #: (type code, bits) of DLPack.
 _DLPACK = {(2, 32): "float32", (2, 64): "float64", (0, 32): "int32", (0, 64): "int64"}
+
+#: Bytes: the largest vector of a host, and a cache line.
+_ALIGNMENT = 64
 
 _CPU, _CUDA, _CUDA_HOST, _CUDA_MANAGED = 1, 2, 3, 13
 
@@ -127,7 +132,7 @@ def _from_dlpack(array: Any, name: str) -> View:
 
 
 def empty_like_kind(example: Any, shape: tuple[int, ...], dtype: str) -> Any:
-    """An uninitialised array of the example's library and device.
+    """An uninitialised array of the example's library and device, on the host at a multiple of 64 bytes.
 
     Raises:
         TypeError: that library is not known to us; pass ``out=`` instead.
@@ -136,16 +141,21 @@ def empty_like_kind(example: Any, shape: tuple[int, ...], dtype: str) -> Any:
     if library == "torch":
         torch = sys.modules["torch"]
         return torch.empty(shape, dtype=getattr(torch, dtype), device=example.device)
+    if library == "numpy":
+        # numpy itself aligns to 16 bytes; kernels write past the cache in whole vectors.
+        numpy = sys.modules["numpy"]
+        size = ITEMSIZE[dtype] * math.prod(shape)
+        room = numpy.empty(size + _ALIGNMENT, dtype="uint8")
+        begin = -room.ctypes.data % _ALIGNMENT
+        return room[begin : begin + size].view(dtype).reshape(shape)
     if hasattr(example, "__array_namespace__"):
         namespace = example.__array_namespace__()
         return namespace.empty(shape, dtype=getattr(namespace, dtype), device=example.device)
-    if library == "numpy":
-        return sys.modules["numpy"].empty(shape, dtype=dtype)
     raise TypeError(f"cannot allocate results for arrays of {library}: pass out=")
 
 
-def host_buffer(num_bytes: int, alignment: int = 64) -> tuple[int, Any]:
-    """Aligned memory on the host: its pointer and its owner."""
-    owner = (ctypes.c_char * (num_bytes + alignment))()
+def host_buffer(num_bytes: int) -> tuple[int, Any]:
+    """Memory on the host at a multiple of 64 bytes: its pointer and its owner."""
+    owner = (ctypes.c_char * (num_bytes + _ALIGNMENT))()
     address = ctypes.addressof(owner)
-    return address + -address % alignment, owner
+    return address + -address % _ALIGNMENT, owner
