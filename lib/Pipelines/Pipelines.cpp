@@ -84,8 +84,10 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.target = "gpu";
   tile.deterministic = options.deterministic;
   addCommonPasses(pm, until, EquivariantFactorOptions(), tile);
-  if (until >= espmm::Stage::Target)
+  if (until >= espmm::Stage::Target) {
+    pm.addPass(createConvertEquivariantToGPU({options.chip}));
     addLLVMLowering(pm);
+  }
 }
 
 void espmm::registerPipelines() {

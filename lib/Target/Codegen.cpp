@@ -116,7 +116,8 @@ llvm::Expected<std::string> espmm::generatePTX(ModuleOp module, StringRef chip, 
   auto translated = translate(module, context);
   if (!translated)
     return translated.takeError();
-  auto machine = createMachine(**translated, llvm::Triple("nvptx64-nvidia-cuda"), chip, "+ptx81");
+  auto machine = createMachine(**translated, llvm::Triple("nvptx64-nvidia-cuda"), chip,
+                               chip == "sm_90" ? "+ptx81" : ""); // vector reductions to memory; newer chips imply it
   if (!machine)
     return machine.takeError();
   return generate(**translated, **machine, kind);

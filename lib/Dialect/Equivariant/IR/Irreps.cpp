@@ -4,6 +4,7 @@
 
 using namespace espmm::equivariant;
 
+/// irreps_c2
 static std::optional<MulIrrep> parseOne(llvm::StringRef term, std::string &error) {
   auto fail = [&](const llvm::Twine &why) {
     error = ("invalid irrep '" + term + "': " + why).str();
@@ -40,7 +41,7 @@ std::optional<llvm::SmallVector<MulIrrep>> espmm::equivariant::parseIrreps(llvm:
     if (!irrep)
       return std::nullopt;
     result.push_back(*irrep);
-    // Checked block by block, so that neither a block's dimension nor their sum overflows.
+    // irreps_c3, checked block by block, so that neither a block's dimension nor their sum overflows.
     constexpr int64_t limit = int64_t(1) << 31;
     if (irrep->mul >= limit || irrepsDim(result) >= limit) {
       error = ("irreps '" + text + "' have a dimension of 2^31 or more").str();

@@ -197,6 +197,7 @@ void KernelOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRCont
 // block, assemble
 //===----------------------------------------------------------------------===//
 
+/// block_c1, assemble_c1
 static LogicalResult verifyBlockInRow(Operation *op, RankedTensorType row, RankedTensorType block, int64_t offset) {
   if (row.getRank() != 1)
     return op->emitOpError("expects a row of rank 1, got ") << row;
@@ -223,6 +224,7 @@ LogicalResult AssembleOp::verify() {
 // coefficients
 //===----------------------------------------------------------------------===//
 
+// coefficients_c1
 LogicalResult CoefficientsOp::verify() {
   int64_t l1 = getL1(), l2 = getL2(), l3 = getL3();
   auto inRange = [](int64_t l) { return 0 <= l && l <= maxL; };
@@ -292,3 +294,22 @@ LogicalResult WriteOp::verify() {
     return emitOpError("expects one stride for each dimension of ") << getValue().getType() << ", got " << getStrides().size();
   return success();
 }
+
+//===----------------------------------------------------------------------===//
+// async_copy, copy_out
+//===----------------------------------------------------------------------===//
+
+static LogicalResult verifyRuns(Operation *op, ArrayRef<int64_t> runs, int64_t width) {
+  if (runs.size() % 5 != 0)
+    return op->emitOpError("expects five numbers for each run, got ") << runs.size() << " numbers";
+  for (size_t r = 0; r < runs.size(); r += 5)
+    if (width <= 0 || runs[r + 2] % width != 0)
+      return op->emitOpError("expects runs of a multiple of ") << width << " elements, got " << runs[r + 2];
+  return success();
+}
+
+// async_copy_c1
+LogicalResult AsyncCopyOp::verify() { return verifyRuns(*this, getRuns(), getWidth()); }
+
+// copy_out_c1
+LogicalResult CopyOutOp::verify() { return verifyRuns(*this, getRuns(), getWidth()); }

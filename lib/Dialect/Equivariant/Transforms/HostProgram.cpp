@@ -1,6 +1,8 @@
 //===- HostProgram.cpp - the host function of a staged program ------------===//
 #include "HostProgram.h"
+#include "KernelAnalysis.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
+#include <set>
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -81,6 +83,8 @@ static std::optional<Access> findAccess(Value tensor) {
       return kernel.getInputAccess(use.getOperandNumber() - 1);
   if (auto kernel = tensor.getDefiningOp<KernelOp>())
     return kernel.getResultAccess(cast<OpResult>(tensor).getResultNumber());
+  if (auto add = tensor.getDefiningOp<AddOp>())
+    return findAccess(add.getLhs());
   return std::nullopt;
 }
 
@@ -156,6 +160,47 @@ Value HostProgram::getBuffer(Value tensor) {
   return buffer;
 }
 
+Value HostProgram::getDestination(Value result) {
+  while (result.hasOneUse())
+    if (auto add = dyn_cast<AddOp>(*result.getUsers().begin()))
+      result = add.getResult();
+    else
+      break;
+  return getBuffer(result);
+}
+
+void HostProgram::zeroDestinations() {
+  struct Coverage {
+    Value result;
+    bool isAdded = false;
+    std::set<int64_t> offsets;
+    int64_t elements = 0;
+  };
+  llvm::MapVector<Value, Coverage> destinations;
+  for (auto kernel : source.getOps<KernelOp>()) {
+    KernelAnalysis analysis(kernel);
+    Access side = chooseGroupSide(kernel);
+    for (OpResult result : kernel.getResults()) {
+      Coverage &coverage = destinations[getDestination(result)];
+      coverage.result = result;
+      Access access = kernel.getResultAccess(result.getResultNumber());
+      coverage.isAdded |= access != Access::Edge && access != side;
+    }
+    for (const Contribution &c : analysis.getContributions()) {
+      Coverage &coverage = destinations[getDestination(kernel.getResult(c.result))];
+      coverage.isAdded |= !analysis.hasChannels(c.value);
+      if (coverage.offsets.insert(c.offset).second)
+        coverage.elements += cast<RankedTensorType>(c.value.getType()).getNumElements();
+    }
+  }
+  for (auto &[buffer, coverage] : destinations) {
+    auto type = cast<RankedTensorType>(coverage.result.getType());
+    int64_t width = type.getShape().back();
+    if (coverage.isAdded || coverage.elements < width)
+      fill(buffer, indices.mul(getRows(*findAccess(coverage.result)), width * type.getElementTypeBitWidth() / 8));
+  }
+}
+
 Value HostProgram::getPlan(Access side, StringRef array) {
   std::string name = (stringifyAccess(side) + "." + array).str();
   for (auto &[known, argument] : plan)
@@ -188,7 +233,7 @@ std::string HostProgram::getKernelName(StringRef suffix) {
 
 LogicalResult HostProgram::finish() {
   for (Operation &op : source.getBody().front().without_terminator())
-    if (!isa<KernelOp>(op))
+    if (!isa<KernelOp>(op) && !(isa<AddOp>(op) && findAccess(op.getResult(0))))
       return op.emitOpError("has no lowering outside of a kernel yet");
   func::ReturnOp::create(builder, source.getLoc());
   std::string name = source.getName().str();

@@ -47,6 +47,11 @@ public:
   mlir::Value getRows(Access access);
   /// The pointer of a tensor of the source: an argument, or the buffer of a kernel's result.
   mlir::Value getBuffer(mlir::Value tensor);
+  /// The buffer that a kernel's result goes to: kernels whose results are added share one.
+  mlir::Value getDestination(mlir::Value kernelResult);
+  /// Fills with zeros the destinations of all kernels that are not overwritten whole: those that are added to, and rows that
+  /// have blocks which no kernel writes.
+  void zeroDestinations();
   /// "receivers" + "offsets" and so on.
   mlir::Value getPlan(Access side, llvm::StringRef array);
   mlir::Value getScratch(mlir::Value bytes);

@@ -355,8 +355,9 @@ private:
       return;
     }
     SmallVector<Value> scalars;
-    for (ScalarNode *node : elements)
-      scalars.push_back(node ? node->value : makeZero(type.getElementType()));
+    for (Value tensor : sum.getValues())
+      for (ScalarNode *node : graph.get(tensor))
+        scalars.push_back(node ? node->value : makeZero(type.getElementType()));
     auto lanes = LaneSumOp::create(builder, sum.getLoc(), type.getElementType(), scalars);
     if (isa<RankedTensorType>(sum.getType()))
       graph.bind(sum.getResult(), lanes.getResult());

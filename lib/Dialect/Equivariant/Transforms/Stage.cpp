@@ -15,6 +15,12 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
   void runOnOperation() override {
     for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
       HostProgram host(function);
+      auto isGPU = [](KernelOp kernel) {
+        auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
+        return schedule && schedule.getTarget() == Target::GPU;
+      };
+      if (llvm::any_of(function.getOps<KernelOp>(), isGPU))
+        host.zeroDestinations();
       for (auto kernel : function.getOps<KernelOp>()) {
         auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
         if (!schedule) {

@@ -1,5 +1,5 @@
 //===- Tile.cpp - the schedule of each kernel -----------------------------===//
-#include "KernelAnalysis.h"
+#include "Tile.h"
 
 namespace espmm::equivariant {
 #define GEN_PASS_DEF_EQUIVARIANTTILE
@@ -26,6 +26,8 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     for (KernelOp kernel : kernels)
       if (target == "cpu")
         scheduleForCPU(kernel);
+      else if (failed(tileForGPU(kernel)))
+        return signalPassFailure();
   }
 
   void scheduleForCPU(KernelOp kernel) {

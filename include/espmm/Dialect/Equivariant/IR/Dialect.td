@@ -14,7 +14,7 @@ def Equivariant_Dialect : Dialect {
     With `add` these are closed under differentiation.
 
     From `equivariant.kernel` on, a program is a loop over edges (or rows) whose body holds first contracts, then small
-    einsums (`equivariant.factor`), then loops and buffers around them, and at last multiply-adds.
+    einsums (`equivariant.einsum`), then loops and buffers around them, and at last multiply-adds.
   }];
   let useDefaultAttributePrinterParser = 1;
   let extraClassDeclaration = "void registerAttributes();";

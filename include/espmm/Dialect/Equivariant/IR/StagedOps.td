@@ -84,6 +84,39 @@ def Equivariant_RelayoutOp : Equivariant_Op<"relayout", [MemoryEffects<[MemRead,
   let assemblyFormat = "(`scatter` $scatter^):(`gather`)? $source `to` $target `of` $irreps `vector` $vector `:` $element_type `,` type($source) `,` type($target) attr-dict";
 }
 
+def Equivariant_AsyncCopyOp : Equivariant_Op<"async_copy", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "start copying parts of a row to a warp's shared memory";
+  let description = [{
+    `runs` holds, for each contiguous run, (offset, slab stride, count, channels' dimension, multiplicity): the run starts at `offset + slab * slab stride` of the
+    row, has `count` elements for a whole slab, and belongs to a block with that many elements a channel and channels in all; elements of channels past
+    the multiplicity are filled with zeros. Dimension 0 means that the run has no channels. The runs follow each other in shared memory. `width` elements
+    are copied at a time, each by one lane of the warp.
+
+    Example: `equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>`
+
+    Constraints:
+    - (async_copy_c1) five numbers a run; counts are multiples of the width.
+  }];
+  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, DenseI64ArrayAttr:$runs, I64Attr:$width, TypeAttr:$element_type);
+  let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width `:` $element_type `,` type($source) `,` type($target) attr-dict";
+  let hasVerifier = 1;
+}
+
+def Equivariant_CopyOutOp : Equivariant_Op<"copy_out", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "write parts of a row from a warp's shared memory, or add them to what is there";
+  let description = [{
+    The way back of `async_copy`. `atomic` adds, in no particular order among warps.
+
+    Example: `equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 atomic : f32, !llvm.ptr<3>, !llvm.ptr<1>`
+
+    Constraints:
+    - (copy_out_c1) five numbers a run; counts are multiples of the width.
+  }];
+  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, DenseI64ArrayAttr:$runs, I64Attr:$width, UnitAttr:$atomic, TypeAttr:$element_type);
+  let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width (`atomic` $atomic^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
+  let hasVerifier = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // The host function of a staged program: what the runtime interprets
 //===----------------------------------------------------------------------===//

@@ -136,7 +136,7 @@ def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {
       equivariant.launch @conv_0 grid(%n) (%offsets, %x, ...)
     ```
   }];
-  let dependentDialects = ["::espmm::equivariant::EquivariantDialect", "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect",
+  let dependentDialects = ["::espmm::equivariant::EquivariantDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
                            "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
 }
 
@@ -184,6 +184,25 @@ def ConvertEquivariantToCPU : Pass<"convert-equivariant-to-cpu", "::mlir::Module
     ```
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect"];
+}
+
+def ConvertEquivariantToGPU : Pass<"convert-equivariant-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "lower what is left of the dialect in GPU kernels to NVVM";
+  let description = [{
+    Copies become `cp.async`, vector stores and reductions to memory, with each lane's share of the runs looked up once at the kernel's start in a constant
+    table; `lane_sum` becomes a butterfly of shuffles that halves the number of values at each step.
+
+    ```mlir
+    // before
+    equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 32, 32, 1, 128] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
+    // after
+    %entry = llvm.load %table[lane] ...          // at the kernel's start
+    %from = llvm.getelementptr %row[%entry]
+    nvvm.cp.async.shared.global %to, %from, 16, cache = cg
+    ```
+  }];
+  let options = [Option<"chip", "chip", "std::string", "\"sm_90\"", "the chip to compile for">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect"];
 }
 
 #endif // ESPMM_EQUIVARIANT_PASSES_TD

@@ -1,0 +1,269 @@
+//===- EquivariantToGPU.cpp - copies and sums of a warp as NVVM -----------===//
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "llvm/Support/MathExtras.h"
+
+namespace espmm::equivariant {
+#define GEN_PASS_DEF_CONVERTEQUIVARIANTTOGPU
+#include "espmm/Dialect/Equivariant/Transforms/Passes.h.inc"
+} // namespace espmm::equivariant
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+constexpr int64_t warpSize = 32;
+
+/// A lane's share of some runs: for each of its pieces the offset in the row, and whether the piece is there.
+struct Share {
+  SmallVector<Value> offsets;
+  SmallVector<Value> present; // null: always
+  int64_t pieces = 0;         // of the whole warp
+};
+
+/// Rewrites one kernel.
+class KernelLowering {
+public:
+  KernelLowering(LLVM::LLVMFuncOp function, unsigned computeCapability)
+      : function(function), builder(function.getContext()), loc(function.getLoc()), computeCapability(computeCapability) {}
+
+  void run() {
+    SmallVector<Operation *> ops;
+    function.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<AsyncCopyOp, CopyOutOp, LaneSumOp>(op))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops) {
+      builder.setInsertionPoint(op);
+      if (auto copy = dyn_cast<AsyncCopyOp>(op))
+        lowerAsyncCopy(copy);
+      else if (auto copy = dyn_cast<CopyOutOp>(op))
+        lowerCopyOut(copy);
+      else
+        lowerLaneSum(cast<LaneSumOp>(op));
+      op->erase();
+    }
+  }
+
+private:
+  Value i64(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 64); }
+  Value i32(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 32); }
+  Value less(Value a, Value b) { return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, a, b); }
+  Value gep(Value base, Type element, LLVM::GEPArg index) {
+    return LLVM::GEPOp::create(builder, loc, base.getType(), element, base, ArrayRef<LLVM::GEPArg>{index});
+  }
+
+  //===-- Shares ---------------------------------------------------------===//
+
+  // The table has a row for each piece of `width` elements: where it is in slab 0, how far it moves per slab, and the number of
+  // channels before this slab at which it starts to be past the block's last. A lane reads its rows once, when the kernel starts.
+  const Share &getShare(Operation *op, ArrayRef<int64_t> runs, int64_t width, Value slab, Value lane) {
+    Share &share = shares[{DenseI64ArrayAttr::get(op->getContext(), runs), width}];
+    if (share.pieces)
+      return share;
+    SmallVector<int32_t> table;
+    bool hasTails = false, moves = false;
+    for (size_t r = 0; r < runs.size(); r += 5) {
+      auto [offset, stride, count, dim, mul] = std::tuple(runs[r], runs[r + 1], runs[r + 2], runs[r + 3], runs[r + 4]);
+      hasTails |= dim && mul % warpSize != 0;
+      moves |= stride != 0;
+      for (int64_t t = 0; t < count; t += width) {
+        int64_t limit = dim ? mul - (t + width - 1) / dim : std::numeric_limits<int32_t>::max();
+        table.append({static_cast<int32_t>(offset + t), static_cast<int32_t>(stride), static_cast<int32_t>(limit), 0});
+      }
+    }
+    share.pieces = table.size() / 4;
+
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(function.getBody().front().findAncestorOpInBlock(*op));
+    Value base = LLVM::AddressOfOp::create(builder, loc, getTable(table));
+    Value slab32 = arith::TruncIOp::create(builder, loc, builder.getI32Type(), slab);
+    Value firstChannel = arith::MulIOp::create(builder, loc, slab32, i32(warpSize));
+    for (int64_t first = 0; first < share.pieces; first += warpSize) {
+      // Past the last piece a lane looks its neighbour's up, and does not use it.
+      Value piece = arith::AddIOp::create(builder, loc, lane, i64(first));
+      if (share.pieces - first < warpSize)
+        piece = arith::MinSIOp::create(builder, loc, piece, i64(share.pieces - 1));
+      Value row = gep(base, builder.getI32Type(), arith::MulIOp::create(builder, loc, piece, i64(4)).getResult());
+      auto load = [&](int32_t column) {
+        return LLVM::LoadOp::create(builder, loc, builder.getI32Type(), gep(row, builder.getI32Type(), column), 4).getResult();
+      };
+      Value offset = load(0);
+      if (moves)
+        offset = arith::AddIOp::create(builder, loc, offset, arith::MulIOp::create(builder, loc, slab32, load(1)));
+      share.offsets.push_back(offset);
+      share.present.push_back(hasTails ? less(firstChannel, load(2)) : Value());
+    }
+    return share;
+  }
+
+  LLVM::GlobalOp getTable(ArrayRef<int32_t> rows) {
+    auto module = function->getParentOfType<ModuleOp>();
+    auto values = DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(rows.size())}, builder.getI32Type()), rows);
+    for (auto global : module.getOps<LLVM::GlobalOp>())
+      if (global.getValueOrNull() == values)
+        return global;
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(module.getBody());
+    std::string name = "espmm_runs_" + std::to_string(llvm::range_size(module.getOps<LLVM::GlobalOp>()));
+    auto type = LLVM::LLVMArrayType::get(builder.getI32Type(), rows.size());
+    return LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true, LLVM::Linkage::Internal, name, values,
+                                  /*alignment=*/16, /*addrSpace=*/1);
+  }
+
+  /// Runs `body(n)` for each of a lane's pieces; the last ones are there in some lanes only.
+  void forEachPiece(const Share &share, Value lane, llvm::function_ref<void(int64_t)> body) {
+    for (int64_t n = 0; n * warpSize < share.pieces; ++n) {
+      int64_t left = share.pieces - n * warpSize;
+      if (left >= warpSize) {
+        body(n);
+        continue;
+      }
+      auto some = scf::IfOp::create(builder, loc, less(lane, i64(left)), /*withElseRegion=*/false);
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToStart(some.thenBlock());
+      body(n);
+    }
+  }
+
+  void lowerAsyncCopy(AsyncCopyOp op) {
+    const Share &share = getShare(op, op.getRuns(), op.getWidth(), op.getSlab(), op.getLane());
+    Type element = op.getElementType();
+    int64_t width = op.getWidth(), bytes = width * element.getIntOrFloatBitWidth() / 8;
+    Value to = gep(op.getTarget(), element, arith::MulIOp::create(builder, loc, op.getLane(), i64(width)).getResult());
+    auto modifier = bytes == 16 ? NVVM::LoadCacheModifierKind::CG : NVVM::LoadCacheModifierKind::CA;
+    forEachPiece(share, op.getLane(), [&](int64_t n) {
+      Value from = gep(op.getSource(), element, share.offsets[n]);
+      Value target = gep(to, element, static_cast<int32_t>(n * warpSize * width));
+      Value size;
+      if (share.present[n])
+        size = arith::SelectOp::create(builder, loc, share.present[n], i32(bytes), i32(0));
+      NVVM::CpAsyncOp::create(builder, loc, target, from, builder.getI32IntegerAttr(bytes),
+                              NVVM::LoadCacheModifierKindAttr::get(builder.getContext(), modifier), size);
+    });
+  }
+
+  void lowerCopyOut(CopyOutOp op) {
+    const Share &share = getShare(op, op.getRuns(), op.getWidth(), op.getSlab(), op.getLane());
+    Type element = op.getElementType();
+    int64_t width = op.getWidth();
+    Value from = gep(op.getSource(), element, arith::MulIOp::create(builder, loc, op.getLane(), i64(width)).getResult());
+    forEachPiece(share, op.getLane(), [&](int64_t n) {
+      OpBuilder::InsertionGuard guard(builder);
+      if (share.present[n]) {
+        auto inside = scf::IfOp::create(builder, loc, share.present[n], /*withElseRegion=*/false);
+        builder.setInsertionPointToStart(inside.thenBlock());
+      }
+      Value to = gep(op.getTarget(), element, share.offsets[n]);
+      Value source = gep(from, element, static_cast<int32_t>(n * warpSize * width));
+      Type type = width == 1 ? element : VectorType::get({width}, element);
+      unsigned alignment = width * element.getIntOrFloatBitWidth() / 8;
+      Value value = LLVM::LoadOp::create(builder, loc, type, source, alignment);
+      if (op.getAtomic())
+        addToMemory(value, to, element, width);
+      else
+        LLVM::StoreOp::create(builder, loc, value, to, alignment);
+    });
+  }
+
+  /// Sums in memory, several at a time where the chip can.
+  void addToMemory(Value value, Value to, Type element, int64_t width) {
+    if (width == 1) {
+      LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, to, value, LLVM::AtomicOrdering::monotonic);
+      return;
+    }
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < width; ++i)
+      values.push_back(LLVM::ExtractElementOp::create(builder, loc, value, i32(i)));
+    if (element.isF32() && computeCapability >= 90) {
+      // No upstream op has the vector form.
+      std::string text = "red.relaxed.gpu.global.add.v" + std::to_string(width) + ".f32 [$0], {", constraints = "l";
+      SmallVector<Value> operands{to};
+      for (int64_t i = 0; i < width; ++i) {
+        text += (i ? ", $" : "$") + std::to_string(i + 1);
+        constraints += ",f";
+        operands.push_back(values[i]);
+      }
+      LLVM::InlineAsmOp::create(builder, loc, TypeRange(), operands, text + "};", constraints, /*has_side_effects=*/true,
+                                /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
+      return;
+    }
+    for (int64_t i = 0; i < width; ++i)
+      LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, gep(to, element, static_cast<int32_t>(i)), values[i],
+                                LLVM::AtomicOrdering::monotonic);
+  }
+
+  //===-- Sums over a warp -----------------------------------------------===//
+
+  // Lane t ends with the sum of element t mod n. At each step a lane keeps half of its elements and gives the others to the lane
+  // that keeps those; once one is left, the remaining steps add whole values.
+  void lowerLaneSum(LaneSumOp op) {
+    SmallVector<Value> values(op.getValues());
+    Type type = op.getType();
+    int64_t count = llvm::PowerOf2Ceil(values.size());
+    assert(count <= warpSize && "the stage pass makes runs of at most a warp");
+    while (static_cast<int64_t>(values.size()) < count)
+      values.push_back(arith::ConstantOp::create(builder, loc, FloatAttr::get(type, 0.0)));
+    Value lane = NVVM::ThreadIdXOp::create(builder, loc, builder.getI32Type());
+    for (int64_t bit = count / 2; bit >= 1; bit /= 2) {
+      Value masked = arith::AndIOp::create(builder, loc, lane, i32(bit));
+      Value upper = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, masked, i32(0));
+      SmallVector<Value> kept;
+      for (int64_t i = 0; i < bit; ++i) {
+        Value keep = arith::SelectOp::create(builder, loc, upper, values[i + bit], values[i]);
+        Value give = arith::SelectOp::create(builder, loc, upper, values[i], values[i + bit]);
+        kept.push_back(addShuffled(keep, give, bit));
+      }
+      values = kept;
+    }
+    for (int64_t bit = count; bit < warpSize; bit *= 2)
+      values[0] = addShuffled(values[0], values[0], bit);
+    op.getResult().replaceAllUsesWith(values[0]);
+  }
+
+  /// value + what the lane `distance` away (by exclusive or) gives.
+  Value addShuffled(Value value, Value given, int64_t distance) {
+    return LLVM::FAddOp::create(builder, loc, value, shuffle(given, distance));
+  }
+
+  Value shuffle(Value value, int64_t distance) {
+    auto move = [&](Value word) -> Value {
+      return NVVM::ShflOp::create(builder, loc, word.getType(), i32(-1), word, i32(distance), i32(31), NVVM::ShflKind::bfly,
+                                  UnitAttr());
+    };
+    if (value.getType().isF32())
+      return move(value);
+    // A double goes in two halves.
+    Type word = builder.getI32Type(), wide = builder.getI64Type();
+    Value bits = LLVM::BitcastOp::create(builder, loc, wide, value);
+    Value low = move(arith::TruncIOp::create(builder, loc, word, bits));
+    Value high = move(arith::TruncIOp::create(builder, loc, word, arith::ShRUIOp::create(builder, loc, bits, i64(32))));
+    Value joined = arith::OrIOp::create(builder, loc, arith::ExtUIOp::create(builder, loc, wide, low),
+                                        arith::ShLIOp::create(builder, loc, arith::ExtUIOp::create(builder, loc, wide, high), i64(32)));
+    return LLVM::BitcastOp::create(builder, loc, value.getType(), joined);
+  }
+
+  LLVM::LLVMFuncOp function;
+  OpBuilder builder;
+  Location loc;
+  unsigned computeCapability;
+  llvm::DenseMap<std::pair<Attribute, int64_t>, Share> shares;
+};
+
+struct ConvertEquivariantToGPU : espmm::equivariant::impl::ConvertEquivariantToGPUBase<ConvertEquivariantToGPU> {
+  using ConvertEquivariantToGPUBase::ConvertEquivariantToGPUBase;
+
+  void runOnOperation() override {
+    unsigned computeCapability = 0;
+    StringRef digits = StringRef(chip).drop_front(3).take_while([](char c) { return c >= '0' && c <= '9'; });
+    if (!StringRef(chip).starts_with("sm_") || digits.getAsInteger(10, computeCapability) || computeCapability < 80) {
+      getOperation().emitError("chip is sm_80 or later, got '") << chip << "'";
+      return signalPassFailure();
+    }
+    for (auto function : llvm::to_vector(getOperation().getOps<LLVM::LLVMFuncOp>()))
+      if (!function.isExternal())
+        KernelLowering(function, computeCapability).run();
+  }
+};
+
+} // namespace

@@ -1,0 +1,251 @@
+//===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
+#include "Tile.h"
+#include "espmm/Dialect/Equivariant/Transforms/Utils.h"
+#include "mlir/IR/IRMapping.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+constexpr int64_t warpSize = 32;
+
+/// Paths that have to stay together: they share a block of a row that is read, or add to the same block of a result.
+struct Unit {
+  SmallVector<unsigned> groups;
+  SmallVector<unsigned> contributions;
+  /// 32-bit registers that are live over the whole loop: blocks of grouped rows, and sums.
+  int64_t registers = 0;
+};
+
+class GPUTiling {
+public:
+  explicit GPUTiling(KernelOp kernel) : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)) {}
+
+  LogicalResult run() {
+    if (failed(analysis.verify()))
+      return failure();
+    collectUnits();
+    // Greedily, in program order: a tile is full when its live values would crowd out the loop's own.
+    SmallVector<SmallVector<unsigned>> tiles;
+    int64_t registers = 0, budget = getBudget();
+    for (auto [u, unit] : llvm::enumerate(units)) {
+      if (tiles.empty() || registers + unit.registers > budget) {
+        tiles.emplace_back();
+        registers = 0;
+      }
+      tiles.back().push_back(u);
+      registers += unit.registers;
+    }
+    for (auto &tile : tiles)
+      emitTile(tile);
+    if (tiles.empty())
+      emitKernel({}, 0, 1);
+    combine();
+    return success();
+  }
+
+private:
+  bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
+
+  int64_t getWords(Value value) {
+    auto type = cast<RankedTensorType>(value.getType());
+    int64_t count = type.getNumElements();
+    if (analysis.hasChannels(value))
+      count /= std::max<int64_t>(type.getDimSize(0), 1);
+    return count * type.getElementTypeBitWidth() / 32;
+  }
+
+  void collectUnits() {
+    auto groups = analysis.getGroups();
+    llvm::EquivalenceClasses<unsigned> classes;
+    llvm::DenseMap<Operation *, unsigned> groupOf;
+    llvm::DenseMap<Value, unsigned> firstReader;
+    for (auto [g, ops] : llvm::enumerate(groups)) {
+      classes.insert(g);
+      for (Operation *op : ops) {
+        groupOf[op] = g;
+        for (Value operand : op->getOperands())
+          if (operand.getDefiningOp<BlockOp>() && analysis.hasChannels(operand)) {
+            auto [it, isNew] = firstReader.try_emplace(operand, g);
+            if (!isNew)
+              classes.unionSets(it->second, g);
+          }
+      }
+    }
+    // What is computed without channels from a sum over channels belongs to the group of that sum.
+    std::function<std::optional<unsigned>(Value)> findGroup = [&](Value value) -> std::optional<unsigned> {
+      Operation *op = value.getDefiningOp();
+      if (!op)
+        return std::nullopt;
+      if (auto it = groupOf.find(op); it != groupOf.end())
+        return it->second;
+      std::optional<unsigned> found;
+      for (Value operand : op->getOperands())
+        if (auto g = findGroup(operand)) {
+          if (found)
+            classes.unionSets(*found, *g);
+          found = g;
+        }
+      return found;
+    };
+    std::map<std::pair<unsigned, int64_t>, unsigned> firstWriter;
+    SmallVector<unsigned> groupOfContribution;
+    for (const Contribution &c : analysis.getContributions()) {
+      unsigned g = *findGroup(c.value);
+      groupOfContribution.push_back(g);
+      if (!analysis.hasChannels(c.value))
+        continue;
+      auto [it, isNew] = firstWriter.try_emplace({c.result, c.offset}, g);
+      if (!isNew)
+        classes.unionSets(it->second, g);
+    }
+    llvm::MapVector<unsigned, Unit> byLeader;
+    for (unsigned g = 0; g < groups.size(); ++g)
+      byLeader[classes.getLeaderValue(g)].groups.push_back(g);
+    for (auto [n, g] : llvm::enumerate(groupOfContribution))
+      byLeader[classes.getLeaderValue(g)].contributions.push_back(n);
+    for (auto &[leader, unit] : byLeader) {
+      countRegisters(unit);
+      units.push_back(std::move(unit));
+    }
+  }
+
+  void countRegisters(Unit &unit) {
+    llvm::DenseSet<Value> rows;
+    for (unsigned g : unit.groups)
+      for (Operation *op : analysis.getGroups()[g])
+        for (Value operand : op->getOperands())
+          if (auto block = operand.getDefiningOp<BlockOp>())
+            if (isGrouped(kernel.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber())) && rows.insert(operand).second)
+              unit.registers += getWords(operand);
+    std::set<std::pair<unsigned, int64_t>> sums;
+    for (unsigned n : unit.contributions) {
+      const Contribution &c = analysis.getContributions()[n];
+      if (isGrouped(kernel.getResultAccess(c.result)) && sums.insert({c.result, c.offset}).second)
+        unit.registers += getWords(c.value);
+    }
+  }
+
+  /// Registers for live values: about what the second derivative of a one-tile problem needs, half of it where only one
+  /// of the two (rows or sums) is there, so that every order has the same tiles.
+  int64_t getBudget() {
+    bool rows = llvm::any_of(llvm::seq<unsigned>(0, kernel.getInputs().size()),
+                             [&](unsigned i) { return isGrouped(kernel.getInputAccess(i)); });
+    bool sums = llvm::any_of(llvm::seq<unsigned>(0, kernel.getNumResults()),
+                             [&](unsigned r) { return isGrouped(kernel.getResultAccess(r)); });
+    return rows && sums ? 150 : 75;
+  }
+
+  int64_t getSlabs(unsigned contribution) {
+    const Contribution &c = analysis.getContributions()[contribution];
+    // A sum over channels has as many as the group it comes from.
+    for (auto &group : analysis.getGroups())
+      for (Operation *op : group)
+        if (op == c.value.getDefiningOp())
+          return (analysis.getChannels(op) + warpSize - 1) / warpSize;
+    int64_t slabs = 0;
+    std::function<void(Value)> visit = [&](Value value) {
+      if (Operation *op = value.getDefiningOp()) {
+        if (analysis.isChannelOp(op))
+          slabs = std::max(slabs, (analysis.getChannels(op) + warpSize - 1) / warpSize);
+        else
+          llvm::for_each(op->getOperands(), visit);
+      }
+    };
+    visit(c.value);
+    return slabs;
+  }
+
+  /// One kernel for each range of slabs in which the same paths have channels.
+  void emitTile(ArrayRef<unsigned> tile) {
+    SmallVector<unsigned> contributions;
+    std::set<int64_t> ends;
+    int64_t registers = 0;
+    for (unsigned u : tile) {
+      registers += units[u].registers;
+      for (unsigned n : units[u].contributions) {
+        contributions.push_back(n);
+        ends.insert(getSlabs(n));
+      }
+    }
+    llvm::sort(contributions);
+    int64_t begin = 0;
+    for (int64_t end : ends) {
+      SmallVector<unsigned> active;
+      for (unsigned n : contributions)
+        if (getSlabs(n) > begin)
+          active.push_back(n);
+      emitKernel(active, begin, end, registers);
+      begin = end;
+    }
+  }
+
+  void emitKernel(ArrayRef<unsigned> active, int64_t slabBegin, int64_t slabEnd, int64_t registers = 0) {
+    OpBuilder builder(kernel);
+    // Results that this kernel gives; those that no path gives go to the first kernel.
+    SmallVector<unsigned> given;
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r) {
+      auto gives = [&](unsigned n) { return analysis.getContributions()[n].result == r; };
+      bool nobody = llvm::none_of(analysis.getContributions(), [&](const Contribution &c) { return c.result == r; });
+      if (llvm::any_of(active, gives) || (nobody && !parts.count(r)))
+        given.push_back(r);
+    }
+    SmallVector<Type> types;
+    SmallVector<Attribute> access;
+    for (unsigned r : given) {
+      types.push_back(kernel.getResult(r).getType());
+      access.push_back(kernel.getResultAccessAttr()[r]);
+    }
+    auto clone = KernelOp::create(builder, kernel.getLoc(), types, kernel.getSpace(), kernel.getInputs(),
+                                  kernel.getInputAccessAttr(), builder.getArrayAttr(access));
+    IRMapping mapping;
+    kernel.getBody().cloneInto(&clone.getBody(), mapping);
+    auto yield = cast<YieldOp>(clone.getBody().front().getTerminator());
+    builder.setInsertionPoint(yield);
+    SmallVector<Value> rows;
+    for (unsigned r : given) {
+      SmallVector<int64_t> offsets;
+      SmallVector<Value> blocks;
+      for (unsigned n : active) {
+        const Contribution &c = analysis.getContributions()[n];
+        if (c.result == r) {
+          offsets.push_back(c.offset);
+          blocks.push_back(mapping.lookup(c.value));
+        }
+      }
+      rows.push_back(AssembleOp::create(builder, kernel.getLoc(), analysis.getAssemble(r).getType(), offsets, blocks));
+    }
+    yield.getValuesMutable().assign(rows);
+    eraseDeadOps(clone.getBody().front());
+    for (auto [r, result] : llvm::zip(given, clone.getResults()))
+      parts[r].push_back(result);
+
+    // 64 K registers a multiprocessor: the loop needs about 50 besides what lives over it.
+    int64_t wanted = registers + 50;
+    int64_t minBlocks = wanted <= 128 ? 16 : wanted <= 168 ? 12 : 8;
+    clone->setAttr("schedule", ScheduleAttr::get(kernel.getContext(), Target::GPU, side, warpSize, slabBegin, slabEnd,
+                                                 /*warps=*/1, /*rows=*/16, /*stages=*/2, minBlocks));
+  }
+
+  void combine() {
+    OpBuilder builder(kernel);
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r) {
+      Value sum;
+      for (Value part : parts[r])
+        sum = sum ? AddOp::create(builder, kernel.getLoc(), sum, part).getResult() : part;
+      kernel.getResult(r).replaceAllUsesWith(sum);
+    }
+    kernel.erase();
+  }
+
+  KernelOp kernel;
+  KernelAnalysis analysis;
+  Access side;
+  SmallVector<Unit> units;
+  std::map<unsigned, SmallVector<Value>> parts;
+};
+
+} // namespace
+
+LogicalResult espmm::equivariant::tileForGPU(KernelOp kernel) { return GPUTiling(kernel).run(); }
