@@ -1,0 +1,44 @@
+// RUN: espmm-opt %s -verify-diagnostics -split-input-file
+
+// read_c1
+func.func @read_strides(%p: !llvm.ptr, %c: i64) {
+  // expected-error@+1 {{'equivariant.read' op expects one stride for each dimension of 'tensor<3xvector<8xf32>>', got 2}}
+  %0 = equivariant.read %p[%c] offset 0 strides [8, 1] : !llvm.ptr -> tensor<3xvector<8xf32>>
+  return
+}
+
+// -----
+
+// write_c1
+func.func @write_strides(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>) {
+  // expected-error@+1 {{'equivariant.write' op expects one stride for each dimension of 'tensor<3xvector<8xf32>>', got 0}}
+  equivariant.write %v to %p[%c] offset 0 strides [] : tensor<3xvector<8xf32>>, !llvm.ptr
+  return
+}
+
+// -----
+
+// async_copy_c1
+func.func @async_copy_numbers(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // expected-error@+1 {{'equivariant.async_copy' op expects five numbers for each run, got 4 numbers}}
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
+  return
+}
+
+// -----
+
+// async_copy_c1
+func.func @async_copy_width(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // expected-error@+1 {{'equivariant.async_copy' op expects runs of a multiple of 4 elements, got 9}}
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 9, 9, 0, 1] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
+  return
+}
+
+// -----
+
+// copy_out_c1
+func.func @copy_out_numbers(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // expected-error@+1 {{'equivariant.copy_out' op expects five numbers for each run, got 1 numbers}}
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0] width 4 : f32, !llvm.ptr<3>, !llvm.ptr<1>
+  return
+}

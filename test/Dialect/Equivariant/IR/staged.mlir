@@ -1,0 +1,58 @@
+// RUN: espmm-opt %s --verify-roundtrip --mlir-print-op-generic | espmm-opt | FileCheck %s
+
+// CHECK-LABEL: @read
+func.func @read(%p: !llvm.ptr, %c: i64, %mask: vector<8xi1>) {
+  // CHECK: equivariant.read %{{.*}} offset 0 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>
+  %0 = equivariant.read %p offset 0 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>
+  // CHECK: equivariant.read %{{.*}}[%{{.*}}] offset 24 strides [] : !llvm.ptr -> tensor<vector<8xf32>>
+  %1 = equivariant.read %p[%c] offset 24 strides [] : !llvm.ptr -> tensor<vector<8xf32>>
+  // CHECK: equivariant.read %{{.*}}[%{{.*}} * 3] mask %{{.*}} : vector<8xi1> offset 1 strides [1, 3] : !llvm.ptr -> tensor<3x2xvector<8xf32>>
+  %2 = equivariant.read %p[%c * 3] mask %mask : vector<8xi1> offset 1 strides [1, 3] : !llvm.ptr -> tensor<3x2xvector<8xf32>>
+  return
+}
+
+// CHECK-LABEL: @write
+func.func @write(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>, %mask: vector<8xi1>) {
+  // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [8] : tensor<3xvector<8xf32>>, !llvm.ptr
+  equivariant.write %v to %p offset 0 strides [8] : tensor<3xvector<8xf32>>, !llvm.ptr
+  // CHECK: equivariant.write %{{.*}} to %{{.*}}[%{{.*}} * 3] mask %{{.*}} : vector<8xi1> offset 0 strides [1] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr
+  equivariant.write %v to %p[%c * 3] mask %mask : vector<8xi1> offset 0 strides [1] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr
+  // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [8] nontemporal : tensor<3xvector<8xf32>>, !llvm.ptr
+  equivariant.write %v to %p offset 0 strides [8] nontemporal : tensor<3xvector<8xf32>>, !llvm.ptr
+  return
+}
+
+// CHECK-LABEL: @values
+func.func @values(%v: tensor<3xvector<8xf32>>) {
+  // CHECK: equivariant.zero : tensor<3xvector<8xf32>>
+  %0 = equivariant.zero : tensor<3xvector<8xf32>>
+  // CHECK: equivariant.lane_sum %{{.*}} : tensor<3xvector<8xf32>> -> tensor<3xf32>
+  %1 = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> tensor<3xf32>
+  return
+}
+
+// CHECK-LABEL: @copies
+func.func @copies(%p: !llvm.ptr, %q: !llvm.ptr, %row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // CHECK: equivariant.relayout gather %{{.*}} to %{{.*}} of #irreps vector 8 : f32, !llvm.ptr, !llvm.ptr
+  equivariant.relayout gather %p to %q of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr
+  // CHECK: equivariant.relayout scatter %{{.*}} to %{{.*}} of #irreps vector 8 : f32, !llvm.ptr, !llvm.ptr
+  equivariant.relayout scatter %q to %p of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr
+  // CHECK: equivariant.async_copy %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
+  // CHECK: equivariant.copy_out %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 4 atomic : f32, !llvm.ptr<3>, !llvm.ptr<1>
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 atomic : f32, !llvm.ptr<3>, !llvm.ptr<1>
+  return
+}
+
+// CHECK-LABEL: @host
+func.func @host(%z: !llvm.ptr, %n: i64) {
+  // CHECK: equivariant.fill %{{.*}}, %{{.*}} : !llvm.ptr
+  equivariant.fill %z, %n : !llvm.ptr
+  // CHECK: %[[P:.*]] = equivariant.scratch %{{.*}} : !llvm.ptr
+  %p = equivariant.scratch %n : !llvm.ptr
+  // CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared 6784(%{{.*}}, %[[P]]) : !llvm.ptr, !llvm.ptr
+  equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 (%z, %p) : !llvm.ptr, !llvm.ptr
+  // CHECK: equivariant.launch @conv_1 grid(%{{.*}})(%{{.*}}) : !llvm.ptr
+  equivariant.launch @conv_1 grid(%n) (%z) : !llvm.ptr
+  return
+}
