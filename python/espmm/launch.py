@@ -11,6 +11,9 @@ from . import _capi, threads
 from .dtypes import ITEMSIZE
 from .program import Program
 
+#: One tensor for each argument of a program; None for one that it does not read.
+Tensors = Sequence[Optional[torch.Tensor]]
+
 #: Where a spec's ``rows`` stands in sizes (E, R, S); -1 is one row.
 _ROWS = {"edges": 0, "receivers": 1, "senders": 2, "all": -1}
 
@@ -100,7 +103,7 @@ class Launcher:
             self._scratch = (key, count)
         return count
 
-    def __call__(self, tensors: Sequence[Optional[torch.Tensor]], space: Any) -> list[torch.Tensor]:
+    def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
         sizes, device = space.sizes, self.device
         results = [
             allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results
@@ -154,7 +157,7 @@ def launcher_of(program: Program, device: torch.device) -> Launcher:
     return found
 
 
-def launch(program: Program, space: Any, tensors: Sequence[Optional[torch.Tensor]]) -> list[torch.Tensor]:
+def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]:
     """Runs a program on tensors that have been checked; knows nothing of autograd.
 
     Args:

@@ -6,11 +6,12 @@ from typing import Any, Optional, Sequence, Union
 
 import torch
 
+from .autograd import run
 from .graph import Graph, check_device, check_indices, graph_of
 from .launch import RowSpace, torch_dtype
+from .operators import TracedSpace, is_traced
 from .problem import TPProblem
 from .program import Program, forward_program
-from .torch_ops import TracedSpace, is_traced, run
 
 Weights = Union[torch.Tensor, Sequence[torch.Tensor], None]
 

@@ -85,7 +85,7 @@ class Program:
         self._vjps: dict[Step, Program] = {}
         self._root: Program = self
         self._serialized: Optional[str] = None
-        #: For callers that keep something by program, such as its compiled forms by device.
+        #: What is kept by program: answers below, and by callers, such as its compiled forms by device.
         self.memo: dict = {}
 
     def __eq__(self, other: object) -> bool:
@@ -149,6 +149,30 @@ class Program:
         )
         program._root = self._root
         return self._vjps.setdefault(step, program)
+
+    def gradient(self, needs: tuple[bool, ...], present: tuple[bool, ...]) -> Optional[tuple["Program", Step]]:
+        """The program of the gradients that a backward pass asks for, and its step.
+
+        Args:
+            needs: for each argument, whether its gradient is wanted.
+            present: for each result, whether it has a cotangent.
+
+        Returns:
+            None if no result with a cotangent depends on an argument wanted.
+        """
+        key = ("gradient", needs, present)
+        if key not in self.memo:
+            step = self.prune([i for i, n in enumerate(needs) if n], [i for i, p in enumerate(present) if p])
+            self.memo[key] = None if step is None else (self.vjp(*step), step)
+        return self.memo[key]
+
+    def kept(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Which arguments the gradients of the arguments in ``needs`` read, whatever the cotangents."""
+        key = ("kept", needs)
+        if key not in self.memo:
+            found = self.gradient(needs, (True,) * len(self.results))
+            self.memo[key] = tuple(found is not None and i in found[0].used for i in range(len(self.arguments)))
+        return self.memo[key]
 
     def jvp(self, active: Sequence[int]) -> Optional[tuple["Program", tuple[int, ...]]]:
         """The program of the Jacobian-vector product: forward mode as two reverse steps.

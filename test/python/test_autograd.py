@@ -16,8 +16,9 @@ from reference import Graph as ReferenceGraph
 from reference import Path, Product, evaluate
 
 from espmm import TPProblem, forward_program, launch
+from espmm.autograd import run
 from espmm.launch import RowSpace
-from espmm.torch_ops import TracedSpace, run
+from espmm.operators import TracedSpace
 
 PROBLEM = TPProblem(
     "2x0e+2x1o", "1x0e+1x1o", "2x0e+2x1o+2x1e",
