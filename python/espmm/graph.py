@@ -87,6 +87,10 @@ class Graph:
                 self._sides[name] = build_side(senders, receivers, self.num_senders, self.num_receivers, SIDES[::-1])
         return self._sides[name]
 
+    def built_side(self, name: str) -> Optional[Side]:
+        """A side if it has been made already."""
+        return self._sides.get(name)
+
     def indices(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Receivers and senders, (E,) int32, in the order of the edges.
 

@@ -47,9 +47,14 @@ class TracedSpace:
             return space
         if isinstance(space, RowSpace):
             return cls()
-        arrays = [space.array(name) for name in PLAN_NAMES]
-        empty = arrays[0].new_empty(0)
-        return cls([empty if array is None else array for array in arrays])
+        receivers, senders = space.built_side("receivers"), space.built_side("senders")
+        if senders is None:
+            index, other = space.indices()[::-1]
+            senders = torch.ops.espmm.plan(
+                index, other, index.new_empty(space.num_senders, 0), index.new_empty(space.num_receivers, 0)
+            )
+        empty = receivers.offsets[:0]
+        return cls([empty if array is None else array for array in (*receivers, *senders)])
 
     @classmethod
     def of_edges(cls, receivers: torch.Tensor, senders: torch.Tensor, nodes: torch.Tensor) -> "TracedSpace":

@@ -49,6 +49,38 @@ def test_compile_without_breaks_or_recompiles(device):
     assert counter.frame_count == 1
 
 
+def test_compile_with_a_graph_made_beforehand(device):
+    torch._dynamo.reset()
+    conv = espmm.TensorProductConv(PROBLEM)
+    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
+    for edges, nodes in ((12, 5), (30, 9)):
+        x, y, w, receivers, senders = operands(edges, nodes, device)
+        graph = espmm.Graph(receivers, senders, nodes)
+        y.requires_grad_()
+        got, want = compiled(x, y, w, graph), conv(x, y, w, graph)
+        assert relative_error(got, want) < 1e-12
+        a, b = torch.autograd.grad(got.sum(), y)[0], torch.autograd.grad(want.sum(), y)[0]
+        assert relative_error(a, b) < 1e-12
+
+
+def test_forces_inside_the_compiled_region(device):
+    """Training on forces: the gradient is taken inside, the loss is differentiated through it (double backward)."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    model = Model()
+    x, y, w, receivers, senders = operands(12, 5, device)
+
+    def forces(x, y, w, receivers, senders):
+        y = y.detach().requires_grad_()
+        return torch.autograd.grad(model(x, y, w, receivers, senders).sum(), y, create_graph=True)[0]
+
+    traced = make_fx(forces)(x, y, w, receivers, senders)
+    w = w.requires_grad_()
+    got = torch.autograd.grad(traced(x, y, w, receivers, senders).pow(2).sum(), w)[0]
+    want = torch.autograd.grad(forces(x, y, w, receivers, senders).pow(2).sum(), w)[0]
+    assert relative_error(got, want) < 1e-12
+
+
 def test_compile_the_batch(device):
     torch._dynamo.reset()
     tp = espmm.TensorProduct(PROBLEM)
