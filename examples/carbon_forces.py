@@ -24,7 +24,7 @@ from carbon_model import ATOMS_PER_CELL, NEIGHBOURS
 
 # Bytes an edge that a training step takes at its peak, in float32: what is tried, and what may fit.
 E3NN_BYTES_PER_EDGE = 500_000
-ESPMM_BYTES_PER_EDGE = 90_000
+ESPMM_BYTES_PER_EDGE = 65_000
 # How often each pass of the convolution runs in each of the two layers.
 STEPS = {
     "energy and forces": {"forward": 1, "backward": 1, "double backward": 0},

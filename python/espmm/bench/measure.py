@@ -167,11 +167,15 @@ def pass_call(pass_name: str, bound: Bound, operands: Operands) -> Call:
     return partial(torch.autograd.grad, gradients, (x, y, w, gz), cotangents, retain_graph=True)
 
 
-def time_pass(pass_name: str, bind: Callable[[Operands], Bound], sets: list[Operands], setting: Setting) -> Timing:
+def time_pass(
+    pass_name: str, bind: Callable[[Operands], Bound], sets: list[Operands], setting: Setting, warm_up: bool = True
+) -> Timing:
     """Median time of the pass over the input sets."""
     calls = [pass_call(pass_name, bind(operands), operands) for operands in sets]
     few = 3 if setting.device.type == "cpu" else 5
-    timing = median_time(calls, setting.device, budget_s=setting.budget_s, min_repeats=few, host=setting.host)
+    timing = median_time(
+        calls, setting.device, budget_s=setting.budget_s, min_repeats=few, host=setting.host, warm_up=warm_up
+    )
     calls.clear()
     _release(setting.device)
     return timing

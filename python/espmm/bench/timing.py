@@ -61,31 +61,42 @@ def copy_bandwidth(device: torch.device) -> float:
 
 
 def median_time(
-    calls: Sequence[Call], device: torch.device, *, budget_s: float = 1.0, min_repeats: int = 5, host: bool = False
+    calls: Sequence[Call],
+    device: torch.device,
+    *,
+    budget_s: float = 1.0,
+    min_repeats: int = 5,
+    host: bool = False,
+    warm_up: bool = True,
 ) -> Timing:
     """Median time of one call.
 
     Args:
-        calls: the same work on different inputs; they take turns. Each is called once before anything is measured.
+        calls: the same work on different inputs; they take turns.
         device: where they run.
         budget_s: about how long to measure.
         min_repeats: measurements to take though they last longer.
         host: measure a call's time from the host as well (on the GPU).
+        warm_up: call each once before anything is measured. On the GPU that is always so.
     """
-    for call in calls:
-        call()
+    if warm_up or device.type == "cuda":
+        for call in calls:
+            call()
     if device.type == "cuda":
         return _median_time_cuda(calls, device, budget_s, min_repeats, host)
     times: list[float] = []
     start = time.perf_counter()
     for call in cycle(calls):
-        before = time.perf_counter()
-        call()
-        after = time.perf_counter()
-        times.append(after - before)
-        if len(times) >= min_repeats and after - start >= budget_s:
+        times.append(_seconds(call))
+        if len(times) >= min_repeats and time.perf_counter() - start >= budget_s:
             break
     return Timing(statistics.median(times), len(times))
+
+
+def _seconds(call: Call) -> float:
+    before = time.perf_counter()
+    call()
+    return time.perf_counter() - before
 
 
 def _median_time_cuda(
