@@ -30,16 +30,13 @@ def run(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor
     """
     if is_traced(tensors) or isinstance(space, TracedSpace):
         return run_traced(program, space, tensors)
-    requires_grad = batched = False
-    for tensor in tensors:
-        if tensor is not None:
-            requires_grad |= tensor.requires_grad
-            batched |= is_legacy_batchedtensor(tensor)
     if torch._C._are_functorch_transforms_active():
         return _TransformedRun.apply(program, space, *tensors)
-    if batched:
-        return _run_batched(program, space, tensors)
-    if (requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0:
+    if torch.is_grad_enabled():
+        for tensor in tensors:
+            if tensor is not None and tensor.requires_grad:
+                return _Run.apply(program, space, *tensors)
+    if forward_ad._current_level >= 0:
         return _Run.apply(program, space, *tensors)
     return launch(program, space, tensors)
 
@@ -121,7 +118,9 @@ def _backward(ctx: Any, needs: tuple[bool, ...], cotangents: Tensors) -> tuple:
     found = ctx.program.gradient(needs, tuple([cotangent is not None for cotangent in cotangents]))
     if found is not None:
         program, step = found
-        results = run(program, ctx.space, [*ctx.saved_tensors, *[cotangents[i] for i in step.cotangents]])
+        tensors = [*ctx.saved_tensors, *[cotangents[i] for i in step.cotangents]]
+        batched = any([tensor is not None and is_legacy_batchedtensor(tensor) for tensor in tensors])
+        results = (_run_batched if batched else run)(program, ctx.space, tensors)
         for i, result in zip(step.wrt, results):
             gradients[2 + i] = result
     return tuple(gradients)

@@ -63,7 +63,7 @@ class Graph:
         self._sides: dict[str, Side] = {
             "receivers": build_side(receivers, senders, self.num_receivers, self.num_senders, SIDES)
         }
-        self._pointers: dict[str, int] = {}
+        self._pointers: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def __repr__(self) -> str:
         nodes = f"{self.num_receivers} nodes"
@@ -114,12 +114,12 @@ class Graph:
         side, _, part = name.partition(".")
         return getattr(self.side(side), part)
 
-    def pointer(self, name: str) -> int:
-        """The address of a plan array; 0 for the order of sorted edges."""
-        found = self._pointers.get(name)
+    def pointers(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        """The addresses of plan arrays; 0 for the order of sorted edges."""
+        found = self._pointers.get(names)
         if found is None:
-            array = self.array(name)
-            found = self._pointers[name] = 0 if array is None else array.data_ptr()
+            arrays = [self.array(name) for name in names]
+            found = self._pointers[names] = tuple(0 if array is None else array.data_ptr() for array in arrays)
         return found
 
 

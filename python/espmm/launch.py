@@ -41,9 +41,9 @@ class ListedSpace:
         self.sizes = _capi.Sizes(*sizes)
         self._plan = dict(zip(PLAN_NAMES, plan))
 
-    def pointer(self, name: str) -> int:
-        array = self._plan[name]
-        return array.data_ptr() if array.numel() else 0
+    def pointers(self, names: Sequence[str]) -> list[int]:
+        """The addresses of plan arrays; 0 for an empty one."""
+        return [self._plan[name].data_ptr() if self._plan[name].numel() else 0 for name in names]
 
 
 def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int]]:
@@ -108,16 +108,23 @@ class Launcher:
         results = [
             allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results
         ]
-        inputs = [prepare(tensor, align) if align else None for tensor, align in zip(tensors, self.align)]  # type: ignore[arg-type]
-        pointers = [0 if tensor is None else tensor.data_ptr() for tensor in inputs]
-        for name in self.plan:
-            pointers.append(space.pointer(name))
+        pointers, keep = [], []
+        for tensor, align in zip(tensors, self.align):
+            if not align:
+                pointers.append(0)
+                continue
+            tensor = prepare(tensor, align)  # type: ignore[arg-type]
+            keep.append(tensor)
+            pointers.append(tensor.data_ptr())
+        if self.plan:
+            pointers += space.pointers(self.plan)
         for result in results:
             pointers.append(result.data_ptr())
-        scratch, scratch_bytes, scratch_pointer, stream = None, 0, None, None
+        scratch_pointer, scratch_bytes, stream = None, 0, None
         if self.has_scratch:
             scratch_bytes = self.scratch_bytes(sizes)
             scratch = allocate((scratch_bytes,), torch.uint8, device)
+            keep.append(scratch)
             scratch_pointer = scratch.data_ptr()
         if self.index < 0:
             threads.follow_torch()
@@ -136,8 +143,7 @@ def prepare(tensor: torch.Tensor, align: int) -> torch.Tensor:
     """The tensor as kernels want it: contiguous, aligned, with no pending negation; itself if it is so already."""
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
-    if not tensor.is_contiguous():
-        tensor = tensor.contiguous()
+    tensor = tensor.contiguous()
     if tensor.data_ptr() % align:
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     return tensor

@@ -16,21 +16,22 @@ from .plan import PARTS
 from .program import Program
 
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
+
+
 def is_traced(tensors: Tensors) -> bool:
     """Whether a tracer is looking: then only operators count, and tensors may have no memory."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch.jit.is_tracing()
-        or any(t is not None and _is_symbolic(t) for t in tensors)
-    )
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing():
+        return True
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN and _is_symbolic(tensor):
+            return True
+    return False
 
 
-def _is_symbolic(tensor: torch.Tensor) -> bool:
-    return type(tensor) is not torch.Tensor and hasattr(type(tensor), "__torch_dispatch__") and (
-        type(tensor).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
-        and not isinstance(tensor, torch.nn.Parameter)
-    )
+def _is_symbolic(tensor: Optional[torch.Tensor]) -> bool:
+    """Whether this is a tensor of a class that interprets operators, such as FakeTensor."""
+    return type(tensor).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
 
 
 class TracedSpace:

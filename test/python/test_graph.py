@@ -63,9 +63,9 @@ def test_sides(name, device):
     check_side(graph.side("senders"), s, r, 40)
     for got, given_ in zip(graph.indices(), (receivers, senders)):
         assert got.dtype == torch.int32 and torch.equal(got, given_.int())
-    assert graph.pointer("receivers.offsets") == graph.side("receivers").offsets.data_ptr()
+    assert graph.pointers(("receivers.offsets",)) == (graph.side("receivers").offsets.data_ptr(),)
     if name == "sorted by receiver":
-        assert graph.side("receivers").order is None and graph.pointer("receivers.order") == 0
+        assert graph.side("receivers").order is None and graph.pointers(("receivers.order",)) == (0,)
 
 
 @given(st.integers(1, 200), st.integers(0, 400), st.integers(0, 10**6))
