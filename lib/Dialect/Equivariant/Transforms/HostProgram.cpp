@@ -160,13 +160,33 @@ Value HostProgram::getBuffer(Value tensor) {
   return buffer;
 }
 
-Value HostProgram::getDestination(Value result) {
+Value HostProgram::getSum(Value result) {
   while (result.hasOneUse())
     if (auto add = dyn_cast<AddOp>(*result.getUsers().begin()))
       result = add.getResult();
     else
       break;
-  return getBuffer(result);
+  return result;
+}
+
+std::pair<Value, int64_t> HostProgram::reserveCopies(Value kernelResult, int64_t count) {
+  Value sum = getSum(kernelResult);
+  Copies &entry = copies[sum];
+  if (!entry.scratch) {
+    for (auto kernel : source.getOps<KernelOp>())
+      if (llvm::any_of(kernel.getResults(), [&](Value r) { return getSum(r) == sum; })) {
+        auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
+        entry.total += schedule.getSlabEnd() - schedule.getSlabBegin();
+      }
+    auto type = cast<RankedTensorType>(sum.getType());
+    int64_t rowBytes = type.getShape().back() * type.getElementTypeBitWidth() / 8;
+    Value bytes = indices.mul(getRows(*findAccess(sum)), rowBytes * entry.total);
+    entry.scratch = getScratch(bytes);
+    fill(entry.scratch, bytes);
+  }
+  int64_t first = entry.next;
+  entry.next += count;
+  return {entry.scratch, first};
 }
 
 void HostProgram::zeroDestinations() {
@@ -188,7 +208,11 @@ void HostProgram::zeroDestinations() {
     }
     for (const Contribution &c : analysis.getContributions()) {
       Coverage &coverage = destinations[getDestination(kernel.getResult(c.result))];
-      coverage.isAdded |= !analysis.hasChannels(c.value);
+      // Sums over channels are added to by every slab, or summed from copies into all of the row.
+      bool isCopied = !analysis.hasChannels(c.value) && kernel->getAttrOfType<ScheduleAttr>("schedule").getDeterministic();
+      if (isCopied)
+        coverage.elements = std::numeric_limits<int64_t>::max() / 2;
+      coverage.isAdded |= !analysis.hasChannels(c.value) && !isCopied;
       if (coverage.offsets.insert(c.offset).second)
         coverage.elements += cast<RankedTensorType>(c.value.getType()).getNumElements();
     }

@@ -9,6 +9,7 @@
 
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace espmm::equivariant {
 
@@ -48,10 +49,20 @@ public:
   /// The pointer of a tensor of the source: an argument, or the buffer of a kernel's result.
   mlir::Value getBuffer(mlir::Value tensor);
   /// The buffer that a kernel's result goes to: kernels whose results are added share one.
-  mlir::Value getDestination(mlir::Value kernelResult);
+  mlir::Value getDestination(mlir::Value kernelResult) { return getBuffer(getSum(kernelResult)); }
+  /// The value that a kernel's result is added up in.
+  static mlir::Value getSum(mlir::Value kernelResult);
   /// Fills with zeros the destinations of all kernels that are not overwritten whole: those that are added to, and rows that
   /// have blocks which no kernel writes.
   void zeroDestinations();
+  /// Rows by edge that several warps give a share of, each in a copy of its own: the copies of all kernels that a result is
+  /// summed from, and the first of this kernel's. `sumCopies` adds them up.
+  struct Copies {
+    mlir::Value scratch;
+    int64_t next = 0, total = 0;
+  };
+  std::pair<mlir::Value, int64_t> reserveCopies(mlir::Value kernelResult, int64_t count);
+  const llvm::MapVector<mlir::Value, Copies> &getCopies() const { return copies; }
   /// "receivers" + "offsets" and so on.
   mlir::Value getPlan(Access side, llvm::StringRef array);
   mlir::Value getScratch(mlir::Value bytes);
@@ -72,6 +83,7 @@ private:
   IndexBuilder indices;
   mlir::LLVM::LLVMPointerType pointer;
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
+  llvm::MapVector<mlir::Value, Copies> copies;  // by kernel result that the destination is named by
   llvm::SmallVector<std::pair<std::string, unsigned>> plan;
   unsigned numArguments = 0, numResults = 0, numKernels = 0;
 };

@@ -32,6 +32,7 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
         if (failed(staged))
           return signalPassFailure();
       }
+      stageSumsOfCopies(host, function);
       if (failed(host.finish()))
         return signalPassFailure();
     }

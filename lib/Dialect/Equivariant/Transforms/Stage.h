@@ -10,6 +10,9 @@ class HostProgram;
 mlir::LogicalResult stageKernelForCPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host);
 mlir::LogicalResult stageKernelForGPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host);
 
+/// After all kernels: adds up the copies of rows that they gave shares of.
+void stageSumsOfCopies(HostProgram &host, mlir::func::FuncOp source);
+
 } // namespace espmm::equivariant
 
 #endif // ESPMM_LIB_EQUIVARIANT_STAGE_H

@@ -19,6 +19,8 @@ using namespace espmm::equivariant;
 namespace {
 
 constexpr int64_t warpSize = 32;
+/// One slot is read while the other is filled.
+constexpr int64_t ringStages = 2;
 
 /// The parts of a row that a kernel works on, as contiguous runs, and where they lie in a warp's shared memory.
 struct RowLayout {
@@ -149,7 +151,7 @@ private:
       inputPositions.push_back(slotSize);
       slotSize += align(layout.size);
     }
-    int64_t end = slotSize * schedule.getStages();
+    int64_t end = slotSize * ringStages;
     for (RowLayout &layout : results) {
       resultPositions.push_back(end);
       end += align(layout.size);
@@ -497,7 +499,9 @@ private:
         if (key.first == r && !analysis.hasChannels(total.first.value))
           parts.emplace_back(key.second, total.second);
       llvm::sort(parts, [](const auto &a, const auto &b) { return a.first < b.first; });
-      Value tensor = kernel.getResult(r);
+      if (parts.empty())
+        continue;
+      Value row = getSmallRow(r, ids);
       // Runs of at most a warp's lanes, without gaps.
       for (size_t begin = 0; begin < parts.size();) {
         SmallVector<Value> run;
@@ -511,14 +515,30 @@ private:
           count += size;
         }
         Value sum = LaneSumOp::create(builder, loc, element, run);
-        Value row = getRowPointer(getArgument(host.getDestination(tensor), false), getRow(kernel.getResultAccess(r), ids), getWidth(tensor));
         OpBuilder::InsertionGuard insertion(builder);
         guard(ix.less(lane, ix.constant(count)));
         Value address = ix.address(row, ix.add(lane, parts[begin].first), element);
-        LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, address, sum, LLVM::AtomicOrdering::monotonic);
+        if (schedule.getDeterministic())
+          LLVM::StoreOp::create(builder, loc, sum, address, elementBytes);
+        else
+          LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, address, sum, LLVM::AtomicOrdering::monotonic);
         begin = n;
       }
     }
+  }
+
+  /// A result's row for an edge: the result itself, to add to, or this slab's copy of it, to write.
+  Value getSmallRow(unsigned r, const Ids &ids) {
+    Value tensor = kernel.getResult(r), row = getRow(kernel.getResultAccess(r), ids);
+    if (!schedule.getDeterministic())
+      return getRowPointer(getArgument(host.getDestination(tensor), false), row, getWidth(tensor));
+    auto [it, isNew] = copies.try_emplace(r);
+    if (isNew)
+      it->second = host.reserveCopies(tensor, numSlabs);
+    auto [scratch, first] = it->second;
+    Value rows = getArgument(host.getRows(kernel.getResultAccess(r)));
+    Value copy = ix.add(slab, first - schedule.getSlabBegin());
+    return getRowPointer(getArgument(scratch, false), ix.add(ix.mul(copy, rows), row), getWidth(tensor));
   }
 
   /// A copy of an op on small tensors, without the channel axis in its subscripts.
@@ -561,6 +581,7 @@ private:
   SmallVector<RowLayout> inputs, results;
   SmallVector<int64_t> inputPositions, resultPositions;  // in a slot; in the warp's memory
   int64_t slotSize = 0, sharedSize = 0;
+  llvm::DenseMap<unsigned, std::pair<Value, int64_t>> copies;
   llvm::DenseMap<unsigned, Value> groupedRows;
   SmallVector<Contribution> accumulators;
   IRMapping values;
@@ -570,4 +591,41 @@ private:
 
 LogicalResult espmm::equivariant::stageKernelForGPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host) {
   return GPUKernelStaging(kernel, schedule, host).run();
+}
+
+// result[i] = sum over the copies, in their order; a thread an element
+void espmm::equivariant::stageSumsOfCopies(HostProgram &host, func::FuncOp source) {
+  constexpr int64_t threads = 256;
+  for (auto &[sum, copies] : host.getCopies()) {
+    Location loc = source.getLoc();
+    OpBuilder builder(source);
+    IndexBuilder ix(builder, loc), &h = host.index();
+    auto type = cast<RankedTensorType>(sum.getType());
+    Type element = type.getElementType(), i32 = builder.getI32Type(), i64 = builder.getI64Type();
+    Type global = LLVM::LLVMPointerType::get(source.getContext(), 1);
+    auto signature = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(source.getContext()), {global, global, i64});
+    std::string name = host.getKernelName("_sum");
+    auto function = LLVM::LLVMFuncOp::create(builder, loc, name, signature);
+    function->setAttr("nvvm.kernel", builder.getUnitAttr());
+    function->setAttr("nvvm.maxntid", builder.getDenseI32ArrayAttr({threads, 1, 1}));
+    Block *entry = function.addEntryBlock(builder);
+    builder.setInsertionPointToStart(entry);
+    Value block = arith::ExtUIOp::create(builder, loc, i64, NVVM::BlockIdXOp::create(builder, loc, i32));
+    Value thread = arith::ExtUIOp::create(builder, loc, i64, NVVM::ThreadIdXOp::create(builder, loc, i32));
+    Value position = ix.add(ix.mul(block, threads), thread), count = entry->getArgument(2);
+    auto inside = scf::IfOp::create(builder, loc, ix.less(position, count), /*withElseRegion=*/false);
+    LLVM::ReturnOp::create(builder, loc, ValueRange());
+    builder.setInsertionPointToStart(inside.thenBlock());
+    Value total;
+    for (int64_t c = 0; c < copies.total; ++c) {
+      Value address = ix.address(entry->getArgument(1), ix.add(ix.mul(count, c), position), element);
+      Value share = LLVM::LoadOp::create(builder, loc, element, address, element.getIntOrFloatBitWidth() / 8);
+      total = total ? LLVM::FAddOp::create(builder, loc, total, share).getResult() : share;
+    }
+    LLVM::StoreOp::create(builder, loc, total, ix.address(entry->getArgument(0), position, element),
+                          element.getIntOrFloatBitWidth() / 8);
+    Value elements = h.mul(host.getRows(Access::Edge), type.getShape().back());
+    host.launch(name, h.ceildiv(elements, h.constant(threads)), {host.getBuffer(sum), copies.scratch, elements},
+                std::array<int64_t, 3>{threads, 1, 1});
+  }
 }

@@ -26,7 +26,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     for (KernelOp kernel : kernels)
       if (target == "cpu")
         scheduleForCPU(kernel);
-      else if (failed(tileForGPU(kernel)))
+      else if (failed(tileForGPU(kernel, deterministic)))
         return signalPassFailure();
   }
 
@@ -37,7 +37,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     int64_t lanes = vectorBits / element.getIntOrFloatBitWidth();
     kernel->setAttr("schedule",
                     ScheduleAttr::get(&getContext(), Target::CPU, chooseGroupSide(kernel), lanes, /*slab_begin=*/0,
-                                      /*slab_end=*/0, /*warps=*/1, /*rows=*/16, /*stages=*/1, /*min_blocks=*/0));
+                                      /*slab_end=*/0, /*rows=*/16, /*min_blocks=*/0, /*deterministic=*/true));
   }
 };
 } // namespace

@@ -10,7 +10,7 @@
 namespace espmm::equivariant {
 
 /// Cuts a kernel into kernels that a warp's registers can hold, each with its schedule.
-mlir::LogicalResult tileForGPU(KernelOp kernel);
+mlir::LogicalResult tileForGPU(KernelOp kernel, bool deterministic);
 
 } // namespace espmm::equivariant
 

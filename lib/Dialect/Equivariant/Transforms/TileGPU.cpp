@@ -20,7 +20,8 @@ struct Unit {
 
 class GPUTiling {
 public:
-  explicit GPUTiling(KernelOp kernel) : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)) {}
+  GPUTiling(KernelOp kernel, bool deterministic)
+      : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), deterministic(deterministic) {}
 
   LogicalResult run() {
     if (failed(analysis.verify()))
@@ -221,11 +222,32 @@ private:
     for (auto [r, result] : llvm::zip(given, clone.getResults()))
       parts[r].push_back(result);
 
-    // 64 K registers a multiprocessor: the loop needs about 50 besides what lives over it.
-    int64_t wanted = registers + 50;
+    // 64 K registers a multiprocessor. Besides what lives over the loop there are the features of an edge, the sums of its
+    // results, and about 45 for products, addresses and the ring.
+    int64_t wanted = registers + countEdgeRegisters(clone) + 45;
     int64_t minBlocks = wanted <= 128 ? 16 : wanted <= 168 ? 12 : 8;
     clone->setAttr("schedule", ScheduleAttr::get(kernel.getContext(), Target::GPU, side, warpSize, slabBegin, slabEnd,
-                                                 /*warps=*/1, /*rows=*/16, /*stages=*/2, minBlocks));
+                                                 /*rows=*/16, minBlocks, deterministic));
+  }
+
+  /// Registers for an edge's own rows, and for the results of one: weights pass by one at a time and do not count.
+  int64_t countEdgeRegisters(KernelOp clone) {
+    KernelAnalysis edge(clone);
+    auto getWords = [&](Value value, bool channels) {
+      auto type = cast<RankedTensorType>(value.getType());
+      return type.getNumElements() / (channels ? type.getDimSize(0) : 1) * type.getElementTypeBitWidth() / 32;
+    };
+    int64_t words = 0;
+    for (BlockOp block : clone.getBody().getOps<BlockOp>())
+      if (edge.hasChannels(block.getResult()) && block.getRow().getType().getEncoding() &&
+          !isGrouped(clone.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber())))
+        words += getWords(block.getResult(), true);
+    std::set<std::pair<unsigned, int64_t>> counted;
+    for (const Contribution &c : edge.getContributions())
+      if (!isGrouped(clone.getResultAccess(c.result)) && clone.getResult(c.result).getType() &&
+          cast<RankedTensorType>(clone.getResult(c.result).getType()).getEncoding() && counted.insert({c.result, c.offset}).second)
+        words += getWords(c.value, edge.hasChannels(c.value));
+    return words;
   }
 
   void combine() {
@@ -242,10 +264,57 @@ private:
   KernelOp kernel;
   KernelAnalysis analysis;
   Access side;
+  bool deterministic;
   SmallVector<Unit> units;
   std::map<unsigned, SmallVector<Value>> parts;
 };
 
 } // namespace
 
-LogicalResult espmm::equivariant::tileForGPU(KernelOp kernel) { return GPUTiling(kernel).run(); }
+// A result that is summed at the side which the edges are not grouped by: its rows are kept by edge, and summed by a kernel of
+// their own that groups by that side.
+static void splitSums(KernelOp kernel) {
+  Access side = chooseGroupSide(kernel);
+  SmallVector<Attribute> access(kernel.getResultAccess().getValue());
+  OpBuilder builder(kernel->getContext());
+  builder.setInsertionPointAfter(kernel);
+  for (OpResult result : kernel.getResults()) {
+    Access wanted = kernel.getResultAccess(result.getResultNumber());
+    auto type = cast<RankedTensorType>(result.getType());
+    auto irreps = dyn_cast_or_null<IrrepsAttr>(type.getEncoding());
+    if (wanted == Access::Edge || wanted == Access::All || wanted == side || !irreps)
+      continue;
+    Location loc = kernel.getLoc();
+    auto edge = AccessAttr::get(kernel.getContext(), Access::Edge);
+    auto sum = KernelOp::create(builder, loc, TypeRange(type), kernel.getSpace(), ValueRange{result}, builder.getArrayAttr({edge}),
+                                builder.getArrayAttr({access[result.getResultNumber()]}));
+    access[result.getResultNumber()] = edge;
+    auto rowType = RankedTensorType::get({type.getShape().back()}, type.getElementType(), irreps);
+    OpBuilder::InsertionGuard guard(builder);
+    Block *body = builder.createBlock(&sum.getBody(), {}, {rowType}, {loc});
+    SmallVector<int64_t> offsets;
+    SmallVector<Value> blocks;
+    for (auto [b, ir] : llvm::enumerate(irreps.getBlocks())) {
+      if (ir.mul == 0)
+        continue;
+      auto blockType = RankedTensorType::get({ir.mul, ir.irDim()}, type.getElementType());
+      Value block = BlockOp::create(builder, loc, blockType, body->getArgument(0), irreps.getOffset(b));
+      blocks.push_back(EinsumOp::create(builder, loc, blockType, builder.getStringAttr("ui->ui"), ValueRange{block}));
+      offsets.push_back(irreps.getOffset(b));
+    }
+    YieldOp::create(builder, loc, ValueRange{AssembleOp::create(builder, loc, rowType, offsets, blocks)});
+    result.replaceAllUsesExcept(sum.getResult(0), sum);
+  }
+  kernel.setResultAccessAttr(builder.getArrayAttr(access));
+}
+
+LogicalResult espmm::equivariant::tileForGPU(KernelOp kernel, bool deterministic) {
+  if (deterministic) {
+    splitSums(kernel);
+    for (Operation *user : llvm::to_vector(kernel->getUsers()))
+      if (auto sum = dyn_cast<KernelOp>(user); sum && !sum->hasAttr("schedule"))
+        if (failed(GPUTiling(sum, deterministic).run()))
+          return failure();
+  }
+  return GPUTiling(kernel, deterministic).run();
+}

@@ -141,16 +141,15 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `group_by`: the side whose nodes' edges are worked on together (`edge`: no grouping, row by row).
     - `lanes`: channels side by side: of a vector on the CPU, of a warp on the GPU.
     - `slab_begin`, `slab_end`: the slabs of `lanes` channels that this kernel covers (GPU; the CPU loops over all).
-    - `warps`: warps that share one segment (GPU).
     - `rows`: rows that a task (CPU) or a warp (GPU) works on where there is no grouping.
-    - `stages`: stages of the ring of asynchronous copies (GPU).
     - `min_blocks`: blocks that a multiprocessor has to hold at once, which bounds the registers (GPU; 0: no bound).
+    - `deterministic`: no sums in memory whose order changes from run to run (the CPU has none).
 
-    Example: `#equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, slab_begin = 0, slab_end = 0, warps = 1, rows = 64, stages = 1, min_blocks = 0>`
+    Example: `#equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>`
   }];
   let parameters = (ins
     EnumParameter<Equivariant_Target>:$target, EnumParameter<Equivariant_Access>:$group_by, "int64_t":$lanes,
-    "int64_t":$slab_begin, "int64_t":$slab_end, "int64_t":$warps, "int64_t":$rows, "int64_t":$stages, "int64_t":$min_blocks);
+    "int64_t":$slab_begin, "int64_t":$slab_end, "int64_t":$rows, "int64_t":$min_blocks, "bool":$deterministic);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 
