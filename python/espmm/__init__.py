@@ -74,7 +74,9 @@ def __getattr__(name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ModuleNotFoundError(f"espmm.{name} needs torch, which is not installed (pip install torch)", name="torch") from None
+        raise ModuleNotFoundError(
+            f"espmm.{name} needs torch, which is not installed (pip install torch)", name="torch"
+        ) from None
     globals()[name] = value
     return value
 

@@ -65,7 +65,9 @@ def _add_compile(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--deterministic", action="store_true", help="bit-equal results on every run on the GPU")
     parser.add_argument("--emit", default="cost", choices=_EMIT, metavar="STAGE", help=f"one of {', '.join(_EMIT)}")
     parser.add_argument(
-        "--repro", action="store_true", help="print the espmm-opt command that gives STAGE from source.mlir, the source stage"
+        "--repro",
+        action="store_true",
+        help="print the espmm-opt command that gives STAGE from source.mlir, the source stage",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write there, not to standard output")
 

@@ -97,8 +97,8 @@ class _TransformedRun(torch.autograd.Function):
 def _wanted(ctx: Any) -> tuple[bool, ...]:
     """Which arguments' gradients this backward pass will use.
 
-    ``needs_input_grad`` says which require a gradient; but ``autograd.grad`` with respect to positions, say, has no use for that
-    of an embedding, which the engine knows.
+    ``needs_input_grad`` says which require a gradient; but ``autograd.grad`` with respect to positions, say, has no
+    use for that of an embedding, which the engine knows.
     """
     needs = list(ctx.needs_input_grad[2:])
     nodes = iter(ctx.next_functions)  # one for each tensor, None for one that requires no gradient
@@ -159,7 +159,9 @@ def _run_batched(program: Program, space: Any, tensors: Tensors) -> Sequence[tor
     return [torch._add_batch_dim(result, 0, level) for result in _vmap(batch, dims, program, space, plain)]
 
 
-def _vmap(batch: int, dims: Sequence[Optional[int]], program: Program, space: Any, tensors: Tensors) -> tuple[torch.Tensor, ...]:
+def _vmap(
+    batch: int, dims: Sequence[Optional[int]], program: Program, space: Any, tensors: Tensors
+) -> tuple[torch.Tensor, ...]:
     """The results for a batch of calls, along axis 0; ``dims`` is the batch axis of each tensor."""
     if _can_fold(program, dims):
         rows = space.sizes[0]

@@ -9,7 +9,7 @@ from typing import Any, Mapping, Optional, Sequence
 from . import _capi
 from .arrays import View, empty_like_kind, host_buffer, view
 from .dtypes import ITEMSIZE
-from .plan import HostPlan
+from .plan import SIDES, HostPlan
 from .program import STAGES, Program, Spec
 
 
@@ -117,7 +117,7 @@ class CompiledProgram:
         for i, (spec, array) in enumerate(zip(program.arguments, arrays)):
             views.append(view(array, spec.name) if i in program.used else None)
         device = self._device(views)
-        sizes, plan_pointers, keep = self._space(views, device, receivers, senders, num_receivers, plan)
+        sizes, plan_pointers, keep = self._space(views, device, (receivers, senders), num_receivers, plan)
         for spec, given in zip(program.arguments, views):
             if given is not None:
                 _check(spec, given, sizes)
@@ -159,47 +159,49 @@ class CompiledProgram:
         device = next(iter(devices.values()))
         for name, other in devices.items():
             if other != device:
-                raise ValueError(f"expected all arrays on one device, got {name} on {_place(other)} and others on {_place(device)}")
+                raise ValueError(
+                    f"expected all arrays on one device, got {name} on {_place(other)} and others on {_place(device)}"
+                )
         if (device < 0) != (self.target == "cpu"):
             raise ValueError(f"this kernel was compiled for {self.target}, got arrays on {_place(device)}")
         return device
 
     def _space(
-        self,
-        views: Sequence[Optional[View]],
-        device: int,
-        receivers: Any,
-        senders: Any,
-        num_receivers: Optional[int],
-        plan: Any,
+        self, views: Sequence[Optional[View]], device: int, edges: Sequence[Any], num_receivers: Optional[int], plan: Any
     ) -> tuple[Any, list[int], Any]:
         """Sizes, pointers of the plan's arrays, and what keeps them alive."""
-        rows = {spec.rows: given.shape[0] for spec, given in zip(self.program.arguments, views) if given is not None and given.shape}
-        names = self.manifest["plan"]
+        given = [(spec.rows, array.shape[0]) for spec, array in zip(self.program.arguments, views) if array and array.shape]
+        rows = dict(given)
         if self.program.space == "rows":
-            if receivers is not None or senders is not None or plan is not None:
+            if plan is not None or any(index is not None for index in edges):
                 raise TypeError("this kernel has no graph, got receivers, senders or plan")
-            return _capi.Sizes(rows.get("edges", 1), 0, 0), [], None
+            return _capi.Sizes(rows["edges"], 0, 0), [], None
+        names = self.manifest["plan"]
         if plan is None:
-            if receivers is None or senders is None:
+            if any(index is None for index in edges):
                 raise TypeError("expected receivers and senders, or plan, for a convolution")
-            if num_receivers is None:
-                num_receivers = rows.get("receivers", rows.get("senders"))
-            num_senders = rows.get("senders", num_receivers)
             if device >= 0:
                 raise ValueError("expected plan= for arrays on a GPU, got receivers and senders")
-            plan = HostPlan(receivers, senders, num_receivers, num_senders)
+            num_senders = rows.get("senders", num_receivers)
+            num_receivers = rows.get("receivers", num_senders) if num_receivers is None else num_receivers
+            if num_receivers is None or num_senders is None:
+                raise TypeError("expected num_receivers: no array of this program has a row for each node")
+            plan = HostPlan(*edges, num_receivers, num_senders)
         if isinstance(plan, HostPlan):
             return plan.sizes, [plan.pointer(name) for name in names], plan
         missing = [name for name in names if name not in plan]
         if missing:
             raise ValueError(f"expected plan to have {', '.join(names)}, got no {', '.join(missing)}")
-        arrays = {name: None if plan[name] is None else view(plan[name], name) for name in names}
-        offsets = {side: plan.get(f"{side}.offsets") for side in ("receivers", "senders")}
-        counts = {side: view(array, side).shape[0] - 1 for side, array in offsets.items() if array is not None}
-        edges = rows.get("edges", max((array.shape[0] for name, array in arrays.items() if array and name.endswith("other")), default=0))
-        nodes = [rows.get(side, counts.get(side, num_receivers if side == "receivers" else 0)) for side in ("receivers", "senders")]
-        return _capi.Sizes(edges, *nodes), [0 if array is None else array.pointer for array in arrays.values()], arrays
+        arrays = {name: view(array, name) for name, array in plan.items() if array is not None}
+        for side in SIDES:
+            if f"{side}.offsets" in arrays:
+                rows.setdefault(side, arrays[f"{side}.offsets"].shape[0] - 1)
+            if f"{side}.other" in arrays:
+                rows.setdefault("edges", arrays[f"{side}.other"].shape[0])
+        counts = [rows.get(name, num_receivers) for name in ("edges", *SIDES)]
+        if None in counts:
+            raise ValueError("expected plan to have the offsets of both sides, or arrays with a row for each node")
+        return _capi.Sizes(*counts), [arrays[name].pointer if name in arrays else 0 for name in names], arrays
 
 
 def _rows(spec: Spec, sizes: Any) -> int:
@@ -218,4 +220,3 @@ def _check(spec: Spec, given: View, sizes: Any) -> None:
 
 def _place(device: int) -> str:
     return "the host" if device < 0 else f"CUDA device {device}"
-

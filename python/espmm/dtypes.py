@@ -18,10 +18,14 @@ def dtype_name(dtype: Any, what: str) -> str:
     Raises:
         ProblemError: ``dtype`` is neither; the message names the argument ``what``.
     """
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
+    name = (
+        dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
+    )
     name = {"torch.float": "float32", "torch.double": "float64", "float": "float64", "f32": "float32", "f64": "float64"}.get(
         name, name.removeprefix("torch.")
     )
     if name not in ITEMSIZE:
-        raise ProblemError(f"expected {what} to be 'float32' or 'float64' (as a string, torch or numpy dtype), got {dtype!r}")
+        raise ProblemError(
+            f"expected {what} to be 'float32' or 'float64' (as a string, torch or numpy dtype), got {dtype!r}"
+        )
     return name

@@ -36,8 +36,8 @@ class Graph:
         TypeError: the indices are not int32 or int64 tensors of one type.
         ValueError: not one-dimensional, of different lengths, or on different devices.
 
-    The side grouped by receivers is made at once, the one grouped by senders when a kernel first needs it. On a GPU making a graph
-    waits for the device once, to check the indices; using one never does.
+    The side grouped by receivers is made at once, the one grouped by senders when a kernel first needs it. On a GPU
+    making a side waits for the device once, to check the indices; using one never does.
     """
 
     def __init__(
@@ -154,18 +154,14 @@ def _count(name: str, count: Any) -> int:
     return count
 
 
-def build_side(
-    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
-) -> Side:
+def build_side(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> Side:
     """Groups edges by ``index``. ``names`` are what index and other are called in messages."""
     if index.device.type == "cpu":
         return _build_on_host(index, other, num_nodes, num_other, names)
     return _build_with_torch(index, other, num_nodes, num_other, names)
 
 
-def _build_on_host(
-    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
-) -> Side:
+def _build_on_host(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> Side:
     if other.dtype != index.dtype:
         index, other = index.long(), other.long()
     index, other = index.contiguous(), other.contiguous()
@@ -224,9 +220,7 @@ def cut_into_parts(offsets: torch.Tensor, num_nodes: int) -> torch.Tensor:
     return torch.searchsorted(work * PARTS, targets, out_int32=True)
 
 
-def _check_range(
-    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
-) -> None:
+def _check_range(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> None:
     """Raises IndexError for the first bad edge."""
     bad_index = (index < 0) | (index >= num_nodes)
     bad = (bad_index | (other < 0) | (other >= num_other)).nonzero()
@@ -285,4 +279,3 @@ def clear_graph_cache() -> None:
     """Forgets all graphs that were made by themselves."""
     with _cache_lock:
         _cache.clear()
-

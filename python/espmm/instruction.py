@@ -110,16 +110,22 @@ def read_instruction(position: int, given: Any, irreps: tuple[Irreps, Irreps, Ir
         )
     *indices, mode, has_weight = entries[:5]
     if mode not in MODES:
-        raise ProblemKeyError(f"instruction {position}: unknown connection mode {mode!r}, expected one of {', '.join(MODES)}")
+        raise ProblemKeyError(
+            f"instruction {position}: unknown connection mode {mode!r}, expected one of {', '.join(MODES)}"
+        )
     try:
         indices = [operator.index(i) for i in indices]
     except TypeError:
-        raise ProblemTypeError(f"expected the block indices of instruction {position} to be integers, got {given!r}") from None
+        raise ProblemTypeError(
+            f"expected the block indices of instruction {position} to be integers, got {given!r}"
+        ) from None
     try:
         path_weight = entries[5] if len(entries) == 6 else 1.0
         path_weight = path_weight if isinstance(path_weight, (int, float)) else float(path_weight)
     except (TypeError, ValueError):
-        raise ProblemError(f"expected the path weight of instruction {position} to be a number, got {entries[5]!r}") from None
+        raise ProblemError(
+            f"expected the path weight of instruction {position} to be a number, got {entries[5]!r}"
+        ) from None
     raw = RawInstruction(position, *indices, mode, bool(has_weight), path_weight, final)
     for index, name, blocks in zip(indices, ("irreps_in1", "irreps_in2", "irreps_out"), irreps):
         if not 0 <= index < len(blocks):
@@ -153,7 +159,9 @@ def check_instruction(raw: RawInstruction, irreps: tuple[Irreps, Irreps, Irreps]
         "u<vw": (m1 == m2, "mul_in1 = mul_in2"),
     }[raw.mode]
     if not fits:
-        raise ProblemAssertionError(f"{raw}: mode {raw.mode!r} expects {expected}, got {block1!r} x {block2!r} -> {block3!r}")
+        raise ProblemAssertionError(
+            f"{raw}: mode {raw.mode!r} expects {expected}, got {block1!r} x {block2!r} -> {block3!r}"
+        )
     if not raw.has_weight and raw.mode in ("uvw", "u<vw"):
         raise ProblemAssertionError(f"{raw}: mode {raw.mode!r} needs a weight, got has_weight = False")
     if not raw.has_weight and raw.mode == "uuw" and m3 != 1:

@@ -61,8 +61,8 @@ class Kernel:
     """A tensor product compiled for a target at orders 0 to n.
 
     ``kernels[i]`` is the :class:`CompiledProgram` of order i (0 the product itself, 1 its gradient, ...). The
-    attributes of the kernel are those of its highest order; :meth:`ir` and :meth:`repro` take ``order=``. Calling the kernel runs
-    its highest order.
+    attributes of the kernel are those of its highest order; :meth:`ir` and :meth:`repro` take ``order=``. Calling the
+    kernel runs its highest order.
     """
 
     def __init__(self, problem: TPProblem, target: str, kernels: Sequence[CompiledProgram]) -> None:

@@ -20,7 +20,8 @@ _ROWS = {"edges": 0, "receivers": 1, "senders": 2, "all": -1}
 #: The plan's arrays, in the order in which the operator takes them.
 PLAN_NAMES = tuple(f"{side}.{part}" for side in ("receivers", "senders") for part in ("offsets", "order", "other", "parts"))
 
-_current_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+def _current_stream(device: int) -> int:
+    return torch._C._cuda_getCurrentRawStream(device)
 
 
 class RowSpace:
@@ -105,9 +106,7 @@ class Launcher:
 
     def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
         sizes, device = space.sizes, self.device
-        results = [
-            allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results
-        ]
+        results = [allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results]
         pointers, keep = [], []
         for tensor, align in zip(tensors, self.align):
             if not align:

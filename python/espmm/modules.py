@@ -55,7 +55,8 @@ class _Product(torch.nn.Module):
             raise TypeError(f"expected {name} to be {self._dtype}, as the problem's irrep_dtype says, got {tensor.dtype}")
         if tensor.ndim == 0 or tensor.shape[-1] != width:
             raise ValueError(
-                f"expected the last axis of {name} to be {width}, the dimension of its irreps, got shape {tuple(tensor.shape)}"
+                f"expected the last axis of {name} to be {width}, the dimension of its irreps, "
+                f"got shape {tuple(tensor.shape)}"
             )
         if tensor.layout is not torch.strided:
             raise TypeError(f"expected {name} to be a dense tensor, got layout {tensor.layout}")
@@ -85,7 +86,8 @@ class _Product(torch.nn.Module):
                 raise ValueError(f"expected shared weights w of shape ({self.weight_numel},), got {tuple(weight.shape)}")
         elif weight.ndim < 2 or weight.shape[-1] != self.weight_numel:
             raise ValueError(
-                f"expected w of shape (..., {self.weight_numel}), {self.weight_numel} weights a row, got {tuple(weight.shape)}"
+                f"expected w of shape (..., {self.weight_numel}), {self.weight_numel} weights a row, "
+                f"got {tuple(weight.shape)}"
             )
         if weight.device != device:
             raise ValueError(f"expected all tensors on one device, got x on {device} and w on {weight.device}")
@@ -121,8 +123,8 @@ class TensorProduct(_Product):
         Args:
             x: (..., irreps_in1.dim), of the problem's irrep_dtype.
             y: (..., irreps_in2.dim). Leading axes broadcast against each other and those of the weights, as in e3nn.
-            weight: (..., weight_numel), or (weight_numel,) if shared, of the problem's weight_dtype; or a list of tensors, one
-                a weighted instruction. None for internal weights or a product without weights.
+            weight: (..., weight_numel), or (weight_numel,) if shared, of the problem's weight_dtype; or a list of
+                tensors, one a weighted instruction. None for internal weights or a product without weights.
 
         Returns:
             (..., irreps_out.dim).

@@ -1,7 +1,7 @@
 """The operators ``torch.ops.espmm.run`` and ``torch.ops.espmm.plan``: what tracers see.
 
-torch.compile, export, make_fx and jit.trace record these; they have fakes and a registered autograd formula, and take everything
-as tensors, sizes too. A program travels as a string.
+torch.compile, export, make_fx and jit.trace record these; they have fakes and a registered autograd formula, and take
+everything as tensors, sizes too. A program travels as a string.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from .graph import build_side
 from .launch import PLAN_NAMES, ListedSpace, RowSpace, Tensors, launch, result_shapes, torch_dtype
 from .plan import PARTS
 from .program import Program
-
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
 
@@ -92,7 +91,9 @@ def _check_run(program: Program, tensors: Sequence[Any], plan: Sequence[Any]) ->
         raise ValueError(f"expected {expected} plan arrays for {program!r}, got {len(plan)}")
     for name, array in zip(PLAN_NAMES, plan):
         if array.dtype != torch.int32 or array.ndim != 1 or not array.is_contiguous():
-            raise ValueError(f"expected {name} to be a contiguous int32 array, got {array.dtype} of shape {tuple(array.shape)}")
+            raise ValueError(
+                f"expected {name} to be a contiguous int32 array, got {array.dtype} of shape {tuple(array.shape)}"
+            )
     rows = dict(zip(("edges", "receivers", "senders"), _sizes(program, tensors, plan)), all=1)
     device = tensors[min(program.used)].device
     for i in sorted(program.used):
@@ -115,9 +116,7 @@ def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor
     parsed = Program.deserialize(program)
     device = tensors[min(parsed.used)].device
     shapes = result_shapes(parsed, _sizes(parsed, tensors, plan))
-    return [
-        torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)
-    ]
+    return [torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)]
 
 
 def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:

@@ -71,7 +71,12 @@ class HostPlan:
             )  # fmt: skip
         except _capi.BadEdge as error:
             raise IndexError(self._explain(error.edge)) from None
-        for name, array in (("offsets", offsets), ("order", None if is_sorted else order), ("other", other_out), ("parts", parts)):
+        for name, array in (
+            ("offsets", offsets),
+            ("order", None if is_sorted else order),
+            ("other", other_out),
+            ("parts", parts),
+        ):
             self._arrays[f"{side}.{name}"] = array
 
     def _explain(self, edge: int) -> str:

@@ -74,6 +74,7 @@ class TPProblem:
     weight_dtype: str
     layout: str
     weight_numel: int
+    _hash: int
 
     def __init__(
         self,
@@ -266,7 +267,9 @@ def _variances(name: str, values: Optional[Sequence[float]], blocks: Irreps) -> 
     except (TypeError, ValueError):
         raise ProblemError(f"expected {name} to be a list of numbers, got {values!r}") from None
     if len(numbers) != len(blocks):
-        raise ProblemAssertionError(f"expected {name} to have {len(blocks)} entries, one a block of '{blocks}', got {len(numbers)}")
+        raise ProblemAssertionError(
+            f"expected {name} to have {len(blocks)} entries, one a block of '{blocks}', got {len(numbers)}"
+        )
     return numbers
 
 
@@ -307,7 +310,8 @@ def _coefficient(
         alpha *= raw.path_weight
         if not alpha >= 0.0:
             raise ProblemError(
-                f"{raw}: the squared coefficient is {alpha}, expected >= 0 (path_weight {raw.path_weight}, out_var {variances[2][raw.i_out]})"
+                f"{raw}: the squared coefficient is {alpha}, expected >= 0 "
+                f"(path_weight {raw.path_weight}, out_var {variances[2][raw.i_out]})"
             )
         coefficient = sqrt(alpha)
     if not isfinite(coefficient):

@@ -135,9 +135,7 @@ class Program:
         _check_numbers("cotangents", step.cotangents, len(self.results), "results")
         first = len(self.arguments)
         # The potential <cotangents, results>, as terms over all the arguments of the new program.
-        potential = [
-            term | {first + i} for i, result in enumerate(step.cotangents) for term in self.terms[result]
-        ]
+        potential = [term | {first + i} for i, result in enumerate(step.cotangents) for term in self.terms[result]]
         program = Program(
             self.text,
             self.space,
@@ -284,9 +282,9 @@ _programs: dict[str, Program] = {}
 def forward_program(problem: TPProblem, conv: bool = False, deterministic: bool = False) -> Program:
     """The program z = tp(x, y, w), or of the convolution around it.
 
-    Arguments are x, y and, if any path has weights, w. In a convolution x has a row a sender, y and w a row
-    an edge, z a row a receiver: the sum over its edges of the product of x of the edge's sender, y and w. Shared weights are one row.
-    Paths over a multiplicity of 0 are left out.
+    Arguments are x, y and, if any path has weights, w. In a convolution x has a row a sender, y and w a row an edge, z
+    a row a receiver: the sum over its edges of the product of x of the edge's sender, y and w. Shared weights are one
+    row. Paths over a multiplicity of 0 are left out.
 
     Raises:
         ProblemError: the product has no path left: its result is zero and there is nothing to compile.
@@ -322,9 +320,7 @@ def forward_program(problem: TPProblem, conv: bool = False, deterministic: bool 
     )
 
 
-def _module(
-    problem: TPProblem, weighted: list[Instruction], weightless: list[Instruction], conv: bool
-) -> Iterator[str]:
+def _module(problem: TPProblem, weighted: list[Instruction], weightless: list[Instruction], conv: bool) -> Iterator[str]:
     """The lines of the level-0 module."""
     irreps = {"x": problem.irreps_in1, "y": problem.irreps_in2, "z": problem.irreps_out}
     element = MLIR_NAME[problem.irrep_dtype]
@@ -333,9 +329,8 @@ def _module(
     space = "graph" if conv else "rows"
 
     def gather(result: str, operand: str, side: str, from_type: str, to_type: str) -> str:
-        return (
-            f"  %{result} = equivariant.gather %{operand} at {side} of %g : {from_type} -> {to_type} over !equivariant.{space}"
-        )
+        types_of = f"{from_type} -> {to_type} over !equivariant.{space}"
+        return f"  %{result} = equivariant.gather %{operand} at {side} of %g : {types_of}"
 
     def contract(result: str, product: str, values: dict[str, str]) -> Iterator[str]:
         bound = ", ".join(f"{slot} = %{value}" for slot, value in values.items())

@@ -8,13 +8,10 @@ import os
 os.environ.setdefault("ESPMM_CACHE", "0")
 
 import pytest
+from espmm import _capi
 from hypothesis import HealthCheck, settings
 
-from espmm import _capi
-
-settings.register_profile(
-    "espmm", deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+settings.register_profile("espmm", deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("espmm")
 
 try:

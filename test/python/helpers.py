@@ -7,7 +7,6 @@ from typing import Callable, Iterator, Sequence
 
 import torch
 from e3nn import o3
-
 from espmm import Irreps, TPProblem
 
 #: Relative error (norm) that counts as right.
@@ -25,7 +24,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def e3nn_product(problem: TPProblem) -> o3.TensorProduct:
-    """e3nn's product in float64, coefficients included. Its instructions are given by what gives the problem's coefficients."""
+    """e3nn's product in float64, coefficients included, by path weights that give the problem's coefficients."""
     with default_dtype(torch.float64):
         return o3.TensorProduct(
             str(problem.irreps_in1),
@@ -62,7 +61,9 @@ def reference(problem: TPProblem) -> Callable[..., torch.Tensor]:
     return lambda x, y, w: to_ir_mul(tp(to_mul_ir(x, in1), to_mul_ir(y, in2), w), out)
 
 
-def reference_conv(problem: TPProblem, receivers: torch.Tensor, senders: torch.Tensor, nodes: int) -> Callable[..., torch.Tensor]:
+def reference_conv(
+    problem: TPProblem, receivers: torch.Tensor, senders: torch.Tensor, nodes: int
+) -> Callable[..., torch.Tensor]:
     """conv(x, y, w) by gather, e3nn's product and index_add, in float64."""
     tp = reference(problem)
 
@@ -83,7 +84,9 @@ def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:
     return float((got - expected).norm() / scale) if scale > 0 else float(got.norm())
 
 
-def derivatives(function: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], order: int, seed: int = 7) -> list[torch.Tensor]:
+def derivatives(
+    function: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], order: int, seed: int = 7
+) -> list[torch.Tensor]:
     """The result and all derivatives up to an order, each given random cotangents of all of the order before.
 
     Order n differentiates with respect to the inputs and to every cotangent used so far, as ``espmm.compile`` does.
@@ -112,7 +115,9 @@ def random_inputs(problem: TPProblem, rows: int, nodes: int | None = None, seed:
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
-def random_edges(nodes: int, edges: int, seed: int = 0, index: torch.dtype = torch.int64) -> tuple[torch.Tensor, torch.Tensor]:
+def random_edges(
+    nodes: int, edges: int, seed: int = 0, index: torch.dtype = torch.int64
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Unsorted, asymmetric edges with parallel ones, among all but the last two nodes, which stay isolated."""
     generator = torch.Generator().manual_seed(seed)
     used = max(nodes - 2, 1)

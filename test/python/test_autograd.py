@@ -12,13 +12,12 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from reference import Graph as ReferenceGraph
-from reference import Path, Product, evaluate
-
 from espmm import TPProblem, forward_program, launch
 from espmm.autograd import run
 from espmm.launch import RowSpace
 from espmm.operators import TracedSpace
+from reference import Graph as ReferenceGraph
+from reference import Path, Product, evaluate
 
 PROBLEM = TPProblem(
     "2x0e+2x1o", "1x0e+1x1o", "2x0e+2x1o+2x1e",
@@ -40,9 +39,7 @@ def launches(monkeypatch):
     def fake_launcher(program, device):
         def call(tensors, space):
             programs.append(program)
-            arrays = [
-                t.detach().numpy() if i in program.used else np.full((1, 1), np.nan) for i, t in enumerate(tensors)
-            ]
+            arrays = [t.detach().numpy() if i in program.used else np.full((1, 1), np.nan) for i, t in enumerate(tensors)]
             shared = any(spec.rows == "all" for spec in program.arguments)
             graph = getattr(space, "reference", None)
             results = evaluate(product_of(PROBLEM), program.steps, arrays, graph, shared, rows=space.sizes[0])
@@ -70,7 +67,8 @@ def inputs(rows=3, nodes=None, shared=False):
     product = product_of(PROBLEM)
     counts = {"x": nodes or rows, "y": rows, "w": 1 if shared else rows}
     return [
-        torch.randn(counts[s], product.widths[s], generator=generator, dtype=torch.float64, requires_grad=True) for s in "xyw"
+        torch.randn(counts[s], product.widths[s], generator=generator, dtype=torch.float64, requires_grad=True)
+        for s in "xyw"
     ]
 
 

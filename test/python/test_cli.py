@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from espmm.__main__ import main
 
 
@@ -30,7 +29,8 @@ def test_stages(capsys, library):
 
 def test_own_products(capsys, library, tmp_path):
     text = out_of(
-        capsys, "compile", "--in1", "4x1o", "--in2", "1o", "--out", "4x0e+4x1e", "--instructions", "0,0,0,uvu", "0,0,1,uvu,weightless,2",
+        capsys, "compile", "--in1", "4x1o", "--in2", "1o", "--out", "4x0e+4x1e",
+        "--instructions", "0,0,0,uvu", "0,0,1,uvu,weightless,2",
         "--layout", "ir_mul", "--dtype", "float64", "--shared-weights", "--emit", "source",
     )  # fmt: skip
     assert "weightless" in text and "ir_mul" in text and "xf64" in text and "tensor<1x4xf64>" in text
@@ -64,7 +64,10 @@ def test_repro(capsys):
         (["compile"], "expected the name of a problem, or --in1, --in2, --out"),
         (["compile", "--in1", "4x1o", "--in2", "1o", "--out", "0e"], "expected one of --every-path and --instructions"),
         (["compile", "--in1", "4x1q", "--in2", "1o", "--out", "0e", "--every-path"], "unknown irreps '4x1q'"),
-        (["compile", "--in1", "4x1o", "--in2", "1o", "--out", "0e", "--instructions", "0,0"], "expected an instruction I1,I2"),
+        (
+            ["compile", "--in1", "4x1o", "--in2", "1o", "--out", "0e", "--instructions", "0,0"],
+            "expected an instruction I1,I2",
+        ),
         (["compile", "mace-large", "--target", "tpu", "--emit", "fused"], "unknown target 'tpu'"),
         (["compile", "mace-large", "--emit", "ptx", "--repro"], "expected a stage"),
         (["compile", "mace-large", "--order", "-1"], "grad_order"),
@@ -78,7 +81,9 @@ def test_errors_are_one_line(argv, message, capsys):
     assert captured.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("argv", [[], ["nonsense"], ["compile", "no-such-problem"], ["compile", "mace-large", "--emit", "sass"]])
+@pytest.mark.parametrize(
+    "argv", [[], ["nonsense"], ["compile", "no-such-problem"], ["compile", "mace-large", "--emit", "sass"]]
+)
 def test_usage_errors(argv, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(argv)

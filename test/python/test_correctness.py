@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import espmm
 import pytest
 import torch
+from espmm import TPProblem, _capi, every_path_problem
 from helpers import check_against, random_edges, random_inputs, reference, reference_conv, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Graph as ReferenceGraph
 from reference import Path, Product, evaluate
-
-import espmm
-from espmm import TPProblem, _capi, every_path_problem
 
 pytestmark = pytest.mark.usefixtures("library", "poisoned")
 
@@ -163,7 +162,9 @@ def test_several_paths_into_one_output_and_from_one_input(device):
         [(0, 2, 0, "uvu", True), (1, 2, 0, "uvu", True, 0.3), (0, 0, 1, "uvu", True), (0, 1, 1, "uvu", True), (2, 0, 0, "uvu", True)],
         shared_weights=False, irrep_dtype="float64", weight_dtype="float64",
     )  # fmt: skip
-    check_against(espmm.TensorProduct(problem), reference(problem), random_inputs(problem, 5), torch.float64, device, order=2)
+    check_against(
+        espmm.TensorProduct(problem), reference(problem), random_inputs(problem, 5), torch.float64, device, order=2
+    )
 
 
 @st.composite

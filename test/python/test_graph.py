@@ -7,13 +7,12 @@ import gc
 import numpy as np
 import pytest
 import torch
-from helpers import random_edges
-from hypothesis import given
-from hypothesis import strategies as st
-
 from espmm import Graph, HostPlan
 from espmm import graph as module
 from espmm.graph import clear_graph_cache, graph_of
+from helpers import random_edges
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def expected_side(index: np.ndarray, other: np.ndarray, nodes: int) -> dict[str, np.ndarray]:

@@ -6,11 +6,10 @@ import pickle
 
 import pytest
 from e3nn import o3
-from hypothesis import given
-from hypothesis import strategies as st
-
 from espmm import Irreps, ProblemError
 from espmm.irreps import as_irrep
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,9 @@ def test_unknown_string_is_quoted_with_the_bad_part(text, part):
     assert repr(text) in str(error.value) and f"cannot read {part}" in str(error.value)
 
 
-@pytest.mark.parametrize("bad", [3, [(1, 2, 3)], [(1.5, "0e")], [(-1, "0e")], [(2, (1, 3))], [(2, (-1, 1))], [None]], ids=repr)
+@pytest.mark.parametrize(
+    "bad", [3, [(1, 2, 3)], [(1.5, "0e")], [(-1, "0e")], [(2, (1, 3))], [(2, (-1, 1))], [None]], ids=repr
+)
 def test_unreadable_objects(bad):
     with pytest.raises(ProblemError):
         Irreps(bad)

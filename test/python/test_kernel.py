@@ -9,14 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import espmm
 import numpy as np
 import pytest
 import torch
-from helpers import random_edges, random_inputs, reference, reference_conv, relative_error
-
-import espmm
 from espmm import HostPlan, ProblemError, _capi, every_path_problem
 from espmm.arrays import view
+from helpers import random_edges, random_inputs, reference, reference_conv, relative_error
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBLEM = every_path_problem("4x0e+4x1o", "0e+1o", "0e+1o", irrep_dtype="float64", weight_dtype="float64")
@@ -49,7 +48,11 @@ def test_stages(kernel):
 
 def test_orders(kernel):
     assert [len(k.program.steps) for k in kernel.kernels] == [0, 1, 2]
-    assert [[spec.name for spec in k.program.results] for k in kernel.kernels] == [["z"], ["dx", "dy", "dw"], ["dx", "dy", "dw", "dgz"]]
+    assert [[spec.name for spec in k.program.results] for k in kernel.kernels] == [
+        ["z"],
+        ["dx", "dy", "dw"],
+        ["dx", "dy", "dw", "dgz"],
+    ]
     assert kernel.ir("fused", order=0) != kernel.ir("fused", order=1) != kernel.ir("fused") == kernel.ir("fused", order=2)
     with pytest.raises(ValueError, match="expected an order from 0 to 2, got 3"):
         kernel.ir("fused", order=3)
@@ -78,7 +81,9 @@ def test_commands_repeat_the_compile(kernel, tmp_path):
         for stage in kernel.stages:
             command = kernel.repro(stage, order=order, source=str(source))
             done = subprocess.run(
-                ["bash", "-o", "pipefail", "-c", f"PATH={shlex.quote(str(tools))}:$PATH; {command}"], capture_output=True, text=True
+                ["bash", "-o", "pipefail", "-c", f"PATH={shlex.quote(str(tools))}:$PATH; {command}"],
+                capture_output=True,
+                text=True,
             )
             assert done.returncode == 0, f"{command}\n{done.stderr}"
             assert done.stdout == kernel.ir(stage, order=order), command
@@ -154,7 +159,10 @@ def test_cuda_arrays_without_the_modules():
     receivers, senders = random_edges(5, 12)
     inputs = random_inputs(PROBLEM, 12, 5)
     graph = espmm.Graph(receivers.cuda(), senders.cuda(), 5)
-    plan = {name: graph.array(name) for name in (f"{s}.{p}" for s in ("receivers", "senders") for p in ("offsets", "order", "other", "parts"))}
+    plan = {
+        name: graph.array(name)
+        for name in (f"{s}.{p}" for s in ("receivers", "senders") for p in ("offsets", "order", "other", "parts"))
+    }
     z = kernel(*(t.cuda() for t in inputs), plan=plan, stream=torch.cuda.current_stream().cuda_stream)
     torch.cuda.synchronize()
     assert relative_error(z, reference_conv(PROBLEM, receivers, senders, 5)(*inputs)) < 1e-12
@@ -193,10 +201,10 @@ def test_views_of_arrays():
 def test_threads():
     before = espmm.get_num_threads()
     assert before == torch.get_num_threads()
-    code = (
-        "import espmm, torch; espmm.set_num_threads(3); torch.set_num_threads(1); print(espmm.get_num_threads())"
+    code = "import espmm, torch; espmm.set_num_threads(3); torch.set_num_threads(1); print(espmm.get_num_threads())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "python"), **ENV}
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "python"), **ENV})
     assert done.stdout.strip() == "3", done.stderr
     for bad in (0, -1):
         with pytest.raises(ValueError, match="at least 1 thread"):
@@ -224,7 +232,9 @@ z = Array(2, 4)
 espmm.compile(problem)(Array(2, 4, 2.0), Array(2, 1, 3.0), Array(2, 4, 0.5), out=[z])
 print(list(z.data))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "python"), **ENV})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "python"), **ENV}
+    )
     assert done.stdout.strip() == str([3.0] * 8), done.stderr
 
 
@@ -248,7 +258,9 @@ else:
         assert np.array_equal(got, want)
 print("done")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "python"), **ENV})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "python"), **ENV}
+    )
     assert done.returncode == 0 and done.stdout == "done\n", done.stderr
 
 

@@ -6,12 +6,11 @@ import copy
 import io
 import pickle
 
+import espmm
 import pytest
 import torch
-from helpers import check_against, random_edges, random_inputs, reference, reference_conv, relative_error
-
-import espmm
 from espmm import ProblemError, TPProblem, every_path_problem
+from helpers import check_against, random_edges, random_inputs, reference, reference_conv, relative_error
 
 PROBLEM = every_path_problem("4x0e+4x1o", "0e+1o", "0e+1o", irrep_dtype="float64", weight_dtype="float64")
 SHARED = PROBLEM.replace(shared_weights=True)
@@ -30,7 +29,11 @@ BAD_CALLS = {
     "w count": ({"w": zeros(5, W - 1)}, ValueError, f"w of shape \\(..., {W}\\).* got \\(5, {W - 1}\\)"),
     "w without rows": ({"w": zeros(W)}, ValueError, f"w of shape \\(..., {W}\\)"),
     "x scalar": ({"x": zeros()}, ValueError, "the last axis of x"),
-    "x dtype": ({"x": zeros(5, X, dtype=torch.float32)}, TypeError, "x to be torch.float64, .*irrep_dtype.* got torch.float32"),
+    "x dtype": (
+        {"x": zeros(5, X, dtype=torch.float32)},
+        TypeError,
+        "x to be torch.float64, .*irrep_dtype.* got torch.float32",
+    ),
     "y dtype": ({"y": zeros(5, Y, dtype=torch.float16)}, TypeError, "y to be torch.float64"),
     "w dtype": ({"w": zeros(5, W, dtype=torch.float32)}, TypeError, "w to be torch.float64, .*weight_dtype"),
     "integers": ({"x": zeros(5, X, dtype=torch.int64)}, TypeError, "x to be torch.float64.* got torch.int64"),
@@ -75,7 +78,11 @@ def test_bad_edges(case):
 
 @pytest.mark.parametrize(
     "receivers, senders, message",
-    [([0, 9], [0, 0], r"receivers\[1\] = 9"), ([0, 0], [-1, 0], r"senders\[0\] = -1"), ([5, 9], [0, 0], r"receivers\[0\] = 5")],
+    [
+        ([0, 9], [0, 0], r"receivers\[1\] = 9"),
+        ([0, 0], [-1, 0], r"senders\[0\] = -1"),
+        ([5, 9], [0, 0], r"receivers\[0\] = 5"),
+    ],
 )
 def test_indices_out_of_range(receivers, senders, message, device):
     conv = espmm.TensorProductConv(PROBLEM)
@@ -136,7 +143,13 @@ def test_problems_are_problems():
 def test_leading_axes_broadcast_as_in_e3nn(device):
     tp, expected = espmm.TensorProduct(PROBLEM), reference(PROBLEM)
     generator = torch.Generator().manual_seed(0)
-    for shapes in [((2, 3), (2, 3), (2, 3)), ((4, 1), (1, 3), (4, 3)), ((1,), (6,), (6,)), ((), (), (1,)), ((2, 1, 3), (3,), (2, 1, 1, 3))]:
+    for shapes in [
+        ((2, 3), (2, 3), (2, 3)),
+        ((4, 1), (1, 3), (4, 3)),
+        ((1,), (6,), (6,)),
+        ((), (), (1,)),
+        ((2, 1, 3), (3,), (2, 1, 1, 3)),
+    ]:
         x, y, w = (
             torch.randn(*shape, width, generator=generator, dtype=torch.float64) for shape, width in zip(shapes, (X, Y, W))
         )
@@ -212,7 +225,9 @@ def test_expanded_cotangents(device):
 
 
 def test_a_product_of_nothing_is_zero(device):
-    empty = TPProblem("0x0e+4x1o", "1x0e", "0x0e+4x1o", [(0, 0, 0, "uvu", True)], irrep_dtype="float64", weight_dtype="float64")
+    empty = TPProblem(
+        "0x0e+4x1o", "1x0e", "0x0e+4x1o", [(0, 0, 0, "uvu", True)], irrep_dtype="float64", weight_dtype="float64"
+    )
     x, y = zeros(5, 12, device=device), zeros(5, 1, device=device)
     z = espmm.TensorProduct(empty)(x, y)
     assert z.shape == (5, 12) and not z.any()
@@ -239,7 +254,9 @@ def test_parameters_and_buffers_are_e3nns():
     theirs = o3.TensorProduct("3x1o", "2x1o", "4x0e+2x0o", [(0, 0, 0, "uvw", True)])
     ours = espmm.TensorProduct(TPProblem.from_e3nn(theirs))
     mine = {name: (type(t), t.shape, t.dtype) for name, t in ours.state_dict(keep_vars=True).items()}
-    expected = {name: (type(t), t.shape, t.dtype) for name, t in theirs.state_dict(keep_vars=True).items() if "." not in name}
+    expected = {
+        name: (type(t), t.shape, t.dtype) for name, t in theirs.state_dict(keep_vars=True).items() if "." not in name
+    }
     assert mine == expected
     assert torch.equal(ours.output_mask, theirs.output_mask)
     ours.load_state_dict({name: t for name, t in theirs.state_dict().items() if "." not in name})
@@ -275,6 +292,32 @@ def test_results_may_be_changed_in_place_and_inputs_are_guarded(device):
         y.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(z.sum(), x)
+
+
+def test_a_convolution_allocates_its_results_and_no_messages(device, monkeypatch):
+    """Nothing of the size of edges but the gradients of what has it: no message z[e], no gathered x."""
+    from espmm import launch
+
+    problem = every_path_problem("16x0e+16x1o", "0e+1o", "0e+1o+2e", irrep_dtype="float64", weight_dtype="float64")
+    nodes, edges = 50, 2000
+    conv = espmm.TensorProductConv(problem)
+    graph = espmm.Graph(*(t.to(device) for t in random_edges(nodes, edges)), nodes)
+    x, y, w = (t.to(device).requires_grad_() for t in random_inputs(problem, edges, nodes))
+    shapes, scratch, allocate = [], [], launch.allocate
+
+    def counting(shape, dtype, where):
+        (scratch if dtype == torch.uint8 else shapes).append(shape)
+        return allocate(shape, dtype, where)
+
+    monkeypatch.setattr(launch, "allocate", counting)
+    z = conv(x, y, w, graph)
+    assert shapes == [tuple(z.shape)]
+    first = torch.autograd.grad(z.sum(), (x, y, w), create_graph=True)
+    assert shapes[1:] == [tuple(t.shape) for t in (x, y, w)]
+    torch.autograd.grad(sum(g.pow(2).sum() for g in first), (x, y, w))
+    assert shapes[4:] == [tuple(t.shape) for t in (x, y, w)]
+    messages = 8 * edges * problem.irreps_in1.dim
+    assert all(size < messages for (size,) in scratch), (scratch, messages)
 
 
 def test_many_threads_at_once(device):

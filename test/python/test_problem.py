@@ -6,15 +6,14 @@ import pickle
 import warnings
 
 import e3nn
+import espmm
 import numpy as np
 import pytest
 import torch
 from e3nn import o3
+from espmm import Instruction, Irreps, ProblemError, TPProblem
 from hypothesis import given
 from hypothesis import strategies as st
-
-import espmm
-from espmm import Instruction, Irreps, ProblemError, TPProblem
 
 DOT = ("8x1o", "1x1o", "8x0e", [(0, 0, 0, "uvu", True)])
 
@@ -185,7 +184,12 @@ def test_dtypes(dtype, name):
 
 
 def test_multiplicities_of_zero_are_accepted_as_in_e3nn():
-    args = ("0x0e+3x1o", "0x1o+1x0e", "0x1o+3x1o+2x1e", [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (1, 0, 2, "uvw", True)])
+    args = (
+        "0x0e+3x1o",
+        "0x1o+1x0e",
+        "0x1o+3x1o+2x1e",
+        [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (1, 0, 2, "uvw", True)],
+    )
     tp, problem = e3nn_product(*args), TPProblem(*args)
     assert problem.instructions == tuple(tp.instructions) and problem.weight_numel == tp.weight_numel == 3
 
@@ -193,7 +197,11 @@ def test_multiplicities_of_zero_are_accepted_as_in_e3nn():
 # What e3nn refuses, and how. e3nn's message is not compared: most are empty.
 BAD = {
     "irreps": ((*(("8x1q",) + DOT[1:]),), {}, "unknown irreps '8x1q': cannot read '8x1q'"),
-    "index too large": (("8x1o", "1x1o", "8x0e", [(0, 1, 0, "uvu", True)]), {}, "block index 1 is out of range for irreps_in2"),
+    "index too large": (
+        ("8x1o", "1x1o", "8x0e", [(0, 1, 0, "uvu", True)]),
+        {},
+        "block index 1 is out of range for irreps_in2",
+    ),
     "mode": (("8x1o", "1x1o", "8x0e", [(0, 0, 0, "uvq", True)]), {}, "unknown connection mode 'uvq'"),
     "parity": (("8x1o", "1x1o", "8x0o", [(0, 0, 0, "uvu", True)]), {}, "instruction 0 .*: the parity of 0o does not occur"),
     "degree": (("8x1o", "1x1o", "8x3e", [(0, 0, 0, "uvu", True)]), {}, r"the degree of 3e .* 0e \+ 1e \+ 2e"),
@@ -258,7 +266,9 @@ def test_a_negative_index_is_also_an_index_error():
 
 @st.composite
 def products(draw):
-    blocks = st.lists(st.tuples(st.integers(1, 4), st.tuples(st.integers(0, 2), st.sampled_from([1, -1]))), min_size=1, max_size=3)
+    blocks = st.lists(
+        st.tuples(st.integers(1, 4), st.tuples(st.integers(0, 2), st.sampled_from([1, -1]))), min_size=1, max_size=3
+    )
     in1, in2 = Irreps(draw(blocks)), Irreps(draw(blocks))
     out, instructions = [], []
     for i1, (m1, ir1) in enumerate(in1):

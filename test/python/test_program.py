@@ -6,8 +6,7 @@ import copy
 import pickle
 
 import pytest
-
-from espmm import Program, ProblemError, TPProblem, UnsupportedError, forward_program, named_problem
+from espmm import ProblemError, Program, TPProblem, UnsupportedError, forward_program, named_problem
 from espmm.program import Step
 
 DOT = TPProblem("8x1o", "1x1o", "8x0e", [(0, 0, 0, "uvu", True)], path_normalization="none", shared_weights=False)
@@ -75,7 +74,13 @@ def test_the_compiler_reads_every_text(library, conv):
         [(0, 0, 0, "uvw", True), (0, 0, 0, "uvv", False), (1, 0, 1, "uuu", True), (1, 0, 1, "uuw", True), (1, 0, 2, "uvuv", False),
          (1, 0, 3, "uvu<v", True), (1, 0, 4, "uuw", False), (1, 0, 5, "u<vw", True)],
     )  # fmt: skip
-    for problem in (DOT, MIXED, modes, modes.replace(shared_weights=False, internal_weights=False), named_problem("mace-large")):
+    for problem in (
+        DOT,
+        MIXED,
+        modes,
+        modes.replace(shared_weights=False, internal_weights=False),
+        named_problem("mace-large"),
+    ):
         text = forward_program(problem, conv).text
         printed = _capi.opt(text, "")
         assert _capi.opt(printed, "") == printed
@@ -212,7 +217,12 @@ def test_the_compiler_reads_the_arguments_that_we_say(problem, conv, library):
     steps = [((0,), (0,)), ((1,), (0,)), ((2,), (0,)), ((0, 1, 2), (0,))]
     programs = [program] + [program.vjp(*step) for step in steps]
     backward = programs[-1]
-    programs += [backward.vjp(range(4), range(3)), backward.vjp((0,), (1, 2)), program.jvp((0, 1, 2))[0], program.jvp((1,))[0]]
+    programs += [
+        backward.vjp(range(4), range(3)),
+        backward.vjp((0,), (1, 2)),
+        program.jvp((0, 1, 2))[0],
+        program.jvp((1,))[0],
+    ]
     for each in programs:
         text = _capi.opt(each.text, each.pipeline("cpu", until="differentiated"))
         signature, _, body = text.partition("func.func")[2].partition("{\n")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import espmm
 import pytest
 import torch
 import torch._dynamo.testing
-from helpers import random_edges, random_inputs, reference_conv, relative_error
-
-import espmm
 from espmm import every_path_problem
+from helpers import random_edges, random_inputs, reference_conv, relative_error
 
 pytestmark = [
     pytest.mark.usefixtures("library"),
@@ -118,7 +117,11 @@ def test_fake_tensors_need_no_memory(library):
 
     conv = espmm.TensorProductConv(PROBLEM)
     with FakeTensorMode():
-        x, y, w = torch.empty(10**9, 16, dtype=torch.float64), torch.empty(7, 4, dtype=torch.float64), torch.empty(7, 16, dtype=torch.float64)
+        x, y, w = (
+            torch.empty(10**9, 16, dtype=torch.float64),
+            torch.empty(7, 4, dtype=torch.float64),
+            torch.empty(7, 16, dtype=torch.float64),
+        )
         index = torch.empty(7, dtype=torch.int64)
         assert conv(x, y, w, index, index).shape == (10**9, PROBLEM.irreps_out.dim)
 
