@@ -131,14 +131,36 @@ private:
     return RankedTensorType::get(shape, elementType);
   }
 
+  /// What tile and stage cannot lower yet is said here, where the instruction is known.
+  LogicalResult verifyLowered(ProductAttr product, unsigned p, SmallVectorImpl<Contribution> &contracts) {
+    const Path &path = product.getPaths()[p];
+    auto fail = [&](const Twine &what) {
+      return kernel.emitOpError("instruction ") << p << " (" << path.i1 << ", " << path.i2 << ", " << path.i3 << ", "
+                                                << stringifyMode(path.mode) << "): " << what << " has no lowering yet";
+    };
+    if (path.mode != Mode::UVU)
+      return fail("mode " + stringifyMode(path.mode));
+    if (!path.weighted)
+      return fail("a path without weights");
+    if (product.getY()[path.i2].mul > 1)
+      return fail("a second input of multiplicity " + Twine(product.getY()[path.i2].mul));
+    for (Contribution &c : contracts) {
+      if (kernel.getResultAccess(c.result) == Access::All)
+        return fail("the gradient of a value that all rows share");
+      for (Value operand : c.contract->getOperands())
+        if (kernel.getInputAccess(cast<BlockArgument>(operand).getArgNumber()) == Access::All)
+          return fail("a value that all rows share");
+    }
+    return success();
+  }
+
   LogicalResult factorPath(ProductAttr product, unsigned p, SmallVectorImpl<Contribution> &contracts) {
     const Path &path = product.getPaths()[p];
     int l1 = product.getX()[path.i1].l, l2 = product.getY()[path.i2].l, l3 = product.getZ()[path.i3].l;
     elementType = contracts.front().contract.getType().getElementType();
     ++numPaths;
-    if (path.mode != Mode::UVU)
-      return kernel.emitOpError("instruction ") << p << " (" << path.i1 << ", " << path.i2 << ", " << path.i3 << ", "
-                                                << stringifyMode(path.mode) << ") has no lowering yet";
+    if (failed(verifyLowered(product, p, contracts)))
+      return failure();
     if (product.getExtent(path, 'u') == 0 || product.getExtent(path, 'v') == 0)
       return success();
 

@@ -85,6 +85,8 @@ static std::optional<Access> findAccess(Value tensor) {
     return kernel.getResultAccess(cast<OpResult>(tensor).getResultNumber());
   if (auto add = tensor.getDefiningOp<AddOp>())
     return findAccess(add.getLhs());
+  if (auto zeros = tensor.getDefiningOp<ZerosOp>())
+    return findAccess(zeros.getLike());
   return std::nullopt;
 }
 
@@ -255,13 +257,31 @@ std::string HostProgram::getKernelName(StringRef suffix) {
   return (source.getName() + "_" + Twine(numKernels++) + suffix).str();
 }
 
-LogicalResult HostProgram::finish() {
-  for (Operation &op : source.getBody().front().without_terminator())
-    if (!isa<KernelOp>(op) && !(isa<AddOp>(op) && findAccess(op.getResult(0))))
+LogicalResult HostProgram::verify(func::FuncOp source) {
+  llvm::SmallDenseSet<Value> returned;
+  for (auto [r, value] : llvm::enumerate(source.getBody().front().getTerminator()->getOperands())) {
+    if (isa<BlockArgument>(value))
+      return source.emitOpError("result ") << r << " is an argument, which has no lowering yet";
+    if (!returned.insert(value).second)
+      return source.emitOpError("result ") << r << " is an earlier result too, which has no lowering yet";
+  }
+  for (Operation &op : source.getBody().front().without_terminator()) {
+    bool isSum = isa<AddOp>(op) && findAccess(op.getResult(0));
+    if (auto zeros = dyn_cast<ZerosOp>(op); zeros && !findAccess(zeros.getResult()))
+      return op.emitOpError("stands for as many rows as a value that no kernel uses, which has no lowering yet");
+    if (!isa<KernelOp, ZerosOp>(op) && !isSum)
       return op.emitOpError("has no lowering outside of a kernel yet");
+  }
+  return success();
+}
+
+void HostProgram::finish() {
+  for (auto zeros : source.getOps<ZerosOp>())
+    if (auto type = cast<RankedTensorType>(zeros.getType()); buffers.count(zeros.getResult()))
+      fill(buffers[zeros.getResult()],
+           indices.mul(getRows(*findAccess(zeros.getResult())), type.getShape().back() * type.getElementTypeBitWidth() / 8));
   func::ReturnOp::create(builder, source.getLoc());
   std::string name = source.getName().str();
   source.erase();
   host.setName(name);
-  return success();
 }

@@ -39,7 +39,9 @@ public:
 
 class HostProgram {
 public:
-  /// Starts the host function for a level-4 function, next to it.
+  /// What a host function can say: kernels, sums of their results, and zeros, each returned once.
+  static mlir::LogicalResult verify(mlir::func::FuncOp source);
+  /// Starts the host function for a verified level-4 function, next to it.
   explicit HostProgram(mlir::func::FuncOp source);
 
   enum Size { E, R, S };
@@ -69,8 +71,8 @@ public:
   void fill(mlir::Value buffer, mlir::Value bytes);
   void launch(llvm::StringRef kernel, mlir::Value grid, mlir::ValueRange operands,
               std::optional<std::array<int64_t, 3>> block = std::nullopt, int64_t shared = 0);
-  /// Results that are returned, in order; ends the function and erases the source.
-  mlir::LogicalResult finish();
+  /// Ends the function and erases the source.
+  void finish();
 
   /// A device function's name, unique in the module.
   std::string getKernelName(llvm::StringRef suffix);

@@ -14,6 +14,8 @@ namespace {
 struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
   void runOnOperation() override {
     for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
+      if (failed(HostProgram::verify(function)))
+        return signalPassFailure();
       HostProgram host(function);
       auto isGPU = [](KernelOp kernel) {
         auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
@@ -33,8 +35,7 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
           return signalPassFailure();
       }
       stageSumsOfCopies(host, function);
-      if (failed(host.finish()))
-        return signalPassFailure();
+      host.finish();
     }
   }
 };
