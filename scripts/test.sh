@@ -20,7 +20,7 @@ if ! command -v ptxas >/dev/null; then
 fi
 
 unit_tests() { ctest --test-dir "$BUILD_DIR" --no-tests=error --output-on-failure --output-junit "$REPORTS/unit.xml"; }
-lit_tests() { lit -sv --time-tests --xunit-xml-output "$REPORTS/lit.xml" "$BUILD_DIR/test"; }
+lit_tests() { lit -sv --xunit-xml-output "$REPORTS/lit.xml" "$BUILD_DIR/test"; }
 python_tests() { pytest -q --durations=10 --junit-xml "$REPORTS/pytest.xml" test/python test/readme test/wheel; }
 
 rm -rf "$REPORTS"
