@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 #include "HostProgram.h"
 #include "KernelAnalysis.h"
+#include "SharedRows.h"
 #include "Stage.h"
 #include "mlir/IR/IRMapping.h"
 
@@ -18,38 +19,8 @@ using namespace espmm::equivariant;
 
 namespace {
 
-constexpr int64_t warpSize = 32;
 /// One slot is read while the other is filled.
 constexpr int64_t ringStages = 2;
-
-/// The parts of a row that a kernel works on, as contiguous runs, and where they lie in a warp's shared memory.
-struct RowLayout {
-  SmallVector<int64_t> runs;                      // as in async_copy
-  llvm::MapVector<int64_t, int64_t> positions;    // block offset in the row -> position in shared memory
-  int64_t size = 0;                               // elements in shared memory
-  int64_t width = 1;                              // elements copied at a time
-  IrrepsAttr irreps;                              // null: weights
-  bool channels = false;
-
-  void addRun(int64_t offset, int64_t slabStride, int64_t count, int64_t dim, int64_t mul) {
-    runs.append({offset, slabStride, count, dim, mul});
-    size += count;
-  }
-};
-
-/// The number of elements that can be copied at once: what all offsets, strides and counts are multiples of.
-int64_t chooseWidth(ArrayRef<int64_t> runs, int64_t rowWidth, int64_t elementBytes) {
-  for (int64_t width = 16 / elementBytes; width > 1; width /= 2) {
-    bool fits = rowWidth % width == 0;
-    for (size_t r = 0; r < runs.size(); r += 5) {
-      int64_t tail = runs[r + 3] ? runs[r + 4] % warpSize * runs[r + 3] : 0;
-      fits &= runs[r] % width == 0 && runs[r + 1] % width == 0 && runs[r + 2] % width == 0 && tail % width == 0;
-    }
-    if (fits)
-      return width;
-  }
-  return 1;
-}
 
 class GPUKernelStaging {
 public:
@@ -88,65 +59,13 @@ private:
   bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
   int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
 
-  void addBlock(RowLayout &layout, RankedTensorType block, int64_t offset, bool channels) {
-    if (layout.positions.count(offset))
-      return;
-    layout.positions[offset] = layout.size;
-    layout.channels |= channels;
-    if (!channels) {
-      layout.addRun(offset, 0, block.getNumElements(), 0, 0);
-      return;
-    }
-    int64_t mul = block.getDimSize(0), dim = block.getNumElements() / mul;
-    if (layout.irreps && layout.irreps.getLayout() == Layout::IrMul) {
-      for (int64_t i = 0; i < dim; ++i)
-        layout.addRun(offset + i * mul, warpSize, warpSize, 1, mul);
-    } else {
-      layout.addRun(offset, warpSize * dim, warpSize * dim, dim, mul);
-    }
-  }
-
   /// Which rows pass through shared memory, and how.
   void planRows() {
-    inputs.resize(kernel.getInputs().size());
-    results.resize(kernel.getNumResults());
-    auto getIrreps = [](Value tensor) {
-      return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
-    };
-    for (auto [i, tensor] : llvm::enumerate(kernel.getInputs()))
-      inputs[i].irreps = getIrreps(tensor);
-    for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))
-      results[r].irreps = getIrreps(tensor);
-    SmallVector<BlockOp> blocks(kernel.getBody().getOps<BlockOp>());
-    llvm::stable_sort(blocks, [](BlockOp a, BlockOp b) { return a.getOffset() < b.getOffset(); });
-    for (BlockOp block : blocks) {
-      unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
-      if (!isGrouped(kernel.getInputAccess(i)))
-        addBlock(inputs[i], block.getType(), block.getOffset(), analysis.hasChannels(block.getResult()));
-    }
-    SmallVector<Contribution> contributions(analysis.getContributions());
-    llvm::stable_sort(contributions, [](const Contribution &a, const Contribution &b) { return a.offset < b.offset; });
-    for (const Contribution &c : contributions)
-      if (!isGrouped(kernel.getResultAccess(c.result)) && analysis.hasChannels(c.value))
-        addBlock(results[c.result], cast<RankedTensorType>(c.value.getType()), c.offset, true);
-
-    // A row without channels is small: all of it, so that it can be copied in wide pieces.
-    for (auto [i, layout] : llvm::enumerate(inputs)) {
-      int64_t width = getWidth(kernel.getInputs()[i]);
-      if (!layout.channels && layout.size > 0) {
-        SmallVector<int64_t> offsets;
-        for (auto &[offset, position] : layout.positions)
-          position = offset;
-        layout.runs.clear();
-        layout.size = 0;
-        layout.addRun(0, 0, width, 0, 0);
-      }
-      layout.width = chooseWidth(layout.runs, width, elementBytes);
-    }
-    for (auto [r, layout] : llvm::enumerate(results))
-      layout.width = chooseWidth(layout.runs, getWidth(kernel.getResult(r)), elementBytes);
-
-    auto align = [&](int64_t size) { return (size + 16 / elementBytes - 1) / (16 / elementBytes) * (16 / elementBytes); };
+    auto [inputLayouts, resultLayouts] = planSharedRows(analysis, side);
+    inputs = std::move(inputLayouts);
+    results = std::move(resultLayouts);
+    int64_t line = 16 / elementBytes;
+    auto align = [&](int64_t size) { return (size + line - 1) / line * line; };
     for (RowLayout &layout : inputs) {
       inputPositions.push_back(slotSize);
       slotSize += align(layout.size);
@@ -591,41 +510,4 @@ private:
 
 LogicalResult espmm::equivariant::stageKernelForGPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host) {
   return GPUKernelStaging(kernel, schedule, host).run();
-}
-
-// result[i] = sum over the copies, in their order; a thread an element
-void espmm::equivariant::stageSumsOfCopies(HostProgram &host, func::FuncOp source) {
-  constexpr int64_t threads = 256;
-  for (auto &[sum, copies] : host.getCopies()) {
-    Location loc = source.getLoc();
-    OpBuilder builder(source);
-    IndexBuilder ix(builder, loc), &h = host.index();
-    auto type = cast<RankedTensorType>(sum.getType());
-    Type element = type.getElementType(), i32 = builder.getI32Type(), i64 = builder.getI64Type();
-    Type global = LLVM::LLVMPointerType::get(source.getContext(), 1);
-    auto signature = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(source.getContext()), {global, global, i64});
-    std::string name = host.getKernelName("_sum");
-    auto function = LLVM::LLVMFuncOp::create(builder, loc, name, signature);
-    function->setAttr("nvvm.kernel", builder.getUnitAttr());
-    function->setAttr("nvvm.maxntid", builder.getDenseI32ArrayAttr({threads, 1, 1}));
-    Block *entry = function.addEntryBlock(builder);
-    builder.setInsertionPointToStart(entry);
-    Value block = arith::ExtUIOp::create(builder, loc, i64, NVVM::BlockIdXOp::create(builder, loc, i32));
-    Value thread = arith::ExtUIOp::create(builder, loc, i64, NVVM::ThreadIdXOp::create(builder, loc, i32));
-    Value position = ix.add(ix.mul(block, threads), thread), count = entry->getArgument(2);
-    auto inside = scf::IfOp::create(builder, loc, ix.less(position, count), /*withElseRegion=*/false);
-    LLVM::ReturnOp::create(builder, loc, ValueRange());
-    builder.setInsertionPointToStart(inside.thenBlock());
-    Value total;
-    for (int64_t c = 0; c < copies.total; ++c) {
-      Value address = ix.address(entry->getArgument(1), ix.add(ix.mul(count, c), position), element);
-      Value share = LLVM::LoadOp::create(builder, loc, element, address, element.getIntOrFloatBitWidth() / 8);
-      total = total ? LLVM::FAddOp::create(builder, loc, total, share).getResult() : share;
-    }
-    LLVM::StoreOp::create(builder, loc, total, ix.address(entry->getArgument(0), position, element),
-                          element.getIntOrFloatBitWidth() / 8);
-    Value elements = h.mul(host.getRows(Access::Edge), type.getShape().back());
-    host.launch(name, h.ceildiv(elements, h.constant(threads)), {host.getBuffer(sum), copies.scratch, elements},
-                std::array<int64_t, 3>{threads, 1, 1});
-  }
 }

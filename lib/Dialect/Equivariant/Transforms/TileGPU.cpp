@@ -1,4 +1,5 @@
 //===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
+#include "SharedRows.h"
 #include "Tile.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
 #include "mlir/IR/IRMapping.h"
@@ -7,8 +8,6 @@ using namespace mlir;
 using namespace espmm::equivariant;
 
 namespace {
-
-constexpr int64_t warpSize = 32;
 
 /// Paths that have to stay together: they share a block of a row that is read, or add to the same block of a result.
 struct Unit {

@@ -1,0 +1,83 @@
+//===- SharedRows.cpp - rows in a warp's shared memory --------------------===//
+#include "SharedRows.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+/// The number of elements that can be copied at once: what all offsets, strides and counts are multiples of.
+static int64_t chooseWidth(ArrayRef<int64_t> runs, int64_t rowWidth, int64_t elementBytes) {
+  for (int64_t width = 16 / elementBytes; width > 1; width /= 2) {
+    bool fits = rowWidth % width == 0;
+    for (size_t r = 0; r < runs.size(); r += 5) {
+      int64_t tail = runs[r + 3] ? runs[r + 4] % warpSize * runs[r + 3] : 0;
+      fits &= runs[r] % width == 0 && runs[r + 1] % width == 0 && runs[r + 2] % width == 0 && tail % width == 0;
+    }
+    if (fits)
+      return width;
+  }
+  return 1;
+}
+
+void RowLayout::addBlock(RankedTensorType block, int64_t offset, bool hasChannels) {
+  if (positions.count(offset))
+    return;
+  positions[offset] = size;
+  channels |= hasChannels;
+  if (!hasChannels) {
+    addRun(offset, 0, block.getNumElements(), 0, 0);
+    return;
+  }
+  int64_t mul = block.getDimSize(0), dim = block.getNumElements() / mul;
+  if (irreps && irreps.getLayout() == Layout::IrMul) {
+    for (int64_t i = 0; i < dim; ++i)
+      addRun(offset + i * mul, warpSize, warpSize, 1, mul);
+  } else {
+    addRun(offset, warpSize * dim, warpSize * dim, dim, mul);
+  }
+}
+
+static IrrepsAttr getIrreps(Value tensor) {
+  return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
+}
+
+std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::planSharedRows(KernelAnalysis &analysis, Access side) {
+  KernelOp kernel = analysis.kernel;
+  auto isGrouped = [&](Access access) { return side != Access::Edge && access == side; };
+  SmallVector<RowLayout> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
+  for (auto [layout, tensor] : llvm::zip(inputs, kernel.getInputs()))
+    layout.irreps = getIrreps(tensor);
+  for (auto [layout, tensor] : llvm::zip(results, kernel.getResults()))
+    layout.irreps = getIrreps(tensor);
+
+  SmallVector<BlockOp> blocks(kernel.getBody().getOps<BlockOp>());
+  llvm::stable_sort(blocks, [](BlockOp a, BlockOp b) { return a.getOffset() < b.getOffset(); });
+  for (BlockOp block : blocks) {
+    unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+    if (!isGrouped(kernel.getInputAccess(i)))
+      inputs[i].addBlock(block.getType(), block.getOffset(), analysis.hasChannels(block.getResult()));
+  }
+  SmallVector<Contribution> contributions(analysis.getContributions());
+  llvm::stable_sort(contributions, [](const Contribution &a, const Contribution &b) { return a.offset < b.offset; });
+  for (const Contribution &c : contributions)
+    if (!isGrouped(kernel.getResultAccess(c.result)) && analysis.hasChannels(c.value))
+      results[c.result].addBlock(cast<RankedTensorType>(c.value.getType()), c.offset, true);
+
+  auto finish = [](RowLayout &layout, Value tensor) {
+    auto type = cast<RankedTensorType>(tensor.getType());
+    int64_t width = type.getShape().back();
+    if (!layout.channels && layout.size > 0) {
+      // A row without channels is small: all of it, so that it can be copied in wide pieces.
+      for (auto &[offset, position] : layout.positions)
+        position = offset;
+      layout.runs.clear();
+      layout.size = 0;
+      layout.addRun(0, 0, width, 0, 0);
+    }
+    layout.width = chooseWidth(layout.runs, width, type.getElementTypeBitWidth() / 8);
+  };
+  for (auto [layout, tensor] : llvm::zip(inputs, kernel.getInputs()))
+    finish(layout, tensor);
+  for (auto [layout, tensor] : llvm::zip(results, kernel.getResults()))
+    finish(layout, tensor);
+  return {std::move(inputs), std::move(results)};
+}

@@ -1,0 +1,32 @@
+//===- SharedRows.h - rows in a warp's shared memory -------------*- C++ -*-===//
+#ifndef ESPMM_LIB_EQUIVARIANT_SHAREDROWS_H
+#define ESPMM_LIB_EQUIVARIANT_SHAREDROWS_H
+
+#include "KernelAnalysis.h"
+
+namespace espmm::equivariant {
+
+constexpr int64_t warpSize = 32;
+
+/// The parts of a row that a kernel works on, as contiguous runs, and where they lie in a warp's shared memory.
+struct RowLayout {
+  llvm::SmallVector<int64_t> runs;                    // as in async_copy
+  llvm::MapVector<int64_t, int64_t> positions;        // block offset in the row -> position in shared memory
+  int64_t size = 0;                                   // elements in shared memory
+  int64_t width = 1;                                  // elements copied at a time
+  IrrepsAttr irreps;                                  // null: weights
+  bool channels = false;
+
+  void addRun(int64_t offset, int64_t slabStride, int64_t count, int64_t dim, int64_t mul) {
+    runs.append({offset, slabStride, count, dim, mul});
+    size += count;
+  }
+  void addBlock(mlir::RankedTensorType block, int64_t offset, bool hasChannels);
+};
+
+/// The layouts of a kernel's operands and results that are not grouped by `side`; the others' stay empty.
+std::pair<llvm::SmallVector<RowLayout>, llvm::SmallVector<RowLayout>> planSharedRows(KernelAnalysis &analysis, Access side);
+
+} // namespace espmm::equivariant
+
+#endif // ESPMM_LIB_EQUIVARIANT_SHAREDROWS_H
