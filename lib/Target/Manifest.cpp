@@ -64,6 +64,8 @@ private:
       json::Object tensor{{"dtype", cast<TypeAttr>(attribute("dtype")).getValue().isF64() ? "f64" : "f32"},
                           {"rows", cast<StringAttr>(attribute("rows")).getValue()},
                           {"width", cast<IntegerAttr>(attribute("width")).getInt()}};
+      if (auto align = dyn_cast_or_null<IntegerAttr>(attribute("align")))
+        tensor["align"] = align.getInt();
       if (role == "argument") {
         tensor["name"] = name;
         tensor["used"] = cast<BoolAttr>(attribute("used")).getValue();

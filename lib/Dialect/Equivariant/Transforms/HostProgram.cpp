@@ -244,6 +244,15 @@ Value HostProgram::getPlan(Access side, StringRef array) {
 
 Value HostProgram::getScratch(Value bytes) { return ScratchOp::create(builder, source.getLoc(), pointer, bytes); }
 
+void HostProgram::requireAlignment(Value buffer, int64_t bytes) {
+  auto argument = dyn_cast<BlockArgument>(buffer);
+  if (!argument)
+    return;
+  auto known = host.getArgAttrOfType<IntegerAttr>(argument.getArgNumber(), "equivariant.align");
+  if (!known || known.getInt() < bytes)
+    host.setArgAttr(argument.getArgNumber(), "equivariant.align", builder.getI64IntegerAttr(bytes));
+}
+
 void HostProgram::fill(Value buffer, Value bytes) { FillOp::create(builder, source.getLoc(), buffer, bytes); }
 
 void HostProgram::launch(StringRef kernel, Value grid, ValueRange operands,

@@ -68,6 +68,8 @@ public:
   /// "receivers" + "offsets" and so on.
   mlir::Value getPlan(Access side, llvm::StringRef array);
   mlir::Value getScratch(mlir::Value bytes);
+  /// Says that a kernel counts on a buffer's address being a multiple of `bytes`. Scratch always is.
+  void requireAlignment(mlir::Value buffer, int64_t bytes);
   void fill(mlir::Value buffer, mlir::Value bytes);
   void launch(llvm::StringRef kernel, mlir::Value grid, mlir::ValueRange operands,
               std::optional<std::array<int64_t, 3>> block = std::nullopt, int64_t shared = 0);

@@ -162,6 +162,7 @@ private:
   /// Emits a run before `next`: its writes, and what is read after it.
   void endRun(ArrayRef<Operation *> run, Operation *next) {
     builder.setInsertionPoint(next);
+    accumulated.clear();
     llvm::SmallPtrSet<Operation *, 32> members(run.begin(), run.end());
     auto yield = dyn_cast<scf::YieldOp>(next);
     if (yield && !isa<scf::ForOp>(yield->getParentOp()))
@@ -213,6 +214,13 @@ private:
         graph.addTerm(element, {0.0});
       }
       if (write.getAccumulate()) {
+        // Two writes of a run that add to one place are one sum: each would read what the other has not written yet.
+        ScalarNode *&known = accumulated[{write.getBase(), write.getLane(), write.getLaneStride(), offset}];
+        if (known) {
+          known->terms.append(element->terms);
+          continue;
+        }
+        known = element;
         // What is there comes first: the products are then added by multiply-adds.
         ScalarTerm old;
         old.a = graph.makeLoad(asRead(write), type.getElementType(), offset);
@@ -383,6 +391,7 @@ private:
   SmallVector<Operation *> dead;
   SmallVector<scf::ForOp> yieldLoops;
   llvm::DenseMap<Operation *, ReadOp> readsOfWrites;
+  llvm::DenseMap<std::tuple<Value, Value, int64_t, int64_t>, ScalarNode *> accumulated;
 };
 
 struct Sparsify : espmm::equivariant::impl::EquivariantSparsifyBase<Sparsify> {

@@ -456,6 +456,8 @@ private:
     }
     int64_t width = getWidth(kernel.getResult(c.result));
     bool nontemporal = !place.buffer && !mask && width % lanes == 0 && offset % lanes == 0 && stride % lanes == 0;
+    if (nontemporal)
+      host.requireAlignment(host.getBuffer(kernel.getResult(c.result)), lanes * elementBytes);
     WriteOp::create(builder, loc, value, place.base, channel, mask, offset, 1, getChannelStrides(type, stride),
                     /*accumulate=*/place.buffer.has_value(), nontemporal);
   }

@@ -270,6 +270,7 @@ private:
           continue;
         Value tensor = kernel.getInputs()[i];
         Value row = getRowPointer(getArgument(host.getBuffer(tensor)), getRow(kernel.getInputAccess(i), ids), getWidth(tensor));
+        host.requireAlignment(host.getBuffer(tensor), layout.width * elementBytes);
         AsyncCopyOp::create(builder, loc, row, getShared(slot, inputPositions[i]), slab, lane, layout.runs, layout.width, element);
       }
     }
@@ -379,6 +380,7 @@ private:
       Value tensor = kernel.getResult(r);
       Access access = kernel.getResultAccess(r);
       Value row = getRowPointer(getArgument(host.getDestination(tensor), false), getRow(access, ids), getWidth(tensor));
+      host.requireAlignment(host.getDestination(tensor), layout.width * elementBytes);
       CopyOutOp::create(builder, loc, getShared(sharedBase, resultPositions[r]), row, slab, lane, layout.runs, layout.width,
                         /*atomic=*/access != Access::Edge, element);
     }
