@@ -129,12 +129,15 @@ private:
 
   /// Registers for live values: about what the second derivative of a one-tile problem needs, half of it where only one
   /// of the two (rows or sums) is there, so that every order has the same tiles.
-  int64_t getBudget() {
-    bool rows = llvm::any_of(llvm::seq<unsigned>(0, kernel.getInputs().size()),
-                             [&](unsigned i) { return isGrouped(kernel.getInputAccess(i)); });
-    bool sums = llvm::any_of(llvm::seq<unsigned>(0, kernel.getNumResults()),
-                             [&](unsigned r) { return isGrouped(kernel.getResultAccess(r)); });
-    return rows && sums ? 150 : 75;
+  int64_t getBudget() { return hasRows() && hasSums() ? 150 : 75; }
+
+  bool hasRows() {
+    return llvm::any_of(llvm::seq<unsigned>(0, kernel.getInputs().size()),
+                        [&](unsigned i) { return isGrouped(kernel.getInputAccess(i)); });
+  }
+  bool hasSums() {
+    return llvm::any_of(llvm::seq<unsigned>(0, kernel.getNumResults()),
+                        [&](unsigned r) { return isGrouped(kernel.getResultAccess(r)); });
   }
 
   int64_t getSlabs(unsigned contribution) {
@@ -222,8 +225,8 @@ private:
       parts[r].push_back(result);
 
     // 64 K registers a multiprocessor. Besides what lives over the loop there are the features of an edge, the sums of its
-    // results, and about 45 for products, addresses and the ring.
-    int64_t wanted = registers + countEdgeRegisters(clone) + 45;
+    // results, and about 45 for products, addresses and the ring; a second derivative has two of each product.
+    int64_t wanted = registers + countEdgeRegisters(clone) + (hasRows() && hasSums() ? 75 : 45);
     int64_t minBlocks = wanted <= 128 ? 16 : wanted <= 168 ? 12 : 8;
     clone->setAttr("schedule", ScheduleAttr::get(kernel.getContext(), Target::GPU, side, warpSize, slabBegin, slabEnd,
                                                  /*rows=*/16, minBlocks, deterministic));
