@@ -122,7 +122,8 @@ def excerpt(output: str, rules: tuple[tuple[str, str], ...]) -> str:
     gap = False
     for i, line in enumerate(lines):
         if not keep[i]:
-            gap = gap or bool(line.strip())
+            # What is closed where nothing more is shown needs no mark.
+            gap = gap or line.strip() not in ("", "}")
             continue
         if gap:
             shown.append(_indent(line) + "...")
@@ -164,6 +165,11 @@ def _indent(line: str) -> str:
     return line[: len(line) - len(line.lstrip())]
 
 
+def _head(text: str, count: int = 40) -> str:
+    lines = text.splitlines(True)
+    return "".join(lines[:count]) + (f"... ({len(lines)} lines)\n" if len(lines) > count else "")
+
+
 def is_met(needs: Optional[str]) -> bool:
     """Whether this machine has what a step needs."""
     if needs is None:
@@ -203,7 +209,7 @@ def run(todo: list[Step]) -> list[str]:
     outputs = re.split(_MARK.format(r"\d+") + "\n", done.stdout)[1:]
     if done.returncode != 0:
         line = todo[len(outputs) - 1].line
-        raise WalkthroughError(f"line {line}: the block fails with exit status {done.returncode}:\n{outputs[-1]}")
+        raise WalkthroughError(f"line {line}: the block fails with exit status {done.returncode}:\n{_head(outputs[-1])}")
     return outputs
 
 
@@ -221,7 +227,7 @@ def fresh(page: str) -> list[tuple[Step, str]]:
         try:
             shown.append((step, excerpt(output, step.rules)))
         except WalkthroughError as error:
-            raise WalkthroughError(f"line {step.line}: {error} in the output:\n{output}") from None
+            raise WalkthroughError(f"line {step.line}: {error} in the output:\n{_head(output)}") from None
     return shown
 
 
