@@ -295,3 +295,21 @@ LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
   }
   return verifyNumWeights(emitError, x, y, z, paths);
 }
+
+//===----------------------------------------------------------------------===//
+// ScheduleAttr
+//===----------------------------------------------------------------------===//
+
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, Target, Access, int64_t lanes, int64_t slabBegin,
+                                   int64_t slabEnd, int64_t rows, int64_t minBlocks, bool) {
+  // schedule_c1
+  if (lanes <= 0 || !llvm::isPowerOf2_64(lanes))
+    return emitError() << "expected lanes to be a power of two, got " << lanes;
+  // schedule_c2
+  if (rows < 1 || minBlocks < 0)
+    return emitError() << "expected rows >= 1 and min_blocks >= 0, got " << rows << " and " << minBlocks;
+  // schedule_c3
+  if (slabBegin < 0 || slabEnd < slabBegin)
+    return emitError() << "expected 0 <= slab_begin <= slab_end, got " << slabBegin << " and " << slabEnd;
+  return success();
+}

@@ -42,3 +42,21 @@ func.func @copy_out_numbers(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64,
   equivariant.copy_out %slot to %row slab %slab lane %lane runs [0] width 4 : f32, !llvm.ptr<3>, !llvm.ptr<1>
   return
 }
+
+// -----
+
+// async_copy_c2
+func.func @async_copy_elements(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // expected-error@+1 {{'equivariant.async_copy' op expects elements of type f32 or f64, got 'f16'}}
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 8, 8, 0, 1] width 4 : f16, !llvm.ptr<1>, !llvm.ptr<3>
+  return
+}
+
+// -----
+
+// copy_out_c2
+func.func @copy_out_pieces(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // expected-error@+1 {{'equivariant.copy_out' op expects pieces of 4, 8 or 16 bytes, got 32}}
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 8, 8, 0, 1] width 4 : f64, !llvm.ptr<3>, !llvm.ptr<1>
+  return
+}

@@ -1,33 +1,39 @@
 // RUN: espmm-opt %s --verify-roundtrip --mlir-print-op-generic | espmm-opt | FileCheck %s
 
 // CHECK-LABEL: @read
-func.func @read(%p: !llvm.ptr, %c: i64, %mask: vector<8xi1>) {
+func.func @read(%p: !llvm.ptr, %c: i64, %mask: vector<8xi1>, %bit: i1) {
   // CHECK: equivariant.read %{{.*}} offset 0 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>
   %0 = equivariant.read %p offset 0 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>
   // CHECK: equivariant.read %{{.*}}[%{{.*}}] offset 24 strides [] : !llvm.ptr -> tensor<vector<8xf32>>
   %1 = equivariant.read %p[%c] offset 24 strides [] : !llvm.ptr -> tensor<vector<8xf32>>
-  // CHECK: equivariant.read %{{.*}}[%{{.*}} * 3] mask %{{.*}} : vector<8xi1> offset 1 strides [1, 3] : !llvm.ptr -> tensor<3x2xvector<8xf32>>
-  %2 = equivariant.read %p[%c * 3] mask %mask : vector<8xi1> offset 1 strides [1, 3] : !llvm.ptr -> tensor<3x2xvector<8xf32>>
+  // CHECK: equivariant.read %{{.*}}[%{{.*}}] mask %{{.*}} : vector<8xi1> offset 1 strides [8, 24] : !llvm.ptr -> tensor<3x2xvector<8xf32>>
+  %2 = equivariant.read %p[%c] mask %mask : vector<8xi1> offset 1 strides [8, 24] : !llvm.ptr -> tensor<3x2xvector<8xf32>>
+  // CHECK: equivariant.read %{{.*}}[%{{.*}} * 3] mask %{{.*}} : i1 offset 1 strides [1] : !llvm.ptr -> tensor<3xf32>
+  %3 = equivariant.read %p[%c * 3] mask %bit : i1 offset 1 strides [1] : !llvm.ptr -> tensor<3xf32>
   return
 }
 
 // CHECK-LABEL: @write
-func.func @write(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>, %mask: vector<8xi1>) {
+func.func @write(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>, %s: tensor<3xf32>, %mask: vector<8xi1>, %bit: i1) {
   // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [8] : tensor<3xvector<8xf32>>, !llvm.ptr
   equivariant.write %v to %p offset 0 strides [8] : tensor<3xvector<8xf32>>, !llvm.ptr
-  // CHECK: equivariant.write %{{.*}} to %{{.*}}[%{{.*}} * 3] mask %{{.*}} : vector<8xi1> offset 0 strides [1] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr
-  equivariant.write %v to %p[%c * 3] mask %mask : vector<8xi1> offset 0 strides [1] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr
+  // CHECK: equivariant.write %{{.*}} to %{{.*}}[%{{.*}}] mask %{{.*}} : vector<8xi1> offset 0 strides [8] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr
+  equivariant.write %v to %p[%c] mask %mask : vector<8xi1> offset 0 strides [8] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr
+  // CHECK: equivariant.write %{{.*}} to %{{.*}}[%{{.*}} * 3] mask %{{.*}} : i1 offset 0 strides [1] : tensor<3xf32>, !llvm.ptr
+  equivariant.write %s to %p[%c * 3] mask %bit : i1 offset 0 strides [1] : tensor<3xf32>, !llvm.ptr
   // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [8] nontemporal : tensor<3xvector<8xf32>>, !llvm.ptr
   equivariant.write %v to %p offset 0 strides [8] nontemporal : tensor<3xvector<8xf32>>, !llvm.ptr
   return
 }
 
 // CHECK-LABEL: @values
-func.func @values(%v: tensor<3xvector<8xf32>>) {
+func.func @values(%v: tensor<3xvector<8xf32>>, %t: tensor<3xf32>, %s: f32) {
   // CHECK: equivariant.zero : tensor<3xvector<8xf32>>
   %0 = equivariant.zero : tensor<3xvector<8xf32>>
   // CHECK: equivariant.lane_sum %{{.*}} : tensor<3xvector<8xf32>> -> tensor<3xf32>
   %1 = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> tensor<3xf32>
+  // CHECK: equivariant.lane_sum %{{.*}}, %{{.*}} : tensor<3xf32>, f32 -> f32
+  %2 = equivariant.lane_sum %t, %s : tensor<3xf32>, f32 -> f32
   return
 }
 
@@ -44,6 +50,9 @@ func.func @copies(%p: !llvm.ptr, %q: !llvm.ptr, %row: !llvm.ptr<1>, %slot: !llvm
   return
 }
 
+llvm.func @conv_0(!llvm.ptr<1>, !llvm.ptr<1>)
+llvm.func @conv_1(!llvm.ptr, i64)
+
 // CHECK-LABEL: @host
 func.func @host(%z: !llvm.ptr, %n: i64) {
   // CHECK: equivariant.fill %{{.*}}, %{{.*}} : !llvm.ptr
@@ -54,5 +63,7 @@ func.func @host(%z: !llvm.ptr, %n: i64) {
   equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 (%z, %p) : !llvm.ptr, !llvm.ptr
   // CHECK: equivariant.launch @conv_1 grid(%{{.*}})(%{{.*}}) : !llvm.ptr
   equivariant.launch @conv_1 grid(%n) (%z) : !llvm.ptr
+  // CHECK: equivariant.launch @conv_1 grid(%{{.*}})()
+  equivariant.launch @conv_1 grid(%n) ()
   return
 }

@@ -146,10 +146,16 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `deterministic`: no sums in memory whose order changes from run to run (the CPU has none).
 
     Example: `#equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>`
+
+    Constraints:
+    - (schedule_c1) `lanes` is a power of two.
+    - (schedule_c2) `rows` is at least 1, `min_blocks` at least 0.
+    - (schedule_c3) 0 <= `slab_begin` <= `slab_end`.
   }];
   let parameters = (ins
     EnumParameter<Equivariant_Target>:$target, EnumParameter<Equivariant_Access>:$group_by, "int64_t":$lanes,
     "int64_t":$slab_begin, "int64_t":$slab_end, "int64_t":$rows, "int64_t":$min_blocks, "bool":$deterministic);
+  let genVerifyDecl = 1;
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

@@ -15,9 +15,32 @@ def Equivariant_Dialect : Dialect {
 
     From `equivariant.kernel` on, a program is a loop over edges (or rows) whose body holds first contracts, then small
     einsums (`equivariant.einsum`), then loops and buffers around them, and at last multiply-adds.
+
+    Attributes that ops of any dialect may have:
+    - `equivariant.target`, of a module from the schedule on: what it is compiled for, `"cpu"` or `"cuda:sm_90"`.
+    - `equivariant.statistics`, of a module: by pass, what was counted.
+    - `equivariant.cost`, of a launch: what the kernel costs for an edge and a node, and its registers.
+
+    Constraints:
+    - (dialect_c1) `equivariant.target` is `"cpu"` or `"cuda:sm_NUMBER"`, and a module's.
+    - (dialect_c2) `equivariant.statistics` is a dictionary of dictionaries of integers, and a module's.
+    - (dialect_c3) `equivariant.cost` is a dictionary of integers, and an `equivariant.launch`'s.
   }];
   let useDefaultAttributePrinterParser = 1;
-  let extraClassDeclaration = "void registerAttributes();";
+  let hasOperationAttrVerify = 1;
+  let extraClassDeclaration = [{
+    void registerAttributes();
+
+    /// Of a module, from tile on: what it is compiled for, "cpu" or "cuda:sm_NUMBER".
+    static constexpr ::llvm::StringLiteral targetAttrName = "equivariant.target";
+    /// Of a module: by pass, what was counted.
+    static constexpr ::llvm::StringLiteral statisticsAttrName = "equivariant.statistics";
+    /// Of a launch: what the kernel costs.
+    static constexpr ::llvm::StringLiteral costAttrName = "equivariant.cost";
+
+    /// True for "cpu", and for "cuda:sm_NUMBER" with a letter after it or not.
+    static bool isTargetName(::llvm::StringRef name);
+  }];
   let useDefaultTypePrinterParser = 1;
 }
 

@@ -22,6 +22,9 @@ def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, Memor
 
     Constraints:
     - (read_c1) one stride for each dimension.
+    - (read_c2) the result is static, of f32, f64 or vectors of these.
+    - (read_c3) channels of vectors are next to each other: lane_stride is 1.
+    - (read_c4) the mask has a bit for each channel of an element: i1, or a vector of i1.
   }];
   let arguments = (ins LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
     DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides);
@@ -41,6 +44,10 @@ def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, Mem
 
     Constraints:
     - (write_c1) one stride for each dimension.
+    - (write_c2) the value is static, of f32, f64 or vectors of these.
+    - (write_c3) channels of vectors are next to each other: lane_stride is 1.
+    - (write_c4) the mask has a bit for each channel of an element: i1, or a vector of i1.
+    - (write_c5) what is accumulated is not nontemporal.
   }];
   let arguments = (ins AnyRankedTensor:$value, LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
     DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, UnitAttr:$accumulate, UnitAttr:$nontemporal);
@@ -53,9 +60,15 @@ def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, Mem
 
 def Equivariant_ZeroOp : Equivariant_Op<"zero", [Pure]> {
   let summary = "a small tensor of zeros, each structurally zero";
-  let description = "Example: `%0 = equivariant.zero : tensor<3xvector<8xf32>>`";
+  let description = [{
+    Example: `%0 = equivariant.zero : tensor<3xvector<8xf32>>`
+
+    Constraints:
+    - (zero_c1) the result is static, of f32, f64 or vectors of these.
+  }];
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Equivariant_LaneSumOp : Equivariant_Op<"lane_sum", [Pure]> {
@@ -66,10 +79,16 @@ def Equivariant_LaneSumOp : Equivariant_Op<"lane_sum", [Pure]> {
     replaces the tensor by its elements.
 
     Example: `%s = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> tensor<3xf32>`
+
+    Constraints:
+    - (lane_sum_c1) one operand or more, scalars or small tensors, of one element type.
+    - (lane_sum_c2) of vectors there is one operand, and the result is its tensor with the vectors' element type.
+    - (lane_sum_c3) of scalars there are at most 32 in all, and the result is one of their type.
   }];
   let arguments = (ins Variadic<AnyType>:$values);
   let results = (outs AnyType:$result);
   let assemblyFormat = "$values attr-dict `:` type($values) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def Equivariant_RelayoutOp : Equivariant_Op<"relayout", [MemoryEffects<[MemRead, MemWrite]>]> {
@@ -78,10 +97,15 @@ def Equivariant_RelayoutOp : Equivariant_Op<"relayout", [MemoryEffects<[MemRead,
     Component order is what vectors want: block after block, component after component, the channels of one component next to each other and padded with zeros to a multiple
     of `vector`. `gather` copies a row of `irreps` (in their layout) to component order, `scatter` copies it back.
 
-    Example: `equivariant.relayout gather %row to %buffer of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32`
+    Example: `equivariant.relayout gather %row to %buffer of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr`
+
+    Constraints:
+    - (relayout_c1) the vector's width is a power of two.
+    - (relayout_c2) the elements are f32 or f64.
   }];
   let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, UnitAttr:$scatter, Equivariant_IrrepsAttr:$irreps, I64Attr:$vector, TypeAttr:$element_type);
   let assemblyFormat = "(`scatter` $scatter^):(`gather`)? $source `to` $target `of` $irreps `vector` $vector `:` $element_type `,` type($source) `,` type($target) attr-dict";
+  let hasVerifier = 1;
 }
 
 def Equivariant_AsyncCopyOp : Equivariant_Op<"async_copy", [MemoryEffects<[MemRead, MemWrite]>]> {
@@ -96,6 +120,7 @@ def Equivariant_AsyncCopyOp : Equivariant_Op<"async_copy", [MemoryEffects<[MemRe
 
     Constraints:
     - (async_copy_c1) five numbers a run; counts are multiples of the width.
+    - (async_copy_c2) the elements are f32 or f64, and `width` of them 4, 8 or 16 bytes.
   }];
   let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, DenseI64ArrayAttr:$runs, I64Attr:$width, TypeAttr:$element_type);
   let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width `:` $element_type `,` type($source) `,` type($target) attr-dict";
@@ -111,6 +136,7 @@ def Equivariant_CopyOutOp : Equivariant_Op<"copy_out", [MemoryEffects<[MemRead, 
 
     Constraints:
     - (copy_out_c1) five numbers a run; counts are multiples of the width.
+    - (copy_out_c2) the elements are f32 or f64, and `width` of them 4, 8 or 16 bytes.
   }];
   let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, DenseI64ArrayAttr:$runs, I64Attr:$width, UnitAttr:$atomic, TypeAttr:$element_type);
   let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width (`atomic` $atomic^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
@@ -136,18 +162,26 @@ def Equivariant_ScratchOp : Equivariant_Op<"scratch"> {
   let assemblyFormat = "$bytes attr-dict `:` type($buffer)";
 }
 
-def Equivariant_LaunchOp : Equivariant_Op<"launch", [MemoryEffects<[MemRead, MemWrite]>]> {
+def Equivariant_LaunchOp : Equivariant_Op<"launch", [MemoryEffects<[MemRead, MemWrite]>,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "run a kernel over a grid";
   let description = [{
     On the CPU the kernel is called once for each task of the grid; block and shared are absent.
 
     Example: `equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 (%x, %y) : !llvm.ptr, !llvm.ptr`
+
+    Constraints:
+    - (launch_c1) operands have 64 bits: pointers or i64.
+    - (launch_c2) block and shared are given together; block has three dimensions, at most 1024 threads in all.
+    - (launch_c3) the kernel is a device function, an `llvm.func` of the module.
+    - (launch_c4) with a block the kernel takes the operands; without one it takes a pointer to the array of them, and the task (i64).
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, I64:$grid, Variadic<AnyType>:$operands_,
     OptionalAttr<DenseI64ArrayAttr>:$block, OptionalAttr<I64Attr>:$shared);
   let assemblyFormat = [{
-    $kernel `grid` `(` $grid `)` (`block` $block^)? (`shared` $shared^)? `(` $operands_ `)` attr-dict `:` type($operands_)
+    $kernel `grid` `(` $grid `)` (`block` $block^)? (`shared` $shared^)? `(` $operands_ `)` attr-dict (`:` type($operands_)^)?
   }];
+  let hasVerifier = 1;
 }
 
 #endif // ESPMM_EQUIVARIANT_STAGEDOPS_TD

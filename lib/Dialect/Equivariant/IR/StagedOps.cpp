@@ -1,0 +1,180 @@
+//===- StagedOps.cpp - level 5: staged kernels and the host function ------===//
+#include "espmm/Dialect/Equivariant/IR/Equivariant.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+static bool isScalar(Type type) { return type.isF32() || type.isF64(); }
+
+/// What a lane holds of one element of a small tensor: a scalar, or on the CPU a vector of channels.
+static bool isElement(Type type) {
+  auto vector = dyn_cast<VectorType>(type);
+  return isScalar(vector ? vector.getElementType() : type) && (!vector || (vector.getRank() == 1 && !vector.isScalable()));
+}
+
+static bool isSmallTensor(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && tensor.hasStaticShape() && isElement(tensor.getElementType());
+}
+
+static LogicalResult verifySmallTensor(Operation *op, Type type) {
+  if (isSmallTensor(type))
+    return success();
+  return op->emitOpError("expects a static tensor of f32, f64 or vectors of these, got ") << type;
+}
+
+//===----------------------------------------------------------------------===//
+// read, write
+//===----------------------------------------------------------------------===//
+
+template <typename OpTy>
+static LogicalResult verifyAccess(OpTy op, RankedTensorType type) {
+  // read_c1, write_c1
+  if (static_cast<int64_t>(op.getStrides().size()) != type.getRank())
+    return op.emitOpError("expects one stride for each dimension of ") << type << ", got " << op.getStrides().size();
+  // read_c2, write_c2
+  if (failed(verifySmallTensor(op, type)))
+    return failure();
+  auto vector = dyn_cast<VectorType>(type.getElementType());
+  // read_c3, write_c3
+  if (vector && op.getLaneStride() != 1)
+    return op.emitOpError("expects channels of a vector next to each other, got a lane stride of ") << op.getLaneStride();
+  // read_c4, write_c4
+  if (Value mask = op.getMask()) {
+    Type bit = IntegerType::get(op.getContext(), 1);
+    Type expected = vector ? Type(VectorType::get(vector.getShape(), bit)) : bit;
+    if (mask.getType() != expected)
+      return op.emitOpError("expects a mask of type ") << expected << ", got " << mask.getType();
+  }
+  return success();
+}
+
+LogicalResult ReadOp::verify() { return verifyAccess(*this, getType()); }
+
+LogicalResult WriteOp::verify() {
+  if (failed(verifyAccess(*this, getValue().getType())))
+    return failure();
+  // write_c5
+  if (getAccumulate() && getNontemporal())
+    return emitOpError("accumulates, so it reads what it writes: it cannot be nontemporal");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// zero, lane_sum
+//===----------------------------------------------------------------------===//
+
+// zero_c1
+LogicalResult ZeroOp::verify() { return verifySmallTensor(*this, getType()); }
+
+LogicalResult LaneSumOp::verify() {
+  constexpr int64_t warpSize = 32;
+  // lane_sum_c1
+  if (getValues().empty())
+    return emitOpError("expects an operand, got none");
+  Type element;
+  int64_t count = 0;
+  for (Type type : getValues().getTypes()) {
+    if (!isScalar(type) && !isSmallTensor(type))
+      return emitOpError("expects scalars or small tensors of f32 or f64, got ") << type;
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    Type own = tensor ? tensor.getElementType() : type;
+    if (element && own != element)
+      return emitOpError("expects operands of one element type, got ") << element << " and " << own;
+    element = own;
+    count += tensor ? tensor.getNumElements() : 1;
+  }
+  // lane_sum_c2
+  if (auto vector = dyn_cast<VectorType>(element)) {
+    auto shape = cast<RankedTensorType>(getValues().front().getType()).getShape();
+    Type expected = RankedTensorType::get(shape, vector.getElementType());
+    if (getValues().size() != 1)
+      return emitOpError("expects one operand of vectors, got ") << getValues().size();
+    if (getType() != expected)
+      return emitOpError("expects a result of type ") << expected << ", got " << getType();
+    return success();
+  }
+  // lane_sum_c3
+  if (getType() != element)
+    return emitOpError("expects a result of type ") << element << ", got " << getType();
+  if (count > warpSize)
+    return emitOpError("expects at most ") << warpSize << " elements, a lane for each, got " << count;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// relayout, async_copy, copy_out
+//===----------------------------------------------------------------------===//
+
+LogicalResult RelayoutOp::verify() {
+  // relayout_c1
+  if (!llvm::isPowerOf2_64(getVector()))
+    return emitOpError("expects a vector of a power of two channels, got ") << getVector();
+  // relayout_c2
+  if (!isScalar(getElementType()))
+    return emitOpError("expects elements of type f32 or f64, got ") << getElementType();
+  return success();
+}
+
+template <typename OpTy>
+static LogicalResult verifyRuns(OpTy op) {
+  ArrayRef<int64_t> runs = op.getRuns();
+  int64_t width = op.getWidth();
+  // async_copy_c1, copy_out_c1
+  if (runs.size() % 5 != 0)
+    return op.emitOpError("expects five numbers for each run, got ") << runs.size() << " numbers";
+  for (size_t r = 0; r < runs.size(); r += 5)
+    if (width <= 0 || runs[r + 2] % width != 0)
+      return op.emitOpError("expects runs of a multiple of ") << width << " elements, got " << runs[r + 2];
+  // async_copy_c2, copy_out_c2
+  if (!isScalar(op.getElementType()))
+    return op.emitOpError("expects elements of type f32 or f64, got ") << op.getElementType();
+  int64_t bytes = width * op.getElementType().getIntOrFloatBitWidth() / 8;
+  if (!llvm::is_contained({4, 8, 16}, bytes))
+    return op.emitOpError("expects pieces of 4, 8 or 16 bytes, got ") << bytes;
+  return success();
+}
+
+LogicalResult AsyncCopyOp::verify() { return verifyRuns(*this); }
+LogicalResult CopyOutOp::verify() { return verifyRuns(*this); }
+
+//===----------------------------------------------------------------------===//
+// launch
+//===----------------------------------------------------------------------===//
+
+LogicalResult LaunchOp::verify() {
+  // launch_c1
+  for (Type type : getOperands_().getTypes())
+    if (!type.isInteger(64) && !isa<LLVM::LLVMPointerType>(type))
+      return emitOpError("expects operands of 64 bits, pointers or i64, got ") << type;
+  // launch_c2
+  if (getBlock().has_value() != getShared().has_value())
+    return emitOpError("expects block and shared together, or neither of them");
+  if (auto block = getBlock()) {
+    int64_t threads = 1;
+    for (int64_t extent : *block)
+      threads = extent > 0 && extent <= 1024 ? threads * extent : 1025;
+    if (block->size() != 3 || threads > 1024 || *getShared() < 0)
+      return emitOpError("expects a block of three dimensions of together at most 1024 threads, and shared >= 0, got ")
+             << getBlockAttr() << " and " << *getShared();
+  }
+  return success();
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // launch_c3
+  auto function = symbols.lookupNearestSymbolFrom<LLVM::LLVMFuncOp>(*this, getKernelAttr());
+  if (!function)
+    return emitOpError("expects a device function @") << getKernel() << " in the module, got none";
+  // launch_c4
+  auto type = function.getFunctionType();
+  if (getBlock()) {
+    if (type.getNumParams() != getOperands_().size())
+      return emitOpError("expects ") << type.getNumParams() << " operands for @" << getKernel() << ", got " << getOperands_().size();
+    return success();
+  }
+  if (type.getNumParams() != 2 || !isa<LLVM::LLVMPointerType>(type.getParamType(0)) || !type.getParamType(1).isInteger(64))
+    return emitOpError("expects @") << getKernel() << " to take its arguments' array and a task, a pointer and an i64, got " << type;
+  return success();
+}

@@ -1,0 +1,89 @@
+// RUN: espmm-opt %s -verify-diagnostics -split-input-file
+
+// zero_c1
+func.func @zero_elements() {
+  // expected-error@+1 {{'equivariant.zero' op expects a static tensor of f32, f64 or vectors of these, got 'tensor<3xvector<2x4xf32>>'}}
+  %0 = equivariant.zero : tensor<3xvector<2x4xf32>>
+  return
+}
+
+// -----
+
+// lane_sum_c1
+func.func @lane_sum_of_nothing() {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects an operand, got none}}
+  %0 = "equivariant.lane_sum"() : () -> f32
+  return
+}
+
+// -----
+
+// lane_sum_c1
+func.func @lane_sum_of_integers(%v: i32) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects scalars or small tensors of f32 or f64, got 'i32'}}
+  %0 = equivariant.lane_sum %v : i32 -> i32
+  return
+}
+
+// -----
+
+// lane_sum_c1
+func.func @lane_sum_of_types(%a: f32, %b: f64) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects operands of one element type, got 'f32' and 'f64'}}
+  %0 = equivariant.lane_sum %a, %b : f32, f64 -> f32
+  return
+}
+
+// -----
+
+// lane_sum_c2
+func.func @lane_sum_of_two_vectors(%v: tensor<3xvector<8xf32>>) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects one operand of vectors, got 2}}
+  %0 = equivariant.lane_sum %v, %v : tensor<3xvector<8xf32>>, tensor<3xvector<8xf32>> -> tensor<3xf32>
+  return
+}
+
+// -----
+
+// lane_sum_c2
+func.func @lane_sum_of_vectors(%v: tensor<3xvector<8xf32>>) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects a result of type 'tensor<3xf32>', got 'tensor<1xf32>'}}
+  %0 = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> tensor<1xf32>
+  return
+}
+
+// -----
+
+// lane_sum_c3
+func.func @lane_sum_of_scalars(%v: tensor<3xf32>) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects a result of type 'f32', got 'tensor<3xf32>'}}
+  %0 = equivariant.lane_sum %v : tensor<3xf32> -> tensor<3xf32>
+  return
+}
+
+// -----
+
+// lane_sum_c3
+func.func @lane_sum_of_too_many(%v: tensor<5x7xf32>) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects at most 32 elements, a lane for each, got 35}}
+  %0 = equivariant.lane_sum %v : tensor<5x7xf32> -> f32
+  return
+}
+
+// -----
+
+// relayout_c1
+func.func @relayout_vector(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.relayout' op expects a vector of a power of two channels, got 6}}
+  equivariant.relayout gather %p to %q of #equivariant.irreps<"8x1o", mul_ir> vector 6 : f32, !llvm.ptr, !llvm.ptr
+  return
+}
+
+// -----
+
+// relayout_c2
+func.func @relayout_elements(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.relayout' op expects elements of type f32 or f64, got 'i8'}}
+  equivariant.relayout scatter %p to %q of #equivariant.irreps<"8x1o", mul_ir> vector 8 : i8, !llvm.ptr, !llvm.ptr
+  return
+}
