@@ -2,7 +2,7 @@
 add_library(espmm_flags INTERFACE)
 target_compile_options(espmm_flags INTERFACE
   -fno-exceptions -ffunction-sections -fdata-sections -fvisibility=hidden -fvisibility-inlines-hidden
-  -fno-semantic-interposition -Wall -Wextra -Wno-unused-parameter -Wno-comment)
+  -fno-semantic-interposition -Wall -Wextra -Wno-unused-parameter -Wno-comment -U__DEPRECATED)
 target_link_options(espmm_flags INTERFACE
   -fuse-ld=lld -B/usr/lib/llvm-22/bin LINKER:--gc-sections LINKER:--as-needed LINKER:-O2 LINKER:--threads=2)
 

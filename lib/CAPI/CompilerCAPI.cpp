@@ -12,7 +12,6 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
-#include "llvm/Support/Regex.h"
 #include "llvm/TargetParser/Host.h"
 #include <cstring>
 
@@ -21,29 +20,27 @@ using namespace espmm;
 
 namespace {
 
-/// A module and the context it lives in. Contexts are not shared: compiles run side by side.
+/// A module and the context it lives in. Contexts are not shared: compiles run side by side. Diagnostics become the text of
+/// errors, with line and column where there are any.
 class Compilation {
 public:
-  Compilation() {
+  Compilation() : os(diagnostics) {
     registerAllPasses();
     DialectRegistry registry;
     registerAllDialects(registry);
     context.emplace(registry, MLIRContext::Threading::DISABLED);
     context->loadAllAvailableDialects();
-  }
-
-  /// Parses, and runs a pipeline. Diagnostics become the error's text, with line and column where there are any.
-  llvm::Error run(llvm::StringRef ir, llvm::StringRef pipeline) {
-    std::string diagnostics;
-    llvm::raw_string_ostream os(diagnostics);
-    ScopedDiagnosticHandler handler(&*context, [&](Diagnostic &diagnostic) {
+    context->getDiagEngine().registerHandler([this](Diagnostic &diagnostic) {
       if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
-        return success();
+        return;
       if (auto file = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
         os << (diagnostics.empty() ? "" : "\n") << "line " << file.getLine() << ", column " << file.getColumn() << ": ";
       os << diagnostic.str();
-      return success();
     });
+  }
+
+  /// Parses, and runs a pipeline.
+  llvm::Error run(llvm::StringRef ir, llvm::StringRef pipeline) {
     module = parseSourceString<ModuleOp>(ir, &*context);
     if (!module)
       return makeError(ESPMM_INVALID, "the program does not parse: " + diagnostics);
@@ -59,37 +56,40 @@ public:
 
   ModuleOp getModule() { return *module; }
 
+  llvm::Expected<std::string> get(FailureOr<std::string> text) {
+    if (failed(text))
+      return makeError(ESPMM_INVALID, diagnostics);
+    return std::move(*text);
+  }
+  llvm::Expected<std::string> getTarget() { return get(espmm::getTarget(*module)); }
+  llvm::Expected<std::string> getManifest() { return get(writeManifest(*module)); }
+  llvm::Expected<std::string> getCode(CodeKind kind) { return get(generateCode(*module, kind)); }
+
 private:
+  std::string diagnostics;
+  llvm::raw_string_ostream os;
   std::optional<MLIRContext> context;
   OwningOpRef<ModuleOp> module;
 };
 
-/// What a pipeline's text says of the target: "cpu", or "cuda:sm_90".
-llvm::Expected<std::string> getTarget(llvm::StringRef pipeline) {
-  llvm::SmallVector<llvm::StringRef> matches;
-  if (llvm::Regex("equivariant-to-gpu(\\{[^}]*chip=([a-z0-9_]+))?").match(pipeline, &matches))
-    return "cuda:" + (matches[2].empty() ? std::string("sm_90") : matches[2].str());
-  if (pipeline.contains("equivariant-to-cpu"))
-    return "cpu";
-  return makeError(ESPMM_INVALID, "the pipeline '" + pipeline + "' names no target: expected equivariant-to-cpu or equivariant-to-gpu");
-}
-
-/// A program's code for a target, from scratch.
-llvm::Expected<Blobs> compileBlobs(llvm::StringRef ir, llvm::StringRef pipeline, llvm::StringRef target) {
+/// A program's code for the target that its pipeline names, from scratch.
+llvm::Expected<Blobs> compileBlobs(llvm::StringRef ir, llvm::StringRef pipeline) {
   Compilation compilation;
   if (llvm::Error error = compilation.run(ir, pipeline))
     return std::move(error);
-  auto manifest = writeManifest(compilation.getModule(), target);
+  auto target = compilation.getTarget();
+  if (!target)
+    return target.takeError();
+  auto manifest = compilation.getManifest();
   if (!manifest)
     return manifest.takeError();
-  Blobs blobs;
-  blobs["manifest"] = *manifest;
-  llvm::Expected<std::string> code = target == "cpu"
-                                         ? generateHostCode(compilation.getModule(), CodeKind::Object)
-                                         : generatePTX(compilation.getModule(), target.drop_front(5), CodeKind::Assembly);
+  bool isHost = *target == "cpu";
+  auto code = compilation.getCode(isHost ? CodeKind::Object : CodeKind::PTX);
   if (!code)
     return code.takeError();
-  blobs[target == "cpu" ? "object" : "ptx"] = *code;
+  Blobs blobs;
+  blobs["manifest"] = *manifest;
+  blobs[isHost ? "object" : "ptx"] = *code;
   blobs["source"] = ir.str();
   blobs["pipeline"] = pipeline.str();
   return blobs;
@@ -120,11 +120,9 @@ private:
 
 llvm::Expected<std::shared_ptr<Executable>> compile(llvm::StringRef ir, llvm::StringRef pipeline) {
   static MemoryCache &memory = *new MemoryCache;
-  auto target = getTarget(pipeline);
-  if (!target)
-    return target.takeError();
-  std::string machine = *target == "cpu" ? llvm::sys::getHostCPUName().str() + " " + std::to_string(getHostVectorBits()) : "";
-  std::string key = cacheKey({getCompilerKey(), *target, machine, pipeline, ir});
+  // Host code is for this machine; no pipeline makes any without naming a conversion to it.
+  std::string machine = pipeline.contains("to-cpu") ? llvm::sys::getHostCPUName().str() + " " + std::to_string(getHostVectorBits()) : "";
+  std::string key = cacheKey({getCompilerKey(), machine, pipeline, ir});
   if (auto executable = memory.get(key))
     return executable;
 
@@ -136,7 +134,7 @@ llvm::Expected<std::shared_ptr<Executable>> compile(llvm::StringRef ir, llvm::St
       return memory.put(key, std::move(*executable));
     llvm::consumeError(executable.takeError());
   }
-  auto blobs = compileBlobs(ir, pipeline, *target);
+  auto blobs = compileBlobs(ir, pipeline);
   if (!blobs)
     return blobs.takeError();
   disk.put(key, *blobs);
@@ -196,9 +194,7 @@ espmm_status espmm_executable_code(const espmm_executable *exe, const char *kind
     Compilation compilation;
     if (llvm::Error error = compilation.run(*executable.blob("source"), *executable.blob("pipeline")))
       return report(std::move(error));
-    CodeKind wanted = name == "llvmir" ? CodeKind::LLVMIR : CodeKind::Assembly;
-    auto code = isHost ? generateHostCode(compilation.getModule(), wanted)
-                       : generatePTX(compilation.getModule(), executable.manifest().chip, wanted);
+    auto code = compilation.getCode(name == "llvmir" ? CodeKind::LLVMIR : CodeKind::Assembly);
     if (!code)
       return report(code.takeError());
     return giveText(*code, out);

@@ -82,6 +82,7 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   espmm::Stage until = parseStage(options.until).value_or(espmm::Stage::Target);
   EquivariantTileOptions tile;
   tile.target = "gpu";
+  tile.chip = options.chip;
   tile.deterministic = options.deterministic;
   addCommonPasses(pm, until, EquivariantFactorOptions(), tile);
   if (until >= espmm::Stage::Target) {

@@ -1,10 +1,13 @@
 //===- Codegen.cpp - LLVM's back ends in process --------------------------===//
 #include "espmm/Target/Codegen.h"
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
+#include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
@@ -14,6 +17,7 @@
 #include <mutex>
 
 using namespace mlir;
+using namespace espmm::equivariant;
 
 extern "C" {
 void LLVMInitializeNVPTXTargetInfo();
@@ -34,18 +38,41 @@ static void initializeTargets() {
   });
 }
 
-/// The device functions of a module as LLVM IR.
-static llvm::Expected<std::unique_ptr<llvm::Module>> translate(ModuleOp module, llvm::LLVMContext &context) {
+FailureOr<std::string> espmm::getTarget(ModuleOp module) {
+  auto target = module->getAttrOfType<StringAttr>(EquivariantDialect::targetAttrName);
+  if (!target)
+    return emitError(module.getLoc(), "expects a module with '")
+           << EquivariantDialect::targetAttrName << "', got none; run equivariant-to-cpu or equivariant-to-gpu first";
+  return target.str();
+}
+
+/// Device functions are in the LLVM dialect, and nothing of a tensor program is left.
+static LogicalResult checkLevel(ModuleOp module) {
+  auto isLowered = [](Operation *op) {
+    if (op->getParentOfType<LLVM::LLVMFuncOp>())
+      return isa<LLVM::LLVMDialect, NVVM::NVVMDialect>(op->getDialect());
+    return !isa<KernelOp, GatherOp, SegmentSumOp, ContractOp>(op);
+  };
+  WalkResult result = module.walk([&](Operation *op) {
+    if (isLowered(op))
+      return WalkResult::advance();
+    op->emitOpError("is not of the last level; run equivariant-to-cpu or equivariant-to-gpu first");
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
+/// The device functions of a module as LLVM IR; null after an error.
+static std::unique_ptr<llvm::Module> translate(ModuleOp module, llvm::LLVMContext &context) {
+  if (failed(checkLevel(module)))
+    return nullptr;
   OwningOpRef<ModuleOp> device = module.clone();
   for (auto host : llvm::make_early_inc_range(device->getOps<func::FuncOp>()))
     host.erase();
-  std::unique_ptr<llvm::Module> result = translateModuleToLLVMIR(*device, context, "espmm");
-  if (!result)
-    return llvm::createStringError("the module could not be translated to LLVM IR");
-  return result;
+  return translateModuleToLLVMIR(*device, context, "espmm");
 }
 
-static llvm::Expected<std::string> generate(llvm::Module &module, llvm::TargetMachine &machine, espmm::CodeKind kind) {
+static FailureOr<std::string> emit(ModuleOp source, llvm::Module &module, llvm::TargetMachine &machine, espmm::CodeKind kind) {
   if (kind == espmm::CodeKind::LLVMIR) {
     std::string text;
     llvm::raw_string_ostream os(text);
@@ -57,18 +84,27 @@ static llvm::Expected<std::string> generate(llvm::Module &module, llvm::TargetMa
   llvm::legacy::PassManager passes;
   auto type = kind == espmm::CodeKind::Object ? llvm::CodeGenFileType::ObjectFile : llvm::CodeGenFileType::AssemblyFile;
   if (machine.addPassesToEmitFile(passes, os, nullptr, type))
-    return llvm::createStringError("the target cannot emit this kind of file");
+    return emitError(source.getLoc(), "expects a target that LLVM emits files for, got ") << machine.getTargetTriple().str();
   passes.run(module);
   return std::string(code);
 }
 
-static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createMachine(llvm::Module &module, const llvm::Triple &triple, StringRef cpu, StringRef features) {
+/// The machine to compile for, which the module is told of; null after an error.
+static std::unique_ptr<llvm::TargetMachine> createMachine(ModuleOp source, llvm::Module &module, const llvm::Triple &triple,
+                                                          StringRef cpu, StringRef features) {
   initializeTargets();
   std::string error;
   const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target)
-    return llvm::createStringError(error);
+  if (!target) {
+    emitError(source.getLoc()) << error;
+    return nullptr;
+  }
+  // LLVM itself only warns of a processor that it does not know.
+  std::unique_ptr<llvm::MCSubtargetInfo> known(target->createMCSubtargetInfo(triple, "", ""));
+  if (!known->isCPUStringValid(cpu)) {
+    emitError(source.getLoc(), "expects a processor that LLVM " LLVM_VERSION_STRING " knows, got '") << cpu << "'";
+    return nullptr;
+  }
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
   std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
@@ -78,18 +114,19 @@ createMachine(llvm::Module &module, const llvm::Triple &triple, StringRef cpu, S
   return machine;
 }
 
-llvm::Expected<std::string> espmm::generateHostCode(ModuleOp module, CodeKind kind) {
+static FailureOr<std::string> generateHostCode(ModuleOp module, espmm::CodeKind kind) {
   llvm::LLVMContext context;
-  auto translated = translate(module, context);
+  std::unique_ptr<llvm::Module> translated = translate(module, context);
   if (!translated)
-    return translated.takeError();
+    return failure();
   std::string features;
   for (auto &feature : llvm::sys::getHostCPUFeatures())
     features += (features.empty() ? "" : ",") + std::string(feature.second ? "+" : "-") + feature.first().str();
-  auto machine = createMachine(**translated, llvm::Triple(llvm::sys::getProcessTriple()), llvm::sys::getHostCPUName(), features);
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(
+      module, *translated, llvm::Triple(llvm::sys::getProcessTriple()), llvm::sys::getHostCPUName(), features);
   if (!machine)
-    return machine.takeError();
-  for (llvm::Function &function : **translated)
+    return failure();
+  for (llvm::Function &function : *translated)
     function.addFnAttr("prefer-vector-width", "512");
 
   // Straight-line code by the thousand: what removes redundant addresses and moves invariants pays, the rest of O2 does not.
@@ -97,28 +134,39 @@ llvm::Expected<std::string> espmm::generateHostCode(ModuleOp module, CodeKind ki
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager sccs;
   llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(machine->get());
+  llvm::PassBuilder builder(machine.get());
   builder.registerModuleAnalyses(modules);
   builder.registerCGSCCAnalyses(sccs);
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, sccs, modules);
   llvm::ModulePassManager passes;
-  if (llvm::Error error = builder.parsePassPipeline(
-          passes, "function(early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse)"))
-    return std::move(error);
-  passes.run(**translated, modules);
-  return generate(**translated, **machine, kind);
+  llvm::cantFail(builder.parsePassPipeline(
+      passes, "function(early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse)"));
+  passes.run(*translated, modules);
+  return emit(module, *translated, *machine, kind);
 }
 
-llvm::Expected<std::string> espmm::generatePTX(ModuleOp module, StringRef chip, CodeKind kind) {
+static FailureOr<std::string> generateGPUCode(ModuleOp module, StringRef chip, espmm::CodeKind kind) {
   llvm::LLVMContext context;
-  auto translated = translate(module, context);
+  std::unique_ptr<llvm::Module> translated = translate(module, context);
   if (!translated)
-    return translated.takeError();
-  auto machine = createMachine(**translated, llvm::Triple("nvptx64-nvidia-cuda"), chip,
-                               chip == "sm_90" ? "+ptx81" : ""); // vector reductions to memory; newer chips imply it
+    return failure();
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(
+      module, *translated, llvm::Triple("nvptx64-nvidia-cuda"), chip,
+      chip == "sm_90" ? "+ptx81" : ""); // vector reductions to memory; newer chips imply it
   if (!machine)
-    return machine.takeError();
-  return generate(**translated, **machine, kind);
+    return failure();
+  return emit(module, *translated, *machine, kind);
+}
+
+FailureOr<std::string> espmm::generateCode(ModuleOp module, CodeKind kind) {
+  FailureOr<std::string> target = getTarget(module);
+  if (failed(target))
+    return failure();
+  StringRef chip = *target;
+  bool isGPU = chip.consume_front("cuda:");
+  if (kind != CodeKind::LLVMIR && isGPU != (kind == CodeKind::PTX))
+    return emitError(module.getLoc(), "expects a target with ") << (isGPU ? "host code" : "PTX") << ", got " << *target;
+  return isGPU ? generateGPUCode(module, chip, kind) : generateHostCode(module, kind);
 }

@@ -1,5 +1,6 @@
 //===- Factor.cpp - contracts to shared small einsums ---------------------===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "espmm/Dialect/Equivariant/Transforms/Statistics.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
 #include "espmm/Support/ClebschGordan.h"
 #include "espmm/Support/Factorization.h"
@@ -63,7 +64,7 @@ public:
     return success();
   }
 
-  int64_t numPaths = 0, numMultiplications = 0, numChannelFree = 0;
+  int64_t numPaths = 0, numNonzeros = 0, numMultiplications = 0, numChannelFree = 0;
 
 private:
   struct Contribution {
@@ -181,14 +182,15 @@ private:
       if (StringRef(getLetters(path, Slot::W) + getLetters(path, Slot::Y)).contains(letter))
         problem.extents[letter] = static_cast<int>(product.getExtent(path, letter));
     SmallVector<Value> values;
-    problem.leaves.push_back({"ijk", getSupport(l1, l2, l3), sameMatrix});
+    problem.leaves.push_back({"ijk", getSupport(l1, l2, l3), sameMatrix, ""});
+    numNonzeros += problem.leaves.front().support->size();
     values.push_back(getCoefficients(l1, l2, l3, path.coefficient));
     auto getLeaf = [&](Value row, Slot slot) -> int {
       Value block = getBlock(row, product, p, slot);
       if (auto it = llvm::find(values, block); it != values.end())
         return static_cast<int>(it - values.begin());
       int shared = slot == Slot::X ? samePair : slot == Slot::Y ? sameY : 1;
-      problem.leaves.push_back({getLetters(path, slot), std::nullopt, shared});
+      problem.leaves.push_back({getLetters(path, slot), std::nullopt, shared, ""});
       values.push_back(block);
       return static_cast<int>(values.size() - 1);
     };
@@ -328,17 +330,24 @@ struct Factor : espmm::equivariant::impl::EquivariantFactorBase<Factor> {
   using EquivariantFactorBase::EquivariantFactorBase;
 
   void runOnOperation() override {
+    int64_t paths = 0, nonzeros = 0, multiplications = 0, channelFree = 0;
     WalkResult result = getOperation().walk([&](KernelOp kernel) {
       KernelFactoring factoring(kernel, {channelFreeCost, channelSumCost});
       if (failed(factoring.run()))
         return WalkResult::interrupt();
-      numPaths += factoring.numPaths;
-      numMultiplications += factoring.numMultiplications;
-      numChannelFree += factoring.numChannelFree;
+      paths += factoring.numPaths;
+      nonzeros += factoring.numNonzeros;
+      multiplications += factoring.numMultiplications;
+      channelFree += factoring.numChannelFree;
       return WalkResult::advance();
     });
     if (result.wasInterrupted())
-      signalPassFailure();
+      return signalPassFailure();
+    recordStatistics(getOperation(), "factor",
+                     {{numPaths, "paths", paths},
+                      {numNonzeros, "nonzeros", nonzeros},
+                      {numMultiplications, "multiplications", multiplications},
+                      {numChannelFree, "channel_free_multiplications", channelFree}});
   }
 };
 

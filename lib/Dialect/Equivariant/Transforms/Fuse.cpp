@@ -1,5 +1,6 @@
 //===- Fuse.cpp - tensor programs to kernels ------------------------------===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "espmm/Dialect/Equivariant/Transforms/Statistics.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -185,6 +186,7 @@ private:
 
 struct Fuse : espmm::equivariant::impl::EquivariantFuseBase<Fuse> {
   void runOnOperation() override {
+    int64_t kernels = 0;
     for (auto func : getOperation().getOps<func::FuncOp>()) {
       if (func.isExternal())
         continue;
@@ -201,8 +203,9 @@ struct Fuse : espmm::equivariant::impl::EquivariantFuseBase<Fuse> {
       Fusion fusion(func);
       if (failed(fusion.run()))
         return signalPassFailure();
-      numKernels += fusion.numKernels;
+      kernels += fusion.numKernels;
     }
+    recordStatistics(getOperation(), "fuse", {{numKernels, "kernels", kernels}});
   }
 };
 

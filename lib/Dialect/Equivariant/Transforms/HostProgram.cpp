@@ -257,9 +257,11 @@ void HostProgram::fill(Value buffer, Value bytes) { FillOp::create(builder, sour
 
 void HostProgram::launch(StringRef kernel, Value grid, ValueRange operands,
                          std::optional<std::array<int64_t, 3>> block, int64_t shared) {
-  LaunchOp::create(builder, source.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel), grid, operands,
-                   block ? builder.getDenseI64ArrayAttr(*block) : DenseI64ArrayAttr(),
-                   block ? builder.getI64IntegerAttr(shared) : IntegerAttr());
+  auto op = LaunchOp::create(builder, source.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel), grid, operands,
+                             block ? builder.getDenseI64ArrayAttr(*block) : DenseI64ArrayAttr(),
+                             block ? builder.getI64IntegerAttr(shared) : IntegerAttr());
+  if (DictionaryAttr attribute = std::exchange(cost, nullptr))
+    op->setAttr(EquivariantDialect::costAttrName, attribute);
 }
 
 std::string HostProgram::getKernelName(StringRef suffix) {

@@ -246,6 +246,9 @@ void ScalarGraph::link(ScalarNode *sum) {
     for (ScalarNode *operand : {term.a, term.b})
       if (operand) {
         ++operand->pendingUses;
+        // What is there before a run starts is alive until its last use in the run.
+        if (operand->value)
+          startLife(operand);
         if (operand->kind == ScalarNode::Kind::Sum)
           operand->users.emplace_back(sum, index);
       }
@@ -272,6 +275,8 @@ void ScalarGraph::emitRoots() {
   for (auto [order, root, index] : work)
     emitTerm(root, index);
   roots.clear();
+  ++run;
+  live = 0;
 }
 
 bool ScalarGraph::isReady(ScalarNode *node) const {
@@ -284,9 +289,11 @@ bool ScalarGraph::isCheap(ScalarNode *node) const {
 
 Value ScalarGraph::materialize(ScalarNode *node) {
   if (node->kind == ScalarNode::Kind::Constant)
-    return getConstant(node->constant, node->type);
-  if (node->kind == ScalarNode::Kind::Load && !node->value)
-    node->value = load(node);
+    return emits ? getConstant(node->constant, node->type) : getPlaceholder();
+  if (node->kind == ScalarNode::Kind::Load && !node->value) {
+    startLife(node);
+    node->value = emits ? load(node) : getPlaceholder();
+  }
   if (node->kind == ScalarNode::Kind::Sum)
     for (unsigned i = 0; i < node->terms.size(); ++i)
       emitTerm(node, i);
@@ -295,7 +302,27 @@ Value ScalarGraph::materialize(ScalarNode *node) {
 
 void ScalarGraph::consume(ScalarNode *node) {
   if (node && --node->pendingUses == 0)
-    --statistics.live;
+    endLife(node);
+}
+
+Value ScalarGraph::getPlaceholder() {
+  if (!placeholder)
+    placeholder = LLVM::PoisonOp::create(builder, builder.getUnknownLoc(), builder.getF32Type());
+  return placeholder;
+}
+
+void ScalarGraph::startLife(ScalarNode *node) {
+  if (node->aliveIn == run)
+    return;
+  node->aliveIn = run;
+  statistics.maxLive = std::max(statistics.maxLive, ++live);
+}
+
+void ScalarGraph::endLife(ScalarNode *node) {
+  if (node->aliveIn != run)
+    return;
+  node->aliveIn = 0;
+  --live;
 }
 
 void ScalarGraph::emitTerm(ScalarNode *sum, unsigned index) {
@@ -310,9 +337,9 @@ void ScalarGraph::emitTerm(ScalarNode *sum, unsigned index) {
   if (term.emitted)
     return;
   term.emitted = true;
-  if (!sum->value)
-    statistics.maxLive = std::max(statistics.maxLive, ++statistics.live);
-  sum->value = accumulate(sum, term);
+  startLife(sum);
+  count(sum, term);
+  sum->value = emits ? accumulate(sum, term) : getPlaceholder();
   consume(term.a);
   consume(term.b);
   if (++sum->numEmitted == sum->terms.size())
@@ -324,7 +351,7 @@ void ScalarGraph::finish(ScalarNode *sum) {
   if (sum->onComplete) {
     sum->onComplete(sum->value);
     if (sum->pendingUses == 0)
-      --statistics.live;
+      endLife(sum);
   }
   for (auto [user, index] : sum->users) {
     ScalarTerm &term = user->terms[index];
@@ -334,6 +361,13 @@ void ScalarGraph::finish(ScalarNode *sum) {
     if (isReady(other) || isCheap(other))
       emitTerm(user, index);
   }
+}
+
+/// Counts a term as `accumulate` emits it: a multiply-add is one of each.
+void ScalarGraph::count(ScalarNode *sum, const ScalarTerm &term) {
+  bool isScaled = term.a && std::abs(term.scale) != 1.0;
+  statistics.multiplications += (term.b && isScaled) + (term.b || isScaled);
+  statistics.additions += sum->numEmitted > 0;
 }
 
 Value ScalarGraph::accumulate(ScalarNode *sum, const ScalarTerm &term) {
@@ -351,7 +385,6 @@ Value ScalarGraph::accumulate(ScalarNode *sum, const ScalarTerm &term) {
     if (isa<VectorType>(a.getType()) && !isa<VectorType>(b.getType()))
       std::swap(a, b);
     a = LLVM::FMulOp::create(builder, loc, a, getConstant(scale, a.getType()));
-    ++statistics.multiplications;
     scale = 1.0;
   }
   if (!b && scale != 1.0 && scale != -1.0) {
@@ -360,19 +393,16 @@ Value ScalarGraph::accumulate(ScalarNode *sum, const ScalarTerm &term) {
   }
   a = toType(a, type);
   if (!b) {
-    ++statistics.additions;
     if (!acc)
       return scale == 1.0 ? a : LLVM::FNegOp::create(builder, loc, a).getResult();
     return scale == 1.0 ? LLVM::FAddOp::create(builder, loc, acc, a).getResult()
                         : LLVM::FSubOp::create(builder, loc, acc, a).getResult();
   }
   b = toType(b, type);
-  ++statistics.multiplications;
   if (scale == -1.0)
     a = LLVM::FNegOp::create(builder, loc, a);
   if (!acc)
     return LLVM::FMulOp::create(builder, loc, a, b);
-  ++statistics.additions;
   return LLVM::FMAOp::create(builder, loc, a, b, acc);
 }
 
@@ -436,7 +466,6 @@ Value ScalarGraph::load(ScalarNode *node) {
   Type scalar = getScalarType(node->type);
   unsigned alignment = scalar.getIntOrFloatBitWidth() / 8;
   Value address = getAddress(read.getBase(), read.getLane(), read.getLaneStride(), node->offset, scalar);
-  statistics.maxLive = std::max(statistics.maxLive, ++statistics.live);
   Value mask = read.getMask();
   if (!mask)
     return LLVM::LoadOp::create(builder, loc, node->type, address, alignment);

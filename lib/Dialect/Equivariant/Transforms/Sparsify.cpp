@@ -1,6 +1,7 @@
 //===- Sparsify.cpp - small tensors to scalars ----------------------------===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
+#include "espmm/Dialect/Equivariant/Transforms/Statistics.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/BitVector.h"
@@ -119,7 +120,7 @@ public:
       op->erase();
   }
 
-  ScalarGraph &getGraph() { return graph; }
+  const ScalarStatistics &getStatistics() const { return graph.statistics; }
 
 private:
   static bool isTensorOp(Operation *op) {
@@ -396,16 +397,39 @@ private:
 
 struct Sparsify : espmm::equivariant::impl::EquivariantSparsifyBase<Sparsify> {
   void runOnOperation() override {
+    ScalarStatistics dense, emitted;
     getOperation().walk([&](FunctionOpInterface function) {
       if (function.isExternal())
         return;
+      function.walk([&](EinsumOp einsum) { countDense(einsum, dense); });
+      function.walk([&](AddOp add) { dense.additions += add.getType().getNumElements(); });
       Sparsifier sparsifier(&getContext());
       sparsifier.run(function.getFunctionBody());
-      const ScalarStatistics &s = sparsifier.getGraph().statistics;
-      numMultiplications += s.multiplications;
-      numAdditions += s.additions;
-      maxLive = std::max<int64_t>(maxLive, s.maxLive);
+      const ScalarStatistics &counted = sparsifier.getStatistics();
+      emitted.multiplications += counted.multiplications;
+      emitted.additions += counted.additions;
+      emitted.maxLive = std::max(emitted.maxLive, counted.maxLive);
     });
+    recordStatistics(getOperation(), "sparsify",
+                     {{numDenseMultiplications, "dense_multiplications", dense.multiplications},
+                      {numDenseAdditions, "dense_additions", dense.additions},
+                      {numMultiplications, "multiplications", emitted.multiplications},
+                      {numAdditions, "additions", emitted.additions},
+                      {maxLive, "max_live", emitted.maxLive}});
+  }
+
+  /// What an einsum would cost if no element were known to be zero.
+  static void countDense(EinsumOp einsum, ScalarStatistics &dense) {
+    llvm::SmallDenseMap<char, int64_t> extents;
+    for (auto [i, operand] : llvm::enumerate(einsum.getOperands_()))
+      for (auto [letter, extent] : llvm::zip(einsum.getOperandLetters(i), cast<RankedTensorType>(operand.getType()).getShape()))
+        extents[letter] = extent;
+    int64_t terms = 1;
+    for (auto [letter, extent] : extents)
+      terms *= extent;
+    if (einsum.getOperands_().size() > 1)
+      dense.multiplications += terms;
+    dense.additions += terms - einsum.getType().getNumElements();
   }
 };
 

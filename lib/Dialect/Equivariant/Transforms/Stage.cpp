@@ -1,6 +1,7 @@
 //===- Stage.cpp - tiled kernels to loops, lanes and buffers --------------===//
 #include "Stage.h"
 #include "HostProgram.h"
+#include "KernelCost.h"
 
 namespace espmm::equivariant {
 #define GEN_PASS_DEF_EQUIVARIANTSTAGE
@@ -29,6 +30,7 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
           kernel.emitOpError("has no schedule; run equivariant-tile first");
           return signalPassFailure();
         }
+        host.setCost(toAttribute(estimateCost(kernel, schedule), &getContext()));
         LogicalResult staged = schedule.getTarget() == Target::CPU ? stageKernelForCPU(kernel, schedule, host)
                                                                    : stageKernelForGPU(kernel, schedule, host);
         if (failed(staged))

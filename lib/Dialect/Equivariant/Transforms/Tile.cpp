@@ -1,5 +1,7 @@
 //===- Tile.cpp - the schedule of each kernel -----------------------------===//
 #include "Tile.h"
+#include "KernelCost.h"
+#include "espmm/Dialect/Equivariant/Transforms/Statistics.h"
 
 namespace espmm::equivariant {
 #define GEN_PASS_DEF_EQUIVARIANTTILE
@@ -15,9 +17,11 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
 
   void runOnOperation() override {
     if (target != "cpu" && target != "gpu") {
-      getOperation().emitOpError("target is cpu or gpu, got '") << target << "'";
+      emitError(getOperation().getLoc(), "target is cpu or gpu, got '") << target << "'";
       return signalPassFailure();
     }
+    if (failed(recordTarget()))
+      return signalPassFailure();
     SmallVector<KernelOp> kernels;
     getOperation().walk([&](KernelOp kernel) {
       if (!kernel->hasAttr("schedule"))
@@ -28,6 +32,42 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
         scheduleForCPU(kernel);
       else if (failed(tileForGPU(kernel, deterministic)))
         return signalPassFailure();
+    count();
+  }
+
+  /// What the module is compiled for. Schedules that a person wrote have to be for the same.
+  LogicalResult recordTarget() {
+    std::string name = target == "cpu" ? "cpu" : "cuda:" + chip;
+    if (!EquivariantDialect::isTargetName(name))
+      return emitError(getOperation().getLoc(), "chip is sm_NUMBER, got '") << chip << "'";
+    auto known = getOperation()->getAttrOfType<StringAttr>(EquivariantDialect::targetAttrName);
+    if (known && known.getValue() != name)
+      return emitError(getOperation().getLoc(), "the module was tiled for ") << known << ", got target \"" << name << "\"";
+    getOperation()->setAttr(EquivariantDialect::targetAttrName, StringAttr::get(&getContext(), name));
+    WalkResult result = getOperation().walk([&](KernelOp kernel) {
+      auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
+      if (!schedule || stringifyTarget(schedule.getTarget()) == target)
+        return WalkResult::advance();
+      kernel.emitOpError("has a schedule for ") << stringifyTarget(schedule.getTarget()) << ", got target " << target;
+      return WalkResult::interrupt();
+    });
+    return failure(result.wasInterrupted());
+  }
+
+  void count() {
+    int64_t bytes = 0, gathered = 0, registers = 0;
+    getOperation().walk([&](KernelOp kernel) {
+      if (auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule")) {
+        KernelCost cost = estimateCost(kernel, schedule);
+        bytes += cost.bytesPerEdge;
+        gathered += cost.gatheredBytesPerEdge;
+        registers = std::max(registers, cost.registers);
+      }
+    });
+    recordStatistics(getOperation(), "tile",
+                     {{numBytes, "bytes_per_edge", bytes},
+                      {numGatheredBytes, "gathered_bytes_per_edge", gathered},
+                      {numRegisters, "registers_estimate", registers}});
   }
 
   void scheduleForCPU(KernelOp kernel) {

@@ -89,8 +89,9 @@ def EquivariantFactor : Pass<"equivariant-factor", "::mlir::ModuleOp"> {
     Option<"channelSumCost", "channel-sum-cost", "double", "4.0", "cost of summing one value over the channels">];
   let statistics = [
     Statistic<"numPaths", "paths", "paths factored">,
+    Statistic<"numNonzeros", "nonzeros", "nonzero coefficients of all paths">,
     Statistic<"numMultiplications", "multiplications", "multiplications a channel">,
-    Statistic<"numChannelFree", "channel-free-multiplications", "multiplications without the channel index">];
+    Statistic<"numChannelFree", "channel_free_multiplications", "multiplications without the channel index">];
   let dependentDialects = ["::espmm::equivariant::EquivariantDialect"];
 }
 
@@ -98,7 +99,8 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
   let summary = "choose a schedule for each kernel";
   let description = [{
     Attaches an `#equivariant.schedule` to each kernel that has none: which side's edges are worked on together, how many channels
-    lie side by side, how the work is cut. A person can write the attribute before the pass, and it stays.
+    lie side by side, how the work is cut. A person can write the attribute before the pass, and it stays. What the schedules are for is
+    recorded in the module's attribute `equivariant.target`.
 
     ```mlir
     // before
@@ -110,9 +112,14 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or gpu">,
+    Option<"chip", "chip", "std::string", "\"sm_90\"", "the chip to compile for (GPU)">,
     Option<"vectorBits", "vector-bits", "int64_t", "256", "width of the CPU's vectors">,
     Option<"deterministic", "deterministic", "bool", "false", "no sums in an order that changes from run to run (GPU)">];
-  let dependentDialects = ["::espmm::equivariant::EquivariantDialect"];
+  let statistics = [
+    Statistic<"numBytes", "bytes_per_edge", "bytes an edge of the rows by edge, read or written">,
+    Statistic<"numGatheredBytes", "gathered_bytes_per_edge", "bytes an edge of the rows of its nodes, read or added to">,
+    Statistic<"numRegisters", "registers_estimate", "largest number of values that a kernel's loop keeps alive at once">];
+  let dependentDialects = ["::espmm::equivariant::EquivariantDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
 def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {
@@ -162,9 +169,11 @@ def EquivariantSparsify : Pass<"equivariant-sparsify", "::mlir::ModuleOp"> {
     ```
   }];
   let statistics = [
-    Statistic<"numMultiplications", "multiplications", "multiply(-add)s emitted">,
+    Statistic<"numDenseMultiplications", "dense_multiplications", "multiplications if no element were known to be zero">,
+    Statistic<"numDenseAdditions", "dense_additions", "additions if no element were known to be zero">,
+    Statistic<"numMultiplications", "multiplications", "multiplications emitted, those of multiply-adds included">,
     Statistic<"numAdditions", "additions", "additions emitted, those of multiply-adds included">,
-    Statistic<"maxLive", "max-live", "largest number of values alive at once in a straight line of code">];
+    Statistic<"maxLive", "max_live", "largest number of values alive at once in a straight line of code">];
   let dependentDialects = ["::espmm::equivariant::EquivariantDialect", "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect"];
 }
 

@@ -47,6 +47,8 @@ struct ScalarNode {
   llvm::SmallVector<std::pair<ScalarNode *, unsigned>, 4> users;
   /// Terms that still have to read this value.
   unsigned pendingUses = 0;
+  /// The run in which it counts as alive.
+  unsigned aliveIn = 0;
   /// Called once when a sum is complete.
   std::function<void(mlir::Value)> onComplete;
 };
@@ -56,12 +58,14 @@ using ScalarElements = llvm::SmallVector<ScalarNode *>;
 
 struct ScalarStatistics {
   int64_t multiplications = 0, additions = 0;
-  int64_t live = 0, maxLive = 0;
+  /// The largest number of values alive at once during one call of emitRoots.
+  int64_t maxLive = 0;
 };
 
 class ScalarGraph {
 public:
-  explicit ScalarGraph(mlir::OpBuilder &builder) : builder(builder) {}
+  /// A graph that does not emit only counts what it would.
+  explicit ScalarGraph(mlir::OpBuilder &builder, bool emits = true) : builder(builder), emits(emits) {}
 
   /// The elements of a tensor; builds those of the read, einsum, add, zero or coefficients that defines it.
   const ScalarElements &get(mlir::Value tensor);
@@ -101,11 +105,20 @@ private:
   bool isCheap(ScalarNode *node) const;
   mlir::Value load(ScalarNode *node);
   mlir::Value accumulate(ScalarNode *sum, const ScalarTerm &term);
+  void count(ScalarNode *sum, const ScalarTerm &term);
+  mlir::Value getPlaceholder();
   mlir::Value toType(mlir::Value value, mlir::Type type);
   mlir::Value getConstant(double value, mlir::Type type);
   void consume(ScalarNode *node);
+  void startLife(ScalarNode *node);
+  void endLife(ScalarNode *node);
 
   mlir::OpBuilder &builder;
+  bool emits;
+  /// What stands for every value that is not emitted.
+  mlir::Value placeholder;
+  unsigned run = 1;
+  int64_t live = 0;
   std::deque<ScalarNode> nodes;
   // References into it stay valid while it grows.
   std::unordered_map<void *, ScalarElements> elements;

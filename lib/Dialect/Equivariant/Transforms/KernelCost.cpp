@@ -1,0 +1,266 @@
+//===- KernelCost.cpp - what a kernel will cost ---------------------------===//
+#include "KernelCost.h"
+#include "KernelAnalysis.h"
+#include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
+#include "mlir/IR/IRMapping.h"
+#include <set>
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+/// Walks through a kernel as staging would, with a graph that only counts.
+class CostEstimate {
+public:
+  CostEstimate(KernelOp kernel, ScheduleAttr schedule)
+      : kernel(kernel), schedule(schedule), analysis(kernel), builder(kernel.getContext()),
+        graph(builder, /*emits=*/false) {
+    builder.setInsertionPointToEnd(&scratch);
+  }
+
+  KernelCost run() {
+    countBytes();
+    for (auto &group : analysis.getGroups())
+      countGroup(group);
+    // What is computed from sums over the channels, once an edge.
+    for (const Contribution &c : analysis.getContributions())
+      if (!analysis.hasChannels(c.value))
+        addRoots(getScalars(c.value));
+    countRun(1, /*isLoop=*/false);
+    cost.registers = mostLive * getWords() + heldRegisters;
+    return cost;
+  }
+
+private:
+  //===-- Memory ----------------------------------------------------------===//
+
+  static RankedTensorType getType(Value value) { return cast<RankedTensorType>(value.getType()); }
+  bool isGrouped(Access access) const {
+    return access == schedule.getGroupBy() && access != Access::Edge;
+  }
+
+  /// How many of a block's channels the kernel covers.
+  int64_t getActiveChannels(int64_t channels) const {
+    if (schedule.getTarget() == Target::CPU)
+      return channels;
+    int64_t begin = schedule.getSlabBegin() * schedule.getLanes(), end = schedule.getSlabEnd() * schedule.getLanes();
+    return std::max<int64_t>(std::min(channels, end) - begin, 0);
+  }
+
+  int64_t getElements(Value block) const {
+    int64_t count = getType(block).getNumElements();
+    if (!analysis.hasChannels(block) || count == 0)
+      return count;
+    int64_t channels = getType(block).getDimSize(0);
+    return count / channels * getActiveChannels(channels);
+  }
+
+  /// Elements of a block that one lane holds, in 32-bit registers.
+  int64_t getHeld(Value block) {
+    int64_t count = getType(block).getNumElements();
+    if (analysis.hasChannels(block) && count > 0)
+      count /= getType(block).getDimSize(0);
+    return count * getWords();
+  }
+
+  int64_t getWords() {
+    return schedule.getTarget() == Target::GPU ? (getElementBytes() + 3) / 4 : 1;
+  }
+
+  int64_t getElementBytes() {
+    for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel->getResultTypes()))
+      return cast<RankedTensorType>(type).getElementTypeBitWidth() / 8;
+    return 4;
+  }
+
+  void countRow(Access access, int64_t elements) {
+    int64_t bytes = elements * getElementBytes();
+    (access == Access::Edge ? cost.bytesPerEdge : isGrouped(access) ? cost.bytesPerNode : cost.gatheredBytesPerEdge) += bytes;
+  }
+
+  void countBytes() {
+    bool holds = schedule.getTarget() == Target::GPU;
+    for (auto block : kernel.getBody().getOps<BlockOp>())
+      if (auto row = dyn_cast<BlockArgument>(block.getRow())) {
+        Access access = kernel.getInputAccess(row.getArgNumber());
+        countRow(access, getElements(block.getResult()));
+        if (holds && isGrouped(access))
+          heldRegisters += getHeld(block.getResult());
+      }
+    std::set<std::pair<unsigned, int64_t>> seen;
+    for (const Contribution &c : analysis.getContributions()) {
+      if (!seen.insert({c.result, c.offset}).second)
+        continue;
+      Access access = kernel.getResultAccess(c.result);
+      countRow(access, getElements(c.value));
+      if (holds && isGrouped(access))
+        heldRegisters += getHeld(c.value);
+    }
+  }
+
+  //===-- Arithmetic ------------------------------------------------------===//
+
+  /// The op on tensors without the channel axis.
+  Value makeSmall(Operation *op, ArrayRef<Value> operands) {
+    if (isa<CoefficientsOp>(op))
+      return builder.clone(*op)->getResult(0);
+    auto type = getType(op->getResult(0));
+    auto shape = type.getShape().drop_front(analysis.hasChannels(op->getResult(0)));
+    auto small = RankedTensorType::get(shape, type.getElementType());
+    if (isa<AddOp>(op))
+      return AddOp::create(builder, op->getLoc(), small, operands[0], operands[1]);
+    std::string subscripts = cast<EinsumOp>(op).getSubscripts().str();
+    llvm::erase(subscripts, 'u');
+    return EinsumOp::create(builder, op->getLoc(), small, builder.getStringAttr(subscripts), operands);
+  }
+
+  /// A block that is read where it is first wanted.
+  Value makeRead(Value block) {
+    auto shape = getType(block).getShape().drop_front(analysis.hasChannels(block));
+    return ReadOp::create(builder, block.getLoc(), RankedTensorType::get(shape, getType(block).getElementType()), getPointer(),
+                          Value(), Value(), 0, 1, SmallVector<int64_t>(shape.size(), 1));
+  }
+
+  Value getPointer() {
+    if (!pointer)
+      pointer = LLVM::PoisonOp::create(builder, kernel.getLoc(), LLVM::LLVMPointerType::get(kernel.getContext()));
+    return pointer;
+  }
+
+  /// A value of the edge without channels.
+  Value getScalars(Value value) {
+    if (Value known = scalars.lookupOrNull(value))
+      return known;
+    Operation *op = value.getDefiningOp();
+    SmallVector<Value> operands;
+    if (!isa<BlockOp>(op))
+      for (Value operand : op->getOperands())
+        operands.push_back(getScalars(operand));
+    Value result = isa<BlockOp>(op) ? makeRead(value) : makeSmall(op, operands);
+    scalars.map(value, result);
+    return result;
+  }
+
+  void addRoots(Value tensor) {
+    for (ScalarNode *node : graph.get(tensor))
+      if (node)
+        graph.addRoot(node);
+  }
+
+  /// Counts what the roots need, `times` times an edge.
+  void countRun(int64_t times, bool isLoop) {
+    graph.statistics = {};
+    graph.emitRoots();
+    cost.multiplicationsPerEdge += graph.statistics.multiplications * times;
+    cost.additionsPerEdge += graph.statistics.additions * times;
+    // A lane of a GPU has one channel: there all that it does for an edge is one run.
+    if (isLoop || schedule.getTarget() == Target::GPU)
+      mostLive = std::max(mostLive, graph.statistics.maxLive);
+  }
+
+  void countGroup(ArrayRef<Operation *> group) {
+    // Before the loop over channels: what has none.
+    for (Operation *op : group)
+      for (Value operand : op->getOperands())
+        if (!analysis.hasChannels(operand) && !analysis.isChannelSum(operand))
+          addRoots(getScalars(operand));
+    countRun(1, /*isLoop=*/false);
+
+    IRMapping values = scalars;
+    for (Operation *op : group) {
+      SmallVector<Value> operands;
+      for (Value operand : op->getOperands()) {
+        if (operand.getDefiningOp<BlockOp>() && !values.contains(operand))
+          values.map(operand, makeRead(operand));
+        operands.push_back(values.lookup(operand));
+      }
+      values.map(op->getResult(0), makeSmall(op, operands));
+    }
+    for (Operation *op : group) {
+      Value result = op->getResult(0);
+      if (!analysis.hasChannels(result)) {
+        addSumOverChannels(result, values.lookup(result));
+        continue;
+      }
+      for (const Contribution &c : analysis.getContributions())
+        if (c.value == result)
+          addWrite(c, values.lookup(result));
+    }
+    int64_t channels = getActiveChannels(analysis.getChannels(group.front()));
+    countRun(channels, /*isLoop=*/true);
+    cost.additionsPerEdge += std::exchange(heldSums, 0) * channels;
+  }
+
+  /// A sum over channels goes on from one channel to the next.
+  void addSumOverChannels(Value value, Value result) {
+    auto type = getType(result);
+    Value before = ZeroOp::create(builder, value.getLoc(), type), after = ZeroOp::create(builder, value.getLoc(), type);
+    // Which elements there are, by a graph of its own, so that this one can still join the sums.
+    ScalarGraph probe(builder, /*emits=*/false);
+    SmallVector<Value> carried;
+    for (ScalarNode *node : probe.get(result))
+      carried.push_back(node ? before : Value());
+    graph.bind(before, carried);
+    graph.bind(after, carried);
+    scalars.map(value, after);
+    addRoots(AddOp::create(builder, value.getLoc(), type, before, result));
+  }
+
+  /// A block of a result: written, or added to what is in memory or in registers.
+  void addWrite(const Contribution &c, Value result) {
+    Access access = kernel.getResultAccess(c.result);
+    bool isHeld = schedule.getTarget() == Target::GPU && isGrouped(access);
+    bool adds = access != Access::Edge || llvm::count_if(analysis.getContributions(), [&](const Contribution &other) {
+                                            return other.result == c.result && other.offset == c.offset;
+                                          }) > 1;
+    // Sums that only a write reads are not formed before it.
+    WriteOp::create(builder, result.getLoc(), result, getPointer(), Value(), Value(), 0, 1,
+                    SmallVector<int64_t>(getType(result).getRank(), 1), adds, false);
+    for (ScalarNode *node : graph.makeRoots(result)) {
+      if (!node)
+        continue;
+      if (adds && isHeld) {
+        ++heldSums;
+      } else if (adds) {
+        ScalarTerm old;
+        old.a = graph.makeLoad(ReadOp(), node->type, 0);
+        node->terms.insert(node->terms.begin(), old);
+      }
+      node->onComplete = [](Value) {};
+      graph.addRoot(node);
+    }
+  }
+
+  KernelOp kernel;
+  ScheduleAttr schedule;
+  KernelAnalysis analysis;
+  /// Holds the small ops, which nobody sees.
+  Block scratch;
+  OpBuilder builder;
+  ScalarGraph graph;
+  IRMapping scalars;
+  Value pointer;
+  KernelCost cost;
+  int64_t mostLive = 0, heldRegisters = 0, heldSums = 0;
+};
+
+} // namespace
+
+KernelCost espmm::equivariant::estimateCost(KernelOp kernel, ScheduleAttr schedule) {
+  return CostEstimate(kernel, schedule).run();
+}
+
+DictionaryAttr espmm::equivariant::toAttribute(const KernelCost &cost, MLIRContext *context) {
+  Builder builder(context);
+  NamedAttrList list;
+  for (auto [name, value] : std::initializer_list<std::pair<StringRef, int64_t>>{
+           {"bytes_per_edge", cost.bytesPerEdge},
+           {"gathered_bytes_per_edge", cost.gatheredBytesPerEdge},
+           {"bytes_per_node", cost.bytesPerNode},
+           {"multiplications_per_edge", cost.multiplicationsPerEdge},
+           {"additions_per_edge", cost.additionsPerEdge},
+           {"registers_estimate", cost.registers}})
+    list.set(name, builder.getI64IntegerAttr(value));
+  return list.getDictionary(context);
+}
