@@ -182,9 +182,14 @@ def is_met(needs: Optional[str]) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """As scripts/common.sh sets it for the checkout, with the tools of the build and no cache."""
+    """As scripts/common.sh sets it for the checkout, with tools and library of one build and no cache."""
     folders = [str(BUILD_DIR / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    return os.environ | {"PYTHONPATH": str(ROOT / "python"), "PATH": os.pathsep.join(folders), "ESPMM_CACHE": "0"}
+    return os.environ | {
+        "PATH": os.pathsep.join(folders),
+        "PYTHONPATH": str(ROOT / "python"),
+        "ESPMM_LIBRARY": str(BUILD_DIR / "lib" / "libespmm.so"),
+        "ESPMM_CACHE": "0",
+    }
 
 
 def run(todo: list[Step]) -> list[str]:
