@@ -141,8 +141,7 @@ static FailureOr<std::string> generateHostCode(ModuleOp module, espmm::CodeKind 
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, sccs, modules);
   llvm::ModulePassManager passes;
-  llvm::cantFail(builder.parsePassPipeline(
-      passes, "function(early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse)"));
+  llvm::cantFail(builder.parsePassPipeline(passes, "function(early-cse<memssa>,simplifycfg)"));
   passes.run(*translated, modules);
   return emit(module, *translated, *machine, kind);
 }

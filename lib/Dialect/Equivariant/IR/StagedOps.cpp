@@ -50,7 +50,22 @@ static LogicalResult verifyAccess(OpTy op, RankedTensorType type) {
   return success();
 }
 
-LogicalResult ReadOp::verify() { return verifyAccess(*this, getType()); }
+static LogicalResult verifyPacked(Operation *op, RankedTensorType type, ArrayRef<int64_t> packed) {
+  int64_t previous = -1;
+  for (int64_t element : packed) {
+    if (element <= previous || element >= type.getNumElements())
+      return op->emitOpError("expects packed elements in ascending order, below ") << type.getNumElements() << ", got " << element;
+    previous = element;
+  }
+  return success();
+}
+
+LogicalResult ReadOp::verify() {
+  if (failed(verifyAccess(*this, getType())))
+    return failure();
+  // read_c5
+  return verifyPacked(*this, getType(), getPacked().value_or(ArrayRef<int64_t>()));
+}
 
 LogicalResult WriteOp::verify() {
   if (failed(verifyAccess(*this, getValue().getType())))
@@ -58,6 +73,24 @@ LogicalResult WriteOp::verify() {
   // write_c5
   if (getAccumulate() && getNontemporal())
     return emitOpError("accumulates, so it reads what it writes: it cannot be nontemporal");
+  // write_c6
+  if (getPacked().has_value() != getVector().has_value() || (getVector() && *getVector() < 1))
+    return emitOpError("expects a vector's length with packed elements, and only then");
+  if (getPacked() && (getMask() || getAccumulate()))
+    return emitOpError("expects packed elements without mask and accumulate");
+  return verifyPacked(*this, getValue().getType(), getPacked().value_or(ArrayRef<int64_t>()));
+}
+
+// restrict_c1
+LogicalResult RestrictOp::verify() {
+  auto type = cast<RankedTensorType>(getType());
+  int64_t rank = type.getRank();
+  if (static_cast<int64_t>(getOffsets().size()) != rank || static_cast<int64_t>(getSizes().size()) != rank)
+    return emitOpError("expects one offset and one size for each dimension of ")
+           << type << ", got " << getOffsets().size() << " and " << getSizes().size();
+  for (auto [offset, size, extent] : llvm::zip(getOffsets(), getSizes(), type.getShape()))
+    if (offset < 0 || size < 0 || offset + size > extent)
+      return emitOpError("box from ") << offset << " of size " << size << " is not within an extent of " << extent;
   return success();
 }
 

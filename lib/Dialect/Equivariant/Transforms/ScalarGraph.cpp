@@ -2,6 +2,7 @@
 #include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
 #include "espmm/Support/ClebschGordan.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -68,7 +69,10 @@ const ScalarElements &ScalarGraph::get(Value tensor) {
   auto type = cast<RankedTensorType>(tensor.getType());
   ScalarElements result(type.getNumElements(), nullptr);
   Operation *op = tensor.getDefiningOp();
-  if (auto read = dyn_cast<ReadOp>(op)) {
+  if (auto read = dyn_cast<ReadOp>(op); read && read.getPacked()) {
+    for (auto [place, n] : llvm::enumerate(*read.getPacked()))
+      result[n] = makeLoad(read, type.getElementType(), read.getOffset() + place);
+  } else if (read) {
     forEachElement(type.getShape(), read.getStrides(), [&](int64_t n, int64_t offset) {
       result[n] = makeLoad(read, type.getElementType(), read.getOffset() + offset);
     });
@@ -191,21 +195,38 @@ ScalarGraph::TermLists ScalarGraph::getTerms(Value tensor) {
   if (auto add = dyn_cast_or_null<AddOp>(op); add && !isKnown) {
     TermLists lists(cast<RankedTensorType>(tensor.getType()).getNumElements());
     for (Value operand : {add.getLhs(), add.getRhs()}) {
-      TermLists inner;
-      if (operand.hasOneUse() && isa_and_nonnull<EinsumOp, AddOp>(operand.getDefiningOp()) && !elements.count(operand.getAsOpaquePointer())) {
-        inner = getTerms(operand);
-      } else {
-        for (ScalarNode *node : get(operand)) {
-          auto &terms = inner.emplace_back();
-          if (node)
-            terms.push_back(makeTerm(node, nullptr, op ? getOrder(op) : 0));
-        }
-      }
+      TermLists inner = getInnerTerms(operand, op);
       for (auto [list, terms] : llvm::zip(lists, inner))
         list.append(terms);
     }
     return lists;
   }
+  if (auto restrict = dyn_cast_or_null<RestrictOp>(op); restrict && !isKnown) {
+    TermLists lists = getInnerTerms(restrict.getSource(), op);
+    auto shape = restrict.getType().getShape();
+    for (int64_t n = 0; n < static_cast<int64_t>(lists.size()); ++n) {
+      int64_t rest = n;
+      for (int64_t d = static_cast<int64_t>(shape.size()) - 1; d >= 0; --d) {
+        int64_t place = rest % shape[d] - restrict.getOffsets()[d];
+        rest /= shape[d];
+        if (place < 0 || place >= restrict.getSizes()[d])
+          lists[n].clear();
+      }
+    }
+    return lists;
+  }
+  return getReferences(tensor, op);
+}
+
+/// An operand's terms, if it is a sum that nobody else reads; else the operand's elements, each one term.
+ScalarGraph::TermLists ScalarGraph::getInnerTerms(Value operand, Operation *op) {
+  if (operand.hasOneUse() && isa_and_nonnull<EinsumOp, AddOp, RestrictOp>(operand.getDefiningOp()) &&
+      !elements.count(operand.getAsOpaquePointer()))
+    return getTerms(operand);
+  return getReferences(operand, op);
+}
+
+ScalarGraph::TermLists ScalarGraph::getReferences(Value tensor, Operation *op) {
   TermLists lists;
   for (ScalarNode *node : get(tensor)) {
     auto &terms = lists.emplace_back();
@@ -217,16 +238,7 @@ ScalarGraph::TermLists ScalarGraph::getTerms(Value tensor) {
 
 ScalarElements ScalarGraph::makeRoots(Value tensor) {
   // A tensor that others read too is computed once, and its elements are roots themselves.
-  TermLists lists;
-  if (tensor.hasOneUse() && !elements.count(tensor.getAsOpaquePointer()) && isa_and_nonnull<EinsumOp, AddOp>(tensor.getDefiningOp())) {
-    lists = getTerms(tensor);
-  } else {
-    for (ScalarNode *node : get(tensor)) {
-      auto &terms = lists.emplace_back();
-      if (node)
-        terms.push_back(makeTerm(node, nullptr, tensor.getDefiningOp() ? getOrder(tensor.getDefiningOp()) : 0));
-    }
-  }
+  TermLists lists = getInnerTerms(tensor, tensor.getDefiningOp());
   ScalarElements result;
   for (auto &terms : lists) {
     ScalarNode *node = nullptr;
@@ -277,6 +289,37 @@ void ScalarGraph::emitRoots() {
   roots.clear();
   ++run;
   live = 0;
+}
+
+Value ScalarGraph::emitLanes(ArrayRef<ScalarNode *> nodes, VectorType type) {
+  llvm::MapVector<ScalarNode *, SmallVector<double>> columns;
+  for (auto [lane, node] : llvm::enumerate(nodes)) {
+    if (!node)
+      continue;
+    ScalarTerm itself;
+    itself.a = node;
+    for (const ScalarTerm &term : node->kind == ScalarNode::Kind::Sum ? ArrayRef<ScalarTerm>(node->terms) : ArrayRef(itself)) {
+      if (!term.a || term.b || (term.a->kind != ScalarNode::Kind::Load && term.a->kind != ScalarNode::Kind::Ready))
+        return Value();
+      auto &column = columns[term.a];
+      column.resize(type.getNumElements());
+      column[lane] += term.scale;
+    }
+  }
+  Location loc = builder.getUnknownLoc();
+  Value sum;
+  for (auto &[node, column] : columns) {
+    SmallVector<Attribute> constants;
+    for (double constant : column)
+      constants.push_back(FloatAttr::get(type.getElementType(), constant));
+    Value factors = LLVM::ConstantOp::create(builder, loc, type, DenseElementsAttr::get(type, constants));
+    Value value = toType(materialize(node), type);
+    ++statistics.multiplications;
+    statistics.additions += sum ? 1 : 0;
+    sum = sum ? LLVM::FMAOp::create(builder, loc, value, factors, sum).getResult()
+              : LLVM::FMulOp::create(builder, loc, value, factors).getResult();
+  }
+  return sum;
 }
 
 bool ScalarGraph::isReady(ScalarNode *node) const {

@@ -77,7 +77,13 @@ private:
       result |= get(add.getRhs());
       return result;
     }
-    if (isa_and_nonnull<EinsumOp, CoefficientsOp>(op)) {
+    if (auto read = dyn_cast_or_null<ReadOp>(op); read && read.getPacked()) {
+      BitVector result(count);
+      for (int64_t n : *read.getPacked())
+        result.set(n);
+      return result;
+    }
+    if (isa_and_nonnull<EinsumOp, RestrictOp, CoefficientsOp>(op)) {
       // The graph knows; a graph of its own, so that nothing is emitted.
       OpBuilder builder(op->getContext());
       ScalarGraph graph(builder);
@@ -124,7 +130,7 @@ public:
 
 private:
   static bool isTensorOp(Operation *op) {
-    return isa<ReadOp, WriteOp, EinsumOp, AddOp, ZeroOp, CoefficientsOp>(op);
+    return isa<ReadOp, WriteOp, EinsumOp, AddOp, RestrictOp, ZeroOp, CoefficientsOp>(op);
   }
 
   /// Blocks are runs of tensor operations, ended by anything that may touch memory or holds a region.
@@ -170,7 +176,7 @@ private:
       yield = nullptr;
     for (Operation *op : run) {
       if (auto write = dyn_cast<WriteOp>(op)) {
-        addWrite(write);
+        write.getPacked() ? addPackedWrite(write) : addWrite(write);
         continue;
       }
       for (OpOperand &use : op->getResult(0).getUses())
@@ -232,6 +238,34 @@ private:
     }
   }
 
+  /// Scalars that follow each other in memory, as vectors where they can be computed so.
+  void addPackedWrite(WriteOp write) {
+    Type scalar = write.getValue().getType().getElementType();
+    auto vector = VectorType::get({static_cast<int64_t>(*write.getVector())}, scalar);
+    SmallVector<ScalarNode *> elements;
+    for (int64_t n : *write.getPacked())
+      elements.push_back(graph.get(write.getValue())[n]);
+    for (size_t first = 0; first < elements.size(); first += vector.getNumElements()) {
+      auto part = ArrayRef(elements).slice(first).take_front(vector.getNumElements());
+      if (Value lanes = graph.emitLanes(part, vector)) {
+        store(write, lanes, write.getOffset() + first);
+        continue;
+      }
+      for (auto [n, element] : llvm::enumerate(part)) {
+        ScalarNode *root = graph.makeSum(scalar);
+        ScalarTerm term;
+        term.scale = 0.0;
+        if (element) {
+          term.a = element;
+          term.scale = 1.0;
+        }
+        graph.addTerm(root, term);
+        root->onComplete = [this, write, offset = write.getOffset() + first + n](Value value) { store(write, value, offset); };
+        graph.addRoot(root);
+      }
+    }
+  }
+
   /// A read of the memory that a write adds to.
   ReadOp asRead(WriteOp write) {
     ReadOp &read = readsOfWrites[write];
@@ -239,7 +273,7 @@ private:
       OpBuilder::InsertionGuard guard(builder);
       builder.setInsertionPoint(write);
       read = ReadOp::create(builder, write.getLoc(), write.getValue().getType(), write.getBase(), write.getLane(),
-                            write.getMask(), write.getOffsetAttr(), write.getLaneStrideAttr(), write.getStridesAttr());
+                            write.getMask(), write.getOffset(), write.getLaneStride(), write.getStrides());
       dead.push_back(read);
     }
     return read;

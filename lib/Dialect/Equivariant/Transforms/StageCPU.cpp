@@ -8,10 +8,11 @@
 //     per node: accumulators back to memory order
 //
 //===----------------------------------------------------------------------===//
+#include "ChannelLoops.h"
 #include "HostProgram.h"
-#include "KernelAnalysis.h"
 #include "Stage.h"
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -50,6 +51,7 @@ size_t findBlock(IrrepsAttr irreps, int64_t offset, int64_t size) {
 struct RowPlace {
   Value base;                            // of the current row, in memory or component order
   std::optional<ComponentOrder> buffer;  // set: base is in component order
+  Value next;                            // the row that will be read after this one, if there is one in memory order
 };
 
 class CPUKernelStaging {
@@ -65,6 +67,8 @@ public:
       element = cast<RankedTensorType>(type).getElementType();
     vector = VectorType::get({lanes}, element);
     elementBytes = element.getIntOrFloatBitWidth() / 8;
+
+    loops = planChannelLoops(analysis, support, lanes * elementBytes == 64 ? 32 : 16);
 
     openFunction();
     if (side == Access::Edge)
@@ -168,6 +172,8 @@ private:
       auto edges = loop(begin, end, ix.constant(1));
       Value position = edges.getInductionVar();
       Value edge = getEdge(order, position);
+      Value last = ix.add(getArgument(host.getSize(HostProgram::E)), -1);
+      nextEdge = getEdge(order, ix.min(ix.add(position, 1), last));
       Value node = ix.loadIndex(other, position);
       stageEdge(edge, node, inputs, results);
     }
@@ -205,14 +211,16 @@ private:
     Value tensor = kernel.getInputs()[i];
     Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), row, getWidth(tensor));
     IrrepsAttr irreps = getIrreps(tensor);
-    if (!irreps || !analysis.isChannelRow(kernel.getBody().getArgument(i)))
-      return {pointer, std::nullopt};
     ComponentOrder order{irreps, lanes};
-    if (order.isDirect())
-      return {pointer, std::nullopt};
+    if (!irreps || !analysis.isChannelRow(kernel.getBody().getArgument(i)) || order.isDirect()) {
+      RowPlace place{pointer, std::nullopt, Value()};
+      if (nextEdge && kernel.getInputAccess(i) == Access::Edge)
+        place.next = getRowPointer(getArgument(host.getBuffer(tensor)), nextEdge, getWidth(tensor));
+      return place;
+    }
     Value buffer = allocate(order.getSize());
     RelayoutOp::create(builder, loc, pointer, buffer, /*scatter=*/false, irreps, lanes, element);
-    return {buffer, order};
+    return {buffer, order, Value()};
   }
 
   RowPlace openAccumulator(unsigned r) {
@@ -221,7 +229,7 @@ private:
     Value buffer = allocate(order.getSize());
     LLVM::MemsetOp::create(builder, loc, buffer, LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0)),
                            ix.constant(order.getSize() * elementBytes), /*isVolatile=*/false);
-    return {buffer, order};
+    return {buffer, order, Value()};
   }
 
   void closeAccumulator(unsigned r, const RowPlace &place, Value row) {
@@ -242,7 +250,7 @@ private:
     }
     Value rows = getArgument(host.getRows(otherSide()));
     Value row = ix.add(ix.mul(task, rows), node);
-    return {getRowPointer(getArgument(scratch), row, order.getSize()), order};
+    return {getRowPointer(getArgument(scratch), row, order.getSize()), order, Value()};
   }
 
   //===-- One edge -------------------------------------------------------===//
@@ -259,19 +267,27 @@ private:
         results[r] = openPartial(r, node);
     }
 
-    // Values of this edge: blocks without channels, and what is computed from them, as they are wanted.
+    stageMatrices(inputs);
+    // Sums over the channels, by op, still spread over lanes; what result rows get of them is added up as soon as it is known.
     IRMapping scalars;
-    for (auto &group : analysis.getGroups())
-      stageGroup(group, inputs, results, scalars);
-
-    // What was summed over the channels.
+    llvm::DenseMap<Operation *, int64_t> open;
+    for (const ChannelLoop &loop : loops)
+      for (const ChannelLoop::Sum &sum : loop.sums)
+        ++open[sum.op];
+    llvm::SmallDenseSet<unsigned> done;
     llvm::MapVector<std::pair<unsigned, int64_t>, Value> sums;
-    for (const Contribution &c : analysis.getContributions()) {
-      if (analysis.hasChannels(c.value))
-        continue;
-      Value value = getScalars(c.value, inputs, scalars);
-      Value &sum = sums[{c.result, c.offset}];
-      sum = sum ? AddOp::create(builder, loc, sum, value).getResult() : value;
+    for (const ChannelLoop &loop : loops) {
+      stageLoop(loop, inputs, results, scalars);
+      for (const ChannelLoop::Sum &sum : loop.sums)
+        --open[sum.op];
+      for (auto [n, c] : llvm::enumerate(analysis.getContributions())) {
+        if (analysis.hasChannels(c.value) || done.contains(n) || !isKnown(c.value, open))
+          continue;
+        done.insert(n);
+        Value value = getScalars(c.value, inputs, scalars);
+        Value &sum = sums[{c.result, c.offset}];
+        sum = sum ? AddOp::create(builder, loc, sum, value).getResult() : value;
+      }
     }
     for (auto &[key, sum] : sums) {
       auto type = cast<RankedTensorType>(sum.getType());
@@ -299,7 +315,7 @@ private:
     if (covered < getWidth(tensor))
       LLVM::MemsetOp::create(builder, loc, pointer, LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0)),
                              ix.constant(getWidth(tensor) * elementBytes), /*isVolatile=*/false);
-    return {pointer, std::nullopt};
+    return {pointer, std::nullopt, Value()};
   }
 
   /// A small block without channels, in the row's memory order.
@@ -327,9 +343,7 @@ private:
     Operation *op = value.getDefiningOp();
     Value result;
     if (auto block = dyn_cast<BlockOp>(op)) {
-      unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
-      result = ReadOp::create(builder, loc, block.getType(), inputs[i].base, Value(), Value(), block.getOffset(), 1,
-                              getRowStrides(kernel.getInputs()[i], block.getType()));
+      result = readScalars(block, inputs);
     } else {
       SmallVector<Value> converted;
       for (Value operand : op->getOperands())
@@ -338,6 +352,12 @@ private:
     }
     scalars.map(value, result);
     return result;
+  }
+
+  Value readScalars(BlockOp block, ArrayRef<RowPlace> inputs) {
+    unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+    return ReadOp::create(builder, loc, block.getType(), inputs[i].base, Value(), Value(), block.getOffset(), 1,
+                          getRowStrides(kernel.getInputs()[i], block.getType()));
   }
 
   /// A copy of an op on small tensors, without the channel axis in its subscripts.
@@ -359,24 +379,54 @@ private:
     return EinsumOp::create(builder, loc, small, builder.getStringAttr(subscripts), operands);
   }
 
-  //===-- One group of einsums: a loop over channels ---------------------===//
+  /// True if no sum over channels that a value is computed from has loops to come.
+  bool isKnown(Value value, const llvm::DenseMap<Operation *, int64_t> &open) {
+    Operation *op = value.getDefiningOp();
+    if (!op || isa<BlockOp, CoefficientsOp>(op))
+      return true;
+    if (auto it = open.find(op); it != open.end())
+      return it->second == 0;
+    return llvm::all_of(op->getOperands(), [&](Value operand) { return isKnown(operand, open); });
+  }
 
-  void stageGroup(ArrayRef<Operation *> group, ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results, IRMapping &scalars) {
-    llvm::SmallPtrSet<Operation *, 16> members(group.begin(), group.end());
-    int64_t channels = analysis.getChannels(group.front());
+  //===-- One loop over channels -----------------------------------------===//
 
-    // Before the loop: operands without channels. Out of the loop: sums over channels, still spread over the lanes.
-    SmallVector<Operation *> sums;
-    for (Operation *op : group) {
-      for (Value operand : op->getOperands())
-        if (!analysis.hasChannels(operand) && !analysis.isChannelSum(operand))
-          getScalars(operand, inputs, scalars);
-      if (!analysis.hasChannels(op->getResult(0)))
-        sums.push_back(op);
+  /// What is computed without channels and read in loops over them lies packed in a buffer: a multiply-add there takes it as a
+  /// broadcast from memory.
+  void stageMatrices(ArrayRef<RowPlace> inputs) {
+    llvm::SetVector<Value> wanted;
+    for (const ChannelLoop &loop : loops)
+      for (Operation *op : loop.ops)
+        for (Value operand : op->getOperands())
+          if (!analysis.hasChannels(operand) && !analysis.isChannelSum(operand) && isa<EinsumOp, AddOp>(operand.getDefiningOp()))
+            wanted.insert(operand);
+    if (wanted.empty())
+      return;
+    int64_t size = 0;
+    for (Value value : wanted) {
+      matrixOffsets[value] = size;
+      size += (support.count(value) + lanes - 1) / lanes * lanes;
     }
+    matrices = allocate(size);
+    IRMapping scalars;
+    for (Value value : wanted)
+      WriteOp::create(builder, loc, getScalars(value, inputs, scalars), matrices, Value(), Value(), matrixOffsets[value], 1,
+                      SmallVector<int64_t>(cast<RankedTensorType>(value.getType()).getRank(), 0), false, false,
+                      builder.getDenseI64ArrayAttr(getPacked(value)), builder.getI64IntegerAttr(lanes));
+  }
+
+  SmallVector<int64_t> getPacked(Value value) {
+    SmallVector<int64_t> packed;
+    for (unsigned n : support.get(value).set_bits())
+      packed.push_back(n);
+    return packed;
+  }
+
+  void stageLoop(const ChannelLoop &plan, ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results, IRMapping &scalars) {
+    int64_t channels = analysis.getChannels(plan.ops.front());
     SmallVector<Value> inits;
-    for (Operation *op : sums) {
-      auto shape = cast<RankedTensorType>(op->getResult(0).getType()).getShape();
+    for (const ChannelLoop::Sum &sum : plan.sums) {
+      auto shape = cast<RankedTensorType>(sum.op->getResult(0).getType()).getShape();
       inits.push_back(ZeroOp::create(builder, loc, RankedTensorType::get(shape, vector)));
     }
 
@@ -384,29 +434,66 @@ private:
     auto vectors = loop(ix.constant(0), ix.constant(channels), ix.constant(lanes), inits);
     Value channel = vectors.getInductionVar();
     Value mask = channels % lanes ? getTailMask(channel, channels) : Value();
-    IRMapping values = scalars;
-    SmallVector<Value> next;
-    for (Operation *op : group) {
+    prefetch(plan, inputs, channel);
+    IRMapping values;
+    for (Operation *op : plan.ops) {
       SmallVector<Value> operands;
       for (Value operand : op->getOperands()) {
-        if (auto block = operand.getDefiningOp<BlockOp>(); block && !values.contains(operand))
-          values.map(operand, readBlock(block, inputs, channel, mask));
+        if (!values.contains(operand))
+          values.map(operand, readOperand(operand, inputs, channel, mask));
         operands.push_back(values.lookup(operand));
       }
       Value result = cloneSmall(op, operands);
       values.map(op->getResult(0), result);
       for (const Contribution &c : analysis.getContributions())
-        if (c.value == op->getResult(0) && analysis.hasChannels(c.value))
+        if (c.value == op->getResult(0) && llvm::is_contained(plan.stored, c.value))
           writeBlock(c, result, results, channel, mask);
     }
-    for (auto [n, op] : llvm::enumerate(sums))
-      next.push_back(AddOp::create(builder, loc, vectors.getRegionIterArg(n), values.lookup(op->getResult(0))));
+    SmallVector<Value> next;
+    for (auto [n, sum] : llvm::enumerate(plan.sums)) {
+      Value term = values.lookup(sum.op->getResult(0));
+      if (sum.box)
+        term = RestrictOp::create(builder, loc, term, sum.box->offsets, sum.box->sizes);
+      next.push_back(AddOp::create(builder, loc, vectors.getRegionIterArg(n), term));
+    }
     if (!next.empty())
       scf::YieldOp::create(builder, loc, next);
     builder.restoreInsertionPoint(after);
     builder.setInsertionPointAfter(vectors);
-    for (auto [op, result] : llvm::zip(sums, vectors.getResults()))
-      scalars.map(op->getResult(0), result);
+    for (auto [sum, result] : llvm::zip(plan.sums, vectors.getResults())) {
+      Value known = scalars.lookupOrNull(sum.op->getResult(0));
+      scalars.map(sum.op->getResult(0), known ? AddOp::create(builder, loc, known, result).getResult() : Value(result));
+    }
+  }
+
+  /// Rows of the next edge come to the cache while this one is worked on: block after block, in an order no hardware foresees.
+  void prefetch(const ChannelLoop &plan, ArrayRef<RowPlace> inputs, Value channel) {
+    llvm::SetVector<Value> blocks;
+    for (Operation *op : plan.ops)
+      for (Value operand : op->getOperands())
+        if (operand.getDefiningOp<BlockOp>() && analysis.hasChannels(operand))
+          blocks.insert(operand);
+    for (Value operand : blocks) {
+      auto block = operand.getDefiningOp<BlockOp>();
+      Value next = inputs[cast<BlockArgument>(block.getRow()).getArgNumber()].next;
+      if (!next || !prefetched.insert(operand).second)
+        continue;
+      int64_t channels = block.getType().getDimSize(0), components = block.getType().getNumElements() / channels;
+      for (int64_t component = 0; component < components; ++component) {
+        Value place = ix.add(channel, block.getOffset() + component * channels);
+        LLVM::Prefetch::create(builder, loc, ix.address(next, place, element), /*rw=*/0, /*hint=*/2, /*cache=*/1);
+      }
+    }
+  }
+
+  Value readOperand(Value operand, ArrayRef<RowPlace> inputs, Value channel, Value mask) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    if (auto block = operand.getDefiningOp<BlockOp>())
+      return analysis.hasChannels(operand) ? readBlock(block, inputs, channel, mask) : readScalars(block, inputs);
+    if (auto coefficients = operand.getDefiningOp<CoefficientsOp>())
+      return builder.clone(*coefficients)->getResult(0);
+    return ReadOp::create(builder, loc, type, matrices, Value(), Value(), matrixOffsets.lookup(operand), 1,
+                          SmallVector<int64_t>(type.getRank(), 0), builder.getDenseI64ArrayAttr(getPacked(operand)));
   }
 
   Value getTailMask(Value channel, int64_t channels) {
@@ -525,6 +612,13 @@ private:
   int64_t lanes, elementBytes = 0;
   Type element;
   VectorType vector;
+
+  SupportOfValues support;
+  std::vector<ChannelLoop> loops;
+  Value nextEdge;                                // set: the edge after the current one
+  llvm::DenseSet<Value> prefetched;              // blocks of the next edge that an earlier loop asks for
+  Value matrices;                                // of the current edge
+  llvm::DenseMap<Value, int64_t> matrixOffsets;  // value -> place in there
 
   std::string name;
   LLVM::LLVMFuncOp function;

@@ -18,6 +18,51 @@ func.func @write_strides(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>) {
 
 // -----
 
+// read_c5
+func.func @read_packed(%p: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.read' op expects packed elements in ascending order, below 6, got 6}}
+  %0 = equivariant.read %p offset 0 strides [0, 0] packed [0, 4, 6] : !llvm.ptr -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+// write_c6
+func.func @write_packed(%p: !llvm.ptr, %v: tensor<2x3xf32>) {
+  // expected-error@+1 {{'equivariant.write' op expects packed elements in ascending order, below 6, got 1}}
+  equivariant.write %v to %p offset 0 strides [0, 0] packed [4, 1] vector 8 : tensor<2x3xf32>, !llvm.ptr
+  return
+}
+
+// -----
+
+// write_c6
+func.func @write_packed_accumulate(%p: !llvm.ptr, %v: tensor<2x3xf32>) {
+  // expected-error@+1 {{'equivariant.write' op expects packed elements without mask and accumulate}}
+  equivariant.write %v to %p offset 0 strides [0, 0] accumulate packed [1, 4] vector 8 : tensor<2x3xf32>, !llvm.ptr
+  return
+}
+
+// -----
+
+// restrict_c1
+func.func @restrict_rank(%v: tensor<5x7xf32>) {
+  // expected-error@+1 {{'equivariant.restrict' op expects one offset and one size for each dimension of 'tensor<5x7xf32>', got 1 and 1}}
+  %0 = equivariant.restrict %v from [0] sizes [5] : tensor<5x7xf32>
+  return
+}
+
+// -----
+
+// restrict_c1
+func.func @restrict_box(%v: tensor<5x7xf32>) {
+  // expected-error@+1 {{'equivariant.restrict' op box from 6 of size 2 is not within an extent of 7}}
+  %0 = equivariant.restrict %v from [0, 6] sizes [5, 2] : tensor<5x7xf32>
+  return
+}
+
+// -----
+
 // async_copy_c1
 func.func @async_copy_numbers(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
   // expected-error@+1 {{'equivariant.async_copy' op expects five numbers for each run, got 4 numbers}}

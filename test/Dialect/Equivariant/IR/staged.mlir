@@ -10,6 +10,8 @@ func.func @read(%p: !llvm.ptr, %c: i64, %mask: vector<8xi1>, %bit: i1) {
   %2 = equivariant.read %p[%c] mask %mask : vector<8xi1> offset 1 strides [8, 24] : !llvm.ptr -> tensor<3x2xvector<8xf32>>
   // CHECK: equivariant.read %{{.*}}[%{{.*}} * 3] mask %{{.*}} : i1 offset 1 strides [1] : !llvm.ptr -> tensor<3xf32>
   %3 = equivariant.read %p[%c * 3] mask %bit : i1 offset 1 strides [1] : !llvm.ptr -> tensor<3xf32>
+  // CHECK: equivariant.read %{{.*}} offset 8 strides [0, 0] packed [0, 4] : !llvm.ptr -> tensor<2x3xf32>
+  %4 = equivariant.read %p offset 8 strides [0, 0] packed [0, 4] : !llvm.ptr -> tensor<2x3xf32>
   return
 }
 
@@ -23,6 +25,8 @@ func.func @write(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>, %s: tensor
   equivariant.write %s to %p[%c * 3] mask %bit : i1 offset 0 strides [1] : tensor<3xf32>, !llvm.ptr
   // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [8] nontemporal : tensor<3xvector<8xf32>>, !llvm.ptr
   equivariant.write %v to %p offset 0 strides [8] nontemporal : tensor<3xvector<8xf32>>, !llvm.ptr
+  // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [0] packed [0, 2] vector 8 : tensor<3xvector<8xf32>>, !llvm.ptr
+  equivariant.write %v to %p offset 0 strides [0] packed [0, 2] vector 8 : tensor<3xvector<8xf32>>, !llvm.ptr
   return
 }
 
@@ -30,6 +34,8 @@ func.func @write(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>, %s: tensor
 func.func @values(%v: tensor<3xvector<8xf32>>, %t: tensor<3xf32>, %s: f32) {
   // CHECK: equivariant.zero : tensor<3xvector<8xf32>>
   %0 = equivariant.zero : tensor<3xvector<8xf32>>
+  // CHECK: equivariant.restrict %{{.*}} from [1] sizes [2] : tensor<3xvector<8xf32>>
+  %3 = equivariant.restrict %v from [1] sizes [2] : tensor<3xvector<8xf32>>
   // CHECK: equivariant.lane_sum %{{.*}} : tensor<3xvector<8xf32>> -> tensor<3xf32>
   %1 = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> tensor<3xf32>
   // CHECK: equivariant.lane_sum %{{.*}}, %{{.*}} : tensor<3xf32>, f32 -> f32

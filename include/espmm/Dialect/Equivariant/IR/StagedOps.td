@@ -18,6 +18,8 @@ def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, Memor
     A read happens at any place between its own and the next operation with effects other than reads and writes of the same run: the memory it reads must not be
     written by a `write` of that run.
 
+    With `packed`, only the elements of these numbers (row-major) are in memory, one after the other; the others are structurally zero.
+
     Example: `%x = equivariant.read %p[%c] offset 24 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>`
 
     Constraints:
@@ -25,20 +27,26 @@ def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, Memor
     - (read_c2) the result is static, of f32, f64 or vectors of these.
     - (read_c3) channels of vectors are next to each other: lane_stride is 1.
     - (read_c4) the mask has a bit for each channel of an element: i1, or a vector of i1.
+    - (read_c5) packed elements are in ascending order and within the tensor.
   }];
   let arguments = (ins LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
-    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides);
+    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, OptionalAttr<DenseI64ArrayAttr>:$packed);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides attr-dict `:` type($base) `->` type($result)
+    $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides (`packed` $packed^)? attr-dict `:` type($base) `->` type($result)
   }];
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$base, "::mlir::Value":$lane, "::mlir::Value":$mask,
+      "int64_t":$offset, "int64_t":$lane_stride, "::llvm::ArrayRef<int64_t>":$strides), [{
+    build($_builder, $_state, result, base, lane, mask, offset, lane_stride, strides, ::mlir::DenseI64ArrayAttr());
+  }]>];
   let hasVerifier = 1;
 }
 
 def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, MemoryEffects<[MemWrite]>]> {
   let summary = "write a small tensor to memory, or add it to what is there";
   let description = [{
-    Addresses as in `read`. `accumulate` adds; `nontemporal` says that nobody will read it soon.
+    Addresses as in `read`. `accumulate` adds; `nontemporal` says that nobody will read it soon. `packed` as in `read`, with `vector`: scalars next to each other
+    are computed as vectors of that length where they are sums of constants times what was read, and memory up to the next multiple of it is overwritten.
 
     Example: `equivariant.write %v to %p[%c] offset 24 strides [8] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr`
 
@@ -48,13 +56,20 @@ def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, Mem
     - (write_c3) channels of vectors are next to each other: lane_stride is 1.
     - (write_c4) the mask has a bit for each channel of an element: i1, or a vector of i1.
     - (write_c5) what is accumulated is not nontemporal.
+    - (write_c6) packed elements are in ascending order and within the tensor; with them goes a vector's length, and neither mask nor accumulate.
   }];
   let arguments = (ins AnyRankedTensor:$value, LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
-    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, UnitAttr:$accumulate, UnitAttr:$nontemporal);
+    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, UnitAttr:$accumulate, UnitAttr:$nontemporal,
+    OptionalAttr<DenseI64ArrayAttr>:$packed, OptionalAttr<I64Attr>:$vector);
   let assemblyFormat = [{
     $value `to` $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides
-    (`accumulate` $accumulate^)? (`nontemporal` $nontemporal^)? attr-dict `:` type($value) `,` type($base)
+    (`accumulate` $accumulate^)? (`nontemporal` $nontemporal^)? (`packed` $packed^ `vector` $vector)? attr-dict `:` type($value) `,` type($base)
   }];
+  let builders = [OpBuilder<(ins "::mlir::Value":$value, "::mlir::Value":$base, "::mlir::Value":$lane, "::mlir::Value":$mask,
+      "int64_t":$offset, "int64_t":$lane_stride, "::llvm::ArrayRef<int64_t>":$strides, "bool":$accumulate, "bool":$nontemporal), [{
+    build($_builder, $_state, value, base, lane, mask, offset, lane_stride, strides, accumulate, nontemporal,
+          ::mlir::DenseI64ArrayAttr(), ::mlir::IntegerAttr());
+  }]>];
   let hasVerifier = 1;
 }
 
@@ -68,6 +83,22 @@ def Equivariant_ZeroOp : Equivariant_Op<"zero", [Pure]> {
   }];
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Equivariant_RestrictOp : Equivariant_Op<"restrict", [Pure, SameOperandsAndResultType]> {
+  let summary = "a small tensor whose elements outside of a box are structurally zero";
+  let description = [{
+    What is zero is not computed: a sum with more elements than there are registers is taken a box at a time.
+
+    Example: `%b = equivariant.restrict %a from [0, 2] sizes [5, 2] : tensor<5x7xvector<8xf32>>`
+
+    Constraints:
+    - (restrict_c1) one offset and one size for each dimension; the box lies within the tensor.
+  }];
+  let arguments = (ins AnyRankedTensor:$source, DenseI64ArrayAttr:$offsets, DenseI64ArrayAttr:$sizes);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$source `from` $offsets `sizes` $sizes attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

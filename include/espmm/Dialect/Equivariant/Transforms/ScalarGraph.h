@@ -82,6 +82,10 @@ public:
   /// Emits everything that the roots need at the builder's insertion point.
   void emitRoots();
 
+  /// One vector with a node in each lane (null: zero), emitted at once; null if the nodes are more than sums of constants times
+  /// what is in memory.
+  mlir::Value emitLanes(llvm::ArrayRef<ScalarNode *> nodes, mlir::VectorType type);
+
   /// The address of element `offset` of a read's or write's lane.
   mlir::Value getAddress(mlir::Value base, mlir::Value lane, int64_t laneStride, int64_t offset, mlir::Type scalar);
   /// Forgets what was computed for addresses and constants: they may not dominate another block.
@@ -94,6 +98,8 @@ private:
   ScalarNode *make(ScalarNode::Kind kind, mlir::Type type);
   TermLists getTerms(mlir::Value tensor);
   TermLists getEinsumTerms(EinsumOp op);
+  TermLists getInnerTerms(mlir::Value operand, mlir::Operation *op);
+  TermLists getReferences(mlir::Value tensor, mlir::Operation *op);
   ScalarTerm makeTerm(ScalarNode *a, ScalarNode *b, unsigned order);
   unsigned getOrder(mlir::Operation *op);
 
