@@ -281,7 +281,7 @@ LogicalResult HostProgram::verify(func::FuncOp source) {
     if (auto zeros = dyn_cast<ZerosOp>(op); zeros && !findAccess(zeros.getResult()))
       return op.emitOpError("stands for as many rows as a value that no kernel uses, which has no lowering yet");
     if (!isa<KernelOp, ZerosOp>(op) && !isSum)
-      return op.emitOpError("has no lowering outside of a kernel yet");
+      return op.emitOpError("is outside of a kernel, which has no lowering yet");
   }
   return success();
 }

@@ -1,0 +1,62 @@
+// RUN: espmm-opt %s --equivariant-stage -verify-diagnostics -split-input-file
+
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>
+func.func @not_factored(%s: !equivariant.rows, %w: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  // expected-error@+1 {{'equivariant.kernel' op result 0 is not assembled from blocks; run equivariant-factor first}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%w at edge : tensor<?x8xf32>) outs(edge : tensor<?x8xf32>) attributes {schedule = #s} {
+  ^bb0(%we: tensor<8xf32>):
+    equivariant.yield %we : tensor<8xf32>
+  }
+  return %z : tensor<?x8xf32>
+}
+
+// -----
+
+func.func @not_tiled(%s: !equivariant.rows) -> tensor<?x8xf32> {
+  // expected-error@+1 {{'equivariant.kernel' op has no schedule; run equivariant-tile first}}
+  %z = equivariant.kernel over %s : !equivariant.rows outs(edge : tensor<?x8xf32>) {
+    %0 = equivariant.assemble []() : () -> tensor<8xf32>
+    equivariant.yield %0 : tensor<8xf32>
+  }
+  return %z : tensor<?x8xf32>
+}
+
+// -----
+
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>
+func.func @sum_of_all(%s: !equivariant.rows) -> tensor<1x8xf32> {
+  // expected-error@+1 {{'equivariant.kernel' op result 0 is a sum over all rows, which has no lowering yet}}
+  %z = equivariant.kernel over %s : !equivariant.rows outs(all : tensor<1x8xf32>) attributes {schedule = #s} {
+    %0 = equivariant.assemble []() : () -> tensor<8xf32>
+    equivariant.yield %0 : tensor<8xf32>
+  }
+  return %z : tensor<1x8xf32>
+}
+
+// -----
+
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>
+func.func @shared_by_all(%s: !equivariant.rows, %w: tensor<1x8xf32>) -> tensor<?x8xf32> {
+  // expected-error@+1 {{'equivariant.kernel' op operand 0 is shared by all rows, which has no lowering yet}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%w at all : tensor<1x8xf32>) outs(edge : tensor<?x8xf32>) attributes {schedule = #s} {
+  ^bb0(%we: tensor<8xf32>):
+    %0 = equivariant.assemble []() : () -> tensor<8xf32>
+    equivariant.yield %0 : tensor<8xf32>
+  }
+  return %z : tensor<?x8xf32>
+}
+
+// -----
+
+func.func @not_fused(%g: !equivariant.graph, %x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  // expected-error@+1 {{'equivariant.gather' op is outside of a kernel, which has no lowering yet}}
+  %0 = equivariant.gather %x at senders of %g : tensor<?x8xf32> -> tensor<?x8xf32> over !equivariant.graph
+  return %0 : tensor<?x8xf32>
+}
+
+// -----
+
+// expected-error@+1 {{'func.func' op result 0 is an argument, which has no lowering yet}}
+func.func @argument(%g: !equivariant.graph, %x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  return %x : tensor<?x8xf32>
+}
