@@ -83,7 +83,8 @@ const ScalarElements &ScalarGraph::get(Value tensor) {
     for (auto [n, value] : llvm::enumerate(values))
       if (value != 0.0) {
         result[n] = make(ScalarNode::Kind::Constant, type.getElementType());
-        result[n]->constant = value * scale;
+        // As it will be emitted: a product that rounds to 1 costs nothing.
+        result[n]->constant = type.getElementType().isF32() ? static_cast<float>(value * scale) : value * scale;
         result[n]->complete = true;
       }
   } else if (!isa<ZeroOp>(op)) {

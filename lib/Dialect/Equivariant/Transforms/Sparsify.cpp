@@ -181,8 +181,9 @@ private:
       }
       for (OpOperand &use : op->getResult(0).getUses())
         if (!members.contains(use.getOwner()) && use.getOwner() != yield) {
+          // Constants are made where they are used.
           for (ScalarNode *node : graph.get(op->getResult(0)))
-            if (node)
+            if (node && node->kind != ScalarNode::Kind::Constant)
               graph.addRoot(node);
           break;
         }

@@ -1,0 +1,42 @@
+// RUN: espmm-opt %s --equivariant-sparsify | FileCheck %s
+
+// What is there comes first, so that products are added to it by multiply-adds.
+// CHECK-LABEL: llvm.func @accumulate(
+// CHECK: %[[OLD:.*]] = llvm.load %[[Z:[^ ]*]] {alignment = 4 : i64} : !llvm.ptr -> f32
+// CHECK: %[[FIRST:.*]] = llvm.intr.fma(%{{.*}}, %{{.*}}, %[[OLD]])
+// CHECK: %[[SECOND:.*]] = llvm.intr.fma(%{{.*}}, %{{.*}}, %[[FIRST]])
+// CHECK: llvm.store %[[SECOND]], %[[Z]]
+llvm.func @accumulate(%x: !llvm.ptr, %y: !llvm.ptr, %z: !llvm.ptr) {
+  %0 = equivariant.read %x offset 0 strides [1] : !llvm.ptr -> tensor<2xf32>
+  %1 = equivariant.read %y offset 0 strides [1] : !llvm.ptr -> tensor<2xf32>
+  %2 = equivariant.einsum "i,i->"(%0, %1) : (tensor<2xf32>, tensor<2xf32>) -> tensor<f32>
+  equivariant.write %2 to %z offset 0 strides [] accumulate : tensor<f32>, !llvm.ptr
+  llvm.return
+}
+
+// Two writes that add to one place are one sum: it is read once and written once.
+// CHECK-LABEL: llvm.func @same_place(
+// CHECK: %[[FROM:.*]] = llvm.getelementptr %[[Z:.*]][2]
+// CHECK: %[[OLD:.*]] = llvm.load %[[FROM]]
+// CHECK: %[[FIRST:.*]] = llvm.fadd %[[OLD]], %{{.*}}
+// CHECK: %[[SECOND:.*]] = llvm.fadd %[[FIRST]], %{{.*}}
+// CHECK: %[[TO:.*]] = llvm.getelementptr %[[Z]][2]
+// CHECK: llvm.store %[[SECOND]], %[[TO]]
+// CHECK-NOT: llvm.store
+// CHECK: llvm.return
+llvm.func @same_place(%x: !llvm.ptr, %y: !llvm.ptr, %z: !llvm.ptr) {
+  %0 = equivariant.read %x offset 0 strides [] : !llvm.ptr -> tensor<f32>
+  %1 = equivariant.read %y offset 0 strides [] : !llvm.ptr -> tensor<f32>
+  equivariant.write %0 to %z offset 2 strides [] accumulate : tensor<f32>, !llvm.ptr
+  equivariant.write %1 to %z offset 2 strides [] accumulate : tensor<f32>, !llvm.ptr
+  llvm.return
+}
+
+// Adding a zero touches nothing.
+// CHECK-LABEL: llvm.func @nothing(
+// CHECK-NEXT: llvm.return
+llvm.func @nothing(%z: !llvm.ptr) {
+  %0 = equivariant.zero : tensor<3xf32>
+  equivariant.write %0 to %z offset 0 strides [1] accumulate : tensor<3xf32>, !llvm.ptr
+  llvm.return
+}
