@@ -79,7 +79,8 @@ private:
     }
     if (auto read = dyn_cast_or_null<ReadOp>(op); read && read.getPacked()) {
       BitVector result(count);
-      for (int64_t n : *read.getPacked())
+      ArrayRef<int64_t> packed = *read.getPacked();
+      for (int64_t n : packed)
         result.set(n);
       return result;
     }
@@ -244,7 +245,8 @@ private:
     Type scalar = write.getValue().getType().getElementType();
     auto vector = VectorType::get({static_cast<int64_t>(*write.getVector())}, scalar);
     SmallVector<ScalarNode *> elements;
-    for (int64_t n : *write.getPacked())
+    ArrayRef<int64_t> packed = *write.getPacked();
+    for (int64_t n : packed)
       elements.push_back(graph.get(write.getValue())[n]);
     for (size_t first = 0; first < elements.size(); first += vector.getNumElements()) {
       auto part = ArrayRef(elements).slice(first).take_front(vector.getNumElements());
