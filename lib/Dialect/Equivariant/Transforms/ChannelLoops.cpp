@@ -94,8 +94,8 @@ namespace {
 
 class Planner {
 public:
-  Planner(const KernelAnalysis &analysis, SupportOfValues &support, int64_t registers, int64_t lanes)
-      : analysis(analysis), support(support), registers(registers), lanes(lanes) {
+  Planner(const KernelAnalysis &analysis, SupportOfValues &support, int64_t registers)
+      : analysis(analysis), support(support), registers(registers) {
     for (const Contribution &c : analysis.getContributions())
       contributed.insert(c.value);
   }
@@ -114,24 +114,10 @@ public:
           }
           loops.push_back(std::move(part));
         }
-    for (ChannelLoop &loop : loops)
-      if (loop.sums.empty() && analysis.getChannels(loop.ops.front()) % (2 * lanes) == 0 && countBroadcasts(loop) >= minBroadcasts)
-        loop.vectors = 2;
     return loops;
   }
 
 private:
-  static constexpr int64_t minBroadcasts = 8;
-
-  int64_t countBroadcasts(const ChannelLoop &loop) {
-    int64_t count = 0;
-    for (Operation *op : loop.ops)
-      for (Value operand : op->getOperands())
-        if (!analysis.hasChannels(operand))
-          count += support.count(operand);
-    return count;
-  }
-
   // Blocks that are read once need no register of their own: a multiply-add takes one operand from memory.
   int64_t mergedLive() const { return registers * 3 / 2; }
   int64_t maxAccumulators() const { return registers - registers / 4; }
@@ -322,13 +308,13 @@ private:
 
   const KernelAnalysis &analysis;
   SupportOfValues &support;
-  int64_t registers, lanes;
+  int64_t registers;
   llvm::DenseSet<Value> contributed;
 };
 
 } // namespace
 
 std::vector<ChannelLoop> espmm::equivariant::planChannelLoops(const KernelAnalysis &analysis, SupportOfValues &support,
-                                                              int64_t registers, int64_t lanes) {
-  return Planner(analysis, support, registers, lanes).run();
+                                                              int64_t registers) {
+  return Planner(analysis, support, registers).run();
 }

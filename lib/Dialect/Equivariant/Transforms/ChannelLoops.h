@@ -35,14 +35,11 @@ struct ChannelLoop {
   /// Values that result rows get, and sums over channels that stay in registers from one vector of channels to the next.
   llvm::SmallVector<mlir::Value> stored;
   llvm::SmallVector<Sum> sums;
-  /// Vectors of channels a step: with two, a broadcast serves two multiply-adds.
-  int64_t vectors = 1;
 };
 
 /// Cuts a kernel into loops such that what is live in one fits into the registers, as far as that goes: blocks that several
 /// einsums of one path read are loaded once, but sums over channels with more elements than registers are taken in boxes.
-std::vector<ChannelLoop> planChannelLoops(const KernelAnalysis &analysis, SupportOfValues &support, int64_t registers,
-                                          int64_t lanes);
+std::vector<ChannelLoop> planChannelLoops(const KernelAnalysis &analysis, SupportOfValues &support, int64_t registers);
 
 } // namespace espmm::equivariant
 
