@@ -6,7 +6,6 @@
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
-#include "llvm/ADT/StringSwitch.h"
 #include "llvm/TargetParser/Host.h"
 
 using namespace mlir;
@@ -21,19 +20,6 @@ int64_t espmm::getHostVectorBits() {
     return features.lookup("avx2") ? 256 : 128;
   }();
   return bits;
-}
-
-static std::optional<espmm::Stage> parseStage(StringRef name) {
-  return llvm::StringSwitch<std::optional<espmm::Stage>>(name)
-      .Case("source", espmm::Stage::Source)
-      .Case("differentiated", espmm::Stage::Differentiated)
-      .Case("fused", espmm::Stage::Fused)
-      .Case("factored", espmm::Stage::Factored)
-      .Case("tiled", espmm::Stage::Tiled)
-      .Case("staged", espmm::Stage::Staged)
-      .Case("scalar", espmm::Stage::Scalar)
-      .Case("target", espmm::Stage::Target)
-      .Default(std::nullopt);
 }
 
 /// What the loops and the integer arithmetic of device functions become. Floating point is in the LLVM dialect already.
@@ -63,7 +49,7 @@ static void addCommonPasses(OpPassManager &pm, espmm::Stage until, const Equivar
 }
 
 void espmm::buildCPUPipeline(OpPassManager &pm, const CPUPipelineOptions &options) {
-  espmm::Stage until = parseStage(options.until).value_or(espmm::Stage::Target);
+  espmm::Stage until = options.until;
   EquivariantFactorOptions factor;
   // A value without channels serves about as many vectors as a block has; their sums ride on the loop.
   factor.channelFreeCost = 1.0 / 16;
@@ -79,14 +65,14 @@ void espmm::buildCPUPipeline(OpPassManager &pm, const CPUPipelineOptions &option
 }
 
 void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &options) {
-  espmm::Stage until = parseStage(options.until).value_or(espmm::Stage::Target);
+  espmm::Stage until = options.until;
   EquivariantTileOptions tile;
   tile.target = "gpu";
   tile.chip = options.chip;
   tile.deterministic = options.deterministic;
   addCommonPasses(pm, until, EquivariantFactorOptions(), tile);
   if (until >= espmm::Stage::Target) {
-    pm.addPass(createConvertEquivariantToGPU({options.chip}));
+    pm.addPass(createConvertEquivariantToGPU());
     addLLVMLowering(pm);
   }
 }

@@ -11,9 +11,16 @@ namespace espmm {
 enum class Stage { Source, Differentiated, Fused, Factored, Tiled, Staged, Scalar, Target };
 
 struct PipelineOptions : mlir::PassPipelineOptions<PipelineOptions> {
-  Option<std::string> until{*this, "until", llvm::cl::desc("stop after this stage: source, differentiated, fused, factored, "
-                                                           "tiled, staged, scalar or target"),
-                            llvm::cl::init("target")};
+  Option<Stage> until{
+      *this, "until", llvm::cl::desc("stop after this stage"), llvm::cl::init(Stage::Target),
+      llvm::cl::values(clEnumValN(Stage::Source, "source", "the program as it was written"),
+                       clEnumValN(Stage::Differentiated, "differentiated", "its derivative"),
+                       clEnumValN(Stage::Fused, "fused", "kernels, run once for each edge"),
+                       clEnumValN(Stage::Factored, "factored", "kernels of small einsums"),
+                       clEnumValN(Stage::Tiled, "tiled", "kernels with a schedule"),
+                       clEnumValN(Stage::Staged, "staged", "loops, lanes and buffers around the einsums, and a host function"),
+                       clEnumValN(Stage::Scalar, "scalar", "multiply-adds"),
+                       clEnumValN(Stage::Target, "target", "device functions in the LLVM dialect"))};
 };
 
 struct CPUPipelineOptions : PipelineOptions {

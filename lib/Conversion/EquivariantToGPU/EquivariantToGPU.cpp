@@ -1,5 +1,6 @@
 //===- EquivariantToGPU.cpp - copies and sums of a warp as NVVM -----------===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
 
 namespace espmm::equivariant {
@@ -255,9 +256,12 @@ struct ConvertEquivariantToGPU : espmm::equivariant::impl::ConvertEquivariantToG
 
   void runOnOperation() override {
     unsigned computeCapability = 0;
-    StringRef digits = StringRef(chip).drop_front(3).take_while([](char c) { return c >= '0' && c <= '9'; });
-    if (!StringRef(chip).starts_with("sm_") || digits.getAsInteger(10, computeCapability) || computeCapability < 80) {
-      getOperation().emitError("chip is sm_80 or later, got '") << chip << "'";
+    std::string name = chip;
+    if (auto target = getOperation()->getAttrOfType<StringAttr>(EquivariantDialect::targetAttrName); target && name.empty())
+      name = target.getValue().split(':').second.str();
+    StringRef digits = StringRef(name).drop_front(std::min<size_t>(3, name.size())).take_while(llvm::isDigit);
+    if (!StringRef(name).starts_with("sm_") || digits.getAsInteger(10, computeCapability) || computeCapability < 80) {
+      emitError(getOperation().getLoc(), "chip is sm_80 or later, got '") << name << "'";
       return signalPassFailure();
     }
     for (auto function : llvm::to_vector(getOperation().getOps<LLVM::LLVMFuncOp>()))

@@ -2,6 +2,7 @@
 #include "Tile.h"
 #include "KernelCost.h"
 #include "espmm/Dialect/Equivariant/Transforms/Statistics.h"
+#include "llvm/Support/MathExtras.h"
 
 namespace espmm::equivariant {
 #define GEN_PASS_DEF_EQUIVARIANTTILE
@@ -18,6 +19,10 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
   void runOnOperation() override {
     if (target != "cpu" && target != "gpu") {
       emitError(getOperation().getLoc(), "target is cpu or gpu, got '") << target << "'";
+      return signalPassFailure();
+    }
+    if (vectorBits < 64 || !llvm::isPowerOf2_64(vectorBits)) {
+      emitError(getOperation().getLoc(), "vector-bits is a power of two of at least 64, got ") << vectorBits;
       return signalPassFailure();
     }
     if (failed(recordTarget()))

@@ -113,7 +113,7 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or gpu">,
     Option<"chip", "chip", "std::string", "\"sm_90\"", "the chip to compile for (GPU)">,
-    Option<"vectorBits", "vector-bits", "int64_t", "256", "width of the CPU's vectors">,
+    Option<"vectorBits", "vector-bits", "int64_t", "256", "width of the CPU's vectors, a power of two">,
     Option<"deterministic", "deterministic", "bool", "false", "no sums in an order that changes from run to run (GPU)">];
   let statistics = [
     Statistic<"numBytes", "bytes_per_edge", "bytes an edge of the rows by edge, read or written">,
@@ -210,7 +210,7 @@ def ConvertEquivariantToGPU : Pass<"convert-equivariant-to-gpu", "::mlir::Module
     nvvm.cp.async.shared.global %to, %from, 16, cache = cg
     ```
   }];
-  let options = [Option<"chip", "chip", "std::string", "\"sm_90\"", "the chip to compile for">];
+  let options = [Option<"chip", "chip", "std::string", "", "the chip to compile for (default: the module's target)">];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect"];
 }
 

@@ -1,0 +1,30 @@
+// RUN: espmm-opt %s --convert-equivariant-to-gpu="chip=sm_90" --canonicalize --cse | FileCheck %s
+
+// CHECK-LABEL: llvm.func @write(
+// CHECK: %[[V:.*]] = llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<3> -> vector<4xf32>
+// CHECK: llvm.store %[[V]], %{{.*}} {alignment = 16 : i64} : vector<4xf32>, !llvm.ptr<1>
+// CHECK-NOT: equivariant
+llvm.func @write(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) attributes {nvvm.kernel} {
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 : f32, !llvm.ptr<3>, !llvm.ptr<1>
+  llvm.return
+}
+
+// Four sums in memory at once.
+// CHECK-LABEL: llvm.func @add(
+// CHECK: %[[V:.*]] = llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<3> -> vector<4xf32>
+// CHECK-COUNT-4: llvm.extractelement %[[V]]
+// CHECK: llvm.inline_asm has_side_effects "red.relaxed.gpu.global.add.v4.f32 [$0], {$1, $2, $3, $4};"
+// CHECK-NOT: llvm.atomicrmw
+// CHECK: llvm.return
+llvm.func @add(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) attributes {nvvm.kernel} {
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 atomic : f32, !llvm.ptr<3>, !llvm.ptr<1>
+  llvm.return
+}
+
+// Doubles have no such instruction.
+// CHECK-LABEL: llvm.func @add_doubles(
+// CHECK-COUNT-2: llvm.atomicrmw fadd %{{.*}} monotonic : !llvm.ptr<1>, f64
+llvm.func @add_doubles(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) attributes {nvvm.kernel} {
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 2 atomic : f64, !llvm.ptr<3>, !llvm.ptr<1>
+  llvm.return
+}
