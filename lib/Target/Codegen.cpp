@@ -53,7 +53,7 @@ static LogicalResult checkLevel(ModuleOp module) {
       return isa<LLVM::LLVMDialect, NVVM::NVVMDialect>(op->getDialect());
     return !isa<KernelOp, GatherOp, SegmentSumOp, ContractOp>(op);
   };
-  WalkResult result = module.walk([&](Operation *op) {
+  WalkResult result = module.walk<WalkOrder::PreOrder>([&](Operation *op) {
     if (isLowered(op))
       return WalkResult::advance();
     op->emitOpError("is not of the last level; run equivariant-to-cpu or equivariant-to-gpu first");

@@ -1,4 +1,5 @@
 //===- espmm-translate.cpp - code of a program at the last level ----------===//
+#include "espmm/Dialect/Equivariant/IR/Equivariant.h"
 #include "espmm/InitAll.h"
 #include "espmm/Target/Codegen.h"
 #include "mlir/Tools/mlir-translate/MlirTranslateMain.h"
@@ -7,6 +8,7 @@
 
 using namespace mlir;
 using espmm::CodeKind;
+using espmm::equivariant::EquivariantDialect;
 
 static llvm::cl::opt<std::string> target("target", llvm::cl::value_desc("cpu or cuda:sm_NUMBER"),
                                          llvm::cl::desc("generate code for this target, not for the one that the module names"));
@@ -23,10 +25,10 @@ static void add(StringRef name, StringRef description, std::function<FailureOr<s
   TranslateFromMLIRRegistration registration(
       name, description,
       [generate](ModuleOp module, raw_ostream &os) {
+        if (target.getNumOccurrences() && !EquivariantDialect::isTargetName(target))
+          return LogicalResult(emitError(module.getLoc(), "--target is cpu or cuda:sm_NUMBER, got '") << target << "'");
         if (target.getNumOccurrences())
-          module->setAttr("equivariant.target", StringAttr::get(module.getContext(), target));
-        if (failed(module.verify()))
-          return failure();
+          module->setAttr(EquivariantDialect::targetAttrName, StringAttr::get(module.getContext(), target));
         return print(generate(module), os);
       },
       espmm::registerAllDialects);
