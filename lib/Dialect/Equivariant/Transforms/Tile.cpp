@@ -22,7 +22,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
       return signalPassFailure();
     }
     if (vectorBits < 64 || !llvm::isPowerOf2_64(vectorBits)) {
-      emitError(getOperation().getLoc(), "vector-bits is a power of two of at least 64, got ") << vectorBits;
+      emitError(getOperation().getLoc(), "vector-bits is a power of two of at least 64, got ") << vectorBits.getValue();
       return signalPassFailure();
     }
     if (failed(recordTarget()))
