@@ -260,12 +260,15 @@ void HostProgram::launch(StringRef kernel, Value grid, ValueRange operands,
   auto op = LaunchOp::create(builder, source.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel), grid, operands,
                              block ? builder.getDenseI64ArrayAttr(*block) : DenseI64ArrayAttr(),
                              block ? builder.getI64IntegerAttr(shared) : IntegerAttr());
-  if (DictionaryAttr attribute = std::exchange(cost, nullptr))
+  if (DictionaryAttr attribute = costs.lookup(kernel))
     op->setAttr(EquivariantDialect::costAttrName, attribute);
 }
 
 std::string HostProgram::getKernelName(StringRef suffix) {
-  return (source.getName() + "_" + Twine(numKernels++) + suffix).str();
+  std::string name = (source.getName() + "_" + Twine(numKernels++) + suffix).str();
+  if (suffix.empty())
+    costs[name] = cost;
+  return name;
 }
 
 LogicalResult HostProgram::verify(func::FuncOp source) {

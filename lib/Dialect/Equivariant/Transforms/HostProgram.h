@@ -9,6 +9,7 @@
 
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace espmm::equivariant {
@@ -71,7 +72,7 @@ public:
   /// Says that a kernel counts on a buffer's address being a multiple of `bytes`. Scratch always is.
   void requireAlignment(mlir::Value buffer, int64_t bytes);
   void fill(mlir::Value buffer, mlir::Value bytes);
-  /// What the next launch's kernel costs; launches after it have no cost an edge.
+  /// What the kernel that is named next costs; kernels with a suffix, which only move rows, have no cost an edge.
   void setCost(mlir::DictionaryAttr attribute) { cost = attribute; }
   void launch(llvm::StringRef kernel, mlir::Value grid, mlir::ValueRange operands,
               std::optional<std::array<int64_t, 3>> block = std::nullopt, int64_t shared = 0);
@@ -89,6 +90,7 @@ private:
   IndexBuilder indices;
   mlir::LLVM::LLVMPointerType pointer;
   mlir::DictionaryAttr cost;
+  llvm::StringMap<mlir::DictionaryAttr> costs;
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   llvm::MapVector<mlir::Value, Copies> copies;  // by kernel result that the destination is named by
   llvm::SmallVector<std::pair<std::string, unsigned>> plan;
