@@ -1,0 +1,62 @@
+"""kernel.cost, kernel.resources and kernel.statistics against counts made here."""
+
+from __future__ import annotations
+
+import pytest
+
+import espmm
+from espmm.problems import every_path_problem, named_problem
+
+
+def row_bytes(compiled, rows: str) -> int:
+    """Bytes a row of the arguments that are read and of the results, of those with such rows."""
+    manifest = compiled.manifest
+    tensors = [argument for argument in manifest["arguments"] if argument["used"]] + manifest["results"]
+    return sum(4 * tensor["width"] for tensor in tensors if tensor["rows"] == rows)
+
+
+@pytest.mark.parametrize("name", ["mace-large", "nequip-lips"])
+def test_cpu(name, library):
+    problem = named_problem(name)
+    kernel = espmm.compile(problem, conv=True, grad_order=2)
+    flops = []
+    for compiled in kernel.kernels:
+        cost = compiled.cost
+        assert cost["bytes_per_edge"] == row_bytes(compiled, "edges")
+        assert cost["gathered_bytes_per_edge"] == row_bytes(compiled, "senders")
+        assert cost["bytes_per_node"] == row_bytes(compiled, "receivers")
+        assert len(cost["scratch_bytes"]) == len(compiled.manifest["scratch"])
+        statistics = compiled.statistics
+        assert statistics["factor"]["paths"] == len(problem.instructions)
+        assert 0 < statistics["sparsify"]["multiplications"] < statistics["sparsify"]["dense_multiplications"]
+        assert 0 < statistics["sparsify"]["max_live"]
+        assert statistics["tile"]["bytes_per_edge"] == cost["bytes_per_edge"]
+        launched = [step["kernel"] for step in compiled.manifest["steps"] if step["op"] == "launch"]
+        assert [found["name"] for found in compiled.resources["kernels"]] == launched
+        costly = [found for found in compiled.resources["kernels"] if "registers_estimate" in found]
+        assert len(costly) == 1 and costly[0]["registers_estimate"] > 0
+        flops.append(cost["multiplications_per_edge"])
+    assert flops == sorted(flops)
+
+
+def test_gpu_tiles_together(library):
+    """However a kernel is cut, its weights and its gradients' rows cross memory once."""
+    problem = named_problem("nequip-benzene")
+    compiled = espmm.compile(problem, target="cuda:sm_90", conv=True, grad_order=1).kernels[-1]
+    kernels = [found for found in compiled.resources["kernels"] if "registers_estimate" in found]
+    assert len(kernels) > 1
+    assert compiled.cost["bytes_per_edge"] == sum(found["bytes_per_edge"] for found in kernels)
+    # The second input, and its gradient, are small, and each tile's.
+    small = 2 * 4 * problem.irreps_in2.dim
+    whole = row_bytes(compiled, "edges")
+    assert whole <= compiled.cost["bytes_per_edge"] <= whole + small * (len(kernels) - 1)
+    assert compiled.cost["gathered_bytes_per_edge"] == row_bytes(compiled, "senders")
+    assert all(0 < found["registers_estimate"] < 255 for found in kernels)
+
+
+def test_more_edges_a_row_cost_more(library):
+    """Doubling the channels doubles what is proportional to them, and leaves the statistics of a channel alone."""
+    narrow, wide = (espmm.compile(every_path_problem(f"{m}x1o", "1o", f"{m}x0e"), conv=True) for m in (16, 32))
+    assert wide.cost["gathered_bytes_per_edge"] == 2 * narrow.cost["gathered_bytes_per_edge"] == 2 * 4 * 48
+    assert wide.cost["bytes_per_edge"] - narrow.cost["bytes_per_edge"] == 4 * 16
+    assert wide.statistics["factor"] == narrow.statistics["factor"]
