@@ -1,7 +1,10 @@
 #include "Launch.h"
 #include "espmm/Runtime/Error.h"
 #include "espmm/Runtime/Executable.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
 #include <cstring>
+#include <sys/mman.h>
 
 namespace espmm {
 
@@ -85,6 +88,16 @@ private:
 
 } // namespace
 
+/// Asks for the memory's whole 2 MiB pages to be just that. A large result is often memory that nobody has touched yet, and
+/// getting it from the system 4 KiB at a time can take longer than computing it.
+static void preferHugePages(void *address, int64_t bytes) {
+  constexpr uintptr_t page = 1 << 21;
+  uintptr_t begin = llvm::alignTo(uintptr_t(address), page), end = (uintptr_t(address) + bytes) / page * page;
+  // A hint: where the system does not take it, nothing is lost.
+  if (begin < end)
+    (void)madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);
+}
+
 template <typename Launcher>
 static llvm::Error runSteps(const Manifest &manifest, const LaunchFrame &frame, Launcher &&launcher) {
   LaunchFrame::Words words;
@@ -126,6 +139,10 @@ llvm::Error Executable::launch(int device, void *stream, const Sizes &sizes, llv
     llvm::Expected<const HostKernels &> code = loadHost();
     if (!code)
       return code.takeError();
+    preferHugePages(scratch, scratchSize);
+    for (auto [i, result] : llvm::enumerate(manifest_.results))
+      preferHugePages(frame.address({BufferRef::Kind::Result, unsigned(i)}),
+                      rowCount(result.rows, sizes) * result.width * result.elementBytes());
     return runSteps(manifest_, frame, HostLauncher(code->kernels));
   }
   llvm::Expected<const cuda::LoadedCode &> code = loadCuda(device);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import mmap
+import os
 import re
 import shlex
 import subprocess
@@ -262,6 +264,28 @@ print("done")
         [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "python"), **ENV}
     )
     assert done.returncode == 0 and done.stdout == "done\n", done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/sys/kernel/mm/transparent_hugepage"), reason="a system without huge pages")
+def test_large_results_get_huge_pages():
+    """The mapping of a result that is larger than a huge page bears the flag that asks for them."""
+    problem = espmm.TPProblem("8x0e", "0e", "8x0e", [(0, 0, 0, "uvu", True)], shared_weights=False, internal_weights=False)
+    kernel = espmm.compile(problem, target="cpu")
+    rows = 1 << 18
+    with mmap.mmap(-1, rows * 8 * 4) as memory:
+        out = np.frombuffer(memory, np.float32).reshape(rows, 8)
+        x, y, w = np.ones((rows, 8), np.float32), np.ones((rows, 1), np.float32), np.ones((rows, 8), np.float32)
+        kernel(x, y, w, out=[out])
+        middle, flags, inside = out.ctypes.data + out.nbytes // 2, [], False
+        with open("/proc/self/smaps", encoding="utf-8") as lines:
+            for line in lines:
+                if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+                    inside = int(found[1], 16) <= middle < int(found[2], 16)
+                elif inside and line.startswith("VmFlags:"):
+                    flags = line.split()[1:]
+        assert np.all(out == 1.0)
+        del out
+    assert "hg" in flags
 
 
 def test_clebsch_gordan_through_the_binding():

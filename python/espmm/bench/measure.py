@@ -156,7 +156,10 @@ def bind_e3nn(product: Product, setting: Setting, operands: Operands) -> Bound:
 
 def pass_call(pass_name: str, bound: Bound, operands: Operands) -> Call:
     """A function that runs the pass alone: what comes before it is done here."""
-    x, y, w, gz = (tensor.detach().requires_grad_() for tensor in (operands.x, operands.y, operands.w, operands.gz))
+    # As in a model, these are results of other layers, not leaves.
+    x, y, w, gz = (
+        tensor.detach().requires_grad_().view_as(tensor) for tensor in (operands.x, operands.y, operands.w, operands.gz)
+    )
     if pass_name == "forward":
         return partial(torch.no_grad()(bound), x, y, w)
     z = bound(x, y, w)

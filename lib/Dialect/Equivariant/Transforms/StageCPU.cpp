@@ -1,15 +1,17 @@
 //===- StageCPU.cpp - kernels as loops over edges and vectors of channels -===//
 //
+//   before: rows of operands at the other side to component order
 //   a task: some nodes (or rows)
 //     per node: its row of each grouped operand to component order, zeroed accumulators for each grouped result
-//       per edge: rows of the other operands to component order; small matrices without channels
-//         per group of einsums: a loop over vectors of channels
-//         what was summed over channels: once an edge
+//       per edge: small matrices without channels, packed in memory
+//         per path: loops over vectors of channels; then what it summed over the channels, still spread over lanes
+//         sums over lanes
 //     per node: accumulators back to memory order
+//   after: sums of the tasks' copies of results at the other side
 //
 //===----------------------------------------------------------------------===//
+#include "CPUFunction.h"
 #include "ChannelLoops.h"
-#include "HostProgram.h"
 #include "Stage.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
@@ -18,34 +20,6 @@ using namespace mlir;
 using namespace espmm::equivariant;
 
 namespace {
-
-/// Component order: for each block its components one after the other, channels padded to whole vectors.
-struct ComponentOrder {
-  IrrepsAttr irreps;
-  int64_t vector;
-
-  int64_t pad(int64_t mul) const { return (mul + vector - 1) / vector * vector; }
-  int64_t getOffset(size_t block) const {
-    int64_t offset = 0;
-    for (const MulIrrep &ir : irreps.getBlocks().take_front(block))
-      offset += pad(ir.mul) * ir.irDim();
-    return offset;
-  }
-  int64_t getSize() const { return getOffset(irreps.getBlocks().size()); }
-  /// Memory order has it all in place already.
-  bool isDirect() const {
-    return llvm::all_of(irreps.getBlocks(), [&](const MulIrrep &ir) {
-      return ir.mul % vector == 0 && (irreps.getLayout() == Layout::IrMul || ir.irDim() == 1);
-    });
-  }
-};
-
-size_t findBlock(IrrepsAttr irreps, int64_t offset, int64_t size) {
-  for (size_t b = 0; b < irreps.getBlocks().size(); ++b)
-    if (irreps.getOffset(b) == offset && irreps.getBlocks()[b].dim() == size)
-      return b;
-  llvm_unreachable("a block op that is no block of its row's irreps");
-}
 
 /// Where the rows of an operand or result are found inside of the loops.
 struct RowPlace {
@@ -56,81 +30,31 @@ struct RowPlace {
 
 class CPUKernelStaging {
 public:
-  CPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host)
-      : kernel(kernel), schedule(schedule), host(host), analysis(kernel), builder(kernel.getContext()),
-        ix(builder, kernel.getLoc()), loc(kernel.getLoc()), side(schedule.getGroupBy()), lanes(schedule.getLanes()) {}
+  CPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host, Type element)
+      : kernel(kernel), schedule(schedule), host(host), analysis(kernel), function(host, kernel, element, ""),
+        builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
+        lanes(schedule.getLanes()), elementBytes(element.getIntOrFloatBitWidth() / 8), element(element),
+        vector(VectorType::get({lanes}, element)) {}
 
-  LogicalResult run() {
-    if (failed(analysis.verify()))
-      return failure();
-    for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
-      element = cast<RankedTensorType>(type).getElementType();
-    vector = VectorType::get({lanes}, element);
-    elementBytes = element.getIntOrFloatBitWidth() / 8;
-
+  void run() {
     loops = planChannelLoops(analysis, support, lanes * elementBytes == 64 ? 32 : 16);
-
-    openFunction();
     if (side == Access::Edge)
       stageRows();
     else
       stageSegments();
-    builder.setInsertionPointToEnd(&function.getBody().back());
-    LLVM::ReturnOp::create(builder, loc, ValueRange());
-    launch();
-    return success();
+    function.launch(numParts);
+    for (auto &[r, partial] : partials)
+      launchSumOfCopies(host, kernel, kernel.getResult(r), partial.scratch, numParts, host.getRows(otherSide()),
+                        ComponentOrder{getIrreps(kernel.getResult(r)), lanes});
   }
 
 private:
-  //===-- The function and its arguments ---------------------------------===//
-
-  void openFunction() {
-    auto pointer = LLVM::LLVMPointerType::get(kernel.getContext());
-    name = host.getKernelName("");
-    builder.setInsertionPoint(kernel->getParentOfType<func::FuncOp>());
-    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(kernel.getContext()), {pointer, builder.getI64Type()});
-    function = LLVM::LLVMFuncOp::create(builder, loc, name, type);
-    entry = function.addEntryBlock(builder);
-    builder.setInsertionPointToStart(entry);
-    task = entry->getArgument(1);
-  }
-
-  /// A kernel argument, given a host value: word n of the argument array.
-  Value getArgument(Value hostValue) {
-    Value &value = arguments[hostValue];
-    if (!value) {
-      OpBuilder::InsertionGuard guard(builder);
-      builder.setInsertionPointToStart(entry);
-      unsigned n = operands.size();
-      operands.push_back(hostValue);
-      Value address = LLVM::GEPOp::create(builder, loc, entry->getArgument(0).getType(), builder.getI64Type(),
-                                          entry->getArgument(0), ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(n)});
-      value = LLVM::LoadOp::create(builder, loc, hostValue.getType(), address, 8);
-    }
-    return value;
-  }
-
-  Value allocate(int64_t count) {
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToStart(entry);
-    return LLVM::AllocaOp::create(builder, loc, LLVM::LLVMPointerType::get(kernel.getContext()), element,
-                                  ix.constant(count), /*alignment=*/64);
-  }
-
-  scf::ForOp loop(Value begin, Value end, Value step, ValueRange inits = {}) {
-    auto result = scf::ForOp::create(builder, loc, begin, end, step, inits);
-    if (inits.empty())
-      builder.setInsertionPoint(result.getBody()->getTerminator());
-    else
-      builder.setInsertionPointToEnd(result.getBody());
-    return result;
-  }
-
   int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
   IrrepsAttr getIrreps(Value tensor) {
     return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
   }
-  Value getRowPointer(Value base, Value row, int64_t width) { return ix.address(base, ix.mul(row, width), element); }
+  Value getArgument(Value hostValue) { return function.getArgument(hostValue); }
+  Value getRowPointer(Value base, Value row, int64_t width) { return function.getRowPointer(base, row, width); }
   Access otherSide() const { return side == Access::Receivers ? Access::Senders : Access::Receivers; }
 
   //===-- The loops around the body --------------------------------------===//
@@ -153,11 +77,14 @@ private:
       numParts = host.index().constant(64);
     }
     Value n = getArgument(numParts);
-    Value first = ix.loadIndex(parts, arith::DivUIOp::create(builder, loc, ix.mul(task, 64), n));
-    Value last = ix.loadIndex(parts, arith::DivUIOp::create(builder, loc, ix.mul(ix.add(task, 1), 64), n));
+    Value first = ix.loadIndex(parts, arith::DivUIOp::create(builder, loc, ix.mul(function.task, 64), n));
+    Value last = ix.loadIndex(parts, arith::DivUIOp::create(builder, loc, ix.mul(ix.add(function.task, 1), 64), n));
 
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r)
+      if (kernel.getResultAccess(r) == otherSide())
+        startPartial(r);
     SmallVector<RowPlace> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
-    auto segments = loop(first, last, ix.constant(1));
+    auto segments = function.loop(first, last, ix.constant(1));
     Value segment = segments.getInductionVar();
     for (unsigned i = 0; i < inputs.size(); ++i)
       if (kernel.getInputAccess(i) == side)
@@ -169,7 +96,7 @@ private:
     OpBuilder::InsertPoint afterEdges = builder.saveInsertionPoint();
     {
       Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
-      auto edges = loop(begin, end, ix.constant(1));
+      auto edges = function.loop(begin, end, ix.constant(1));
       Value position = edges.getInductionVar();
       Value edge = getEdge(order, position);
       Value last = ix.add(getArgument(host.getSize(HostProgram::E)), -1);
@@ -185,10 +112,10 @@ private:
 
   void stageRows() {
     numParts = host.index().ceildiv(host.getSize(HostProgram::E), host.index().constant(schedule.getRows()));
-    Value first = ix.mul(task, schedule.getRows());
+    Value first = ix.mul(function.task, schedule.getRows());
     Value last = ix.min(ix.add(first, schedule.getRows()), getArgument(host.getSize(HostProgram::E)));
     SmallVector<RowPlace> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
-    auto rows = loop(first, last, ix.constant(1));
+    auto rows = function.loop(first, last, ix.constant(1));
     stageEdge(rows.getInductionVar(), Value(), inputs, results);
   }
 
@@ -218,7 +145,14 @@ private:
         place.next = getRowPointer(getArgument(host.getBuffer(tensor)), nextEdge, getWidth(tensor));
       return place;
     }
-    Value buffer = allocate(order.getSize());
+    if (kernel.getInputAccess(i) == otherSide() && side != Access::Edge) {
+      // Its rows are read once an edge, more often than there are rows: they are brought to component order before.
+      Value &scratch = converted[i];
+      if (!scratch)
+        scratch = launchToComponents(host, kernel, tensor, host.getRows(otherSide()), order);
+      return {getRowPointer(getArgument(scratch), row, order.getSize()), order, Value()};
+    }
+    Value buffer = function.allocate(order.getSize());
     RelayoutOp::create(builder, loc, pointer, buffer, /*scatter=*/false, irreps, lanes, element);
     return {buffer, order, Value()};
   }
@@ -226,9 +160,8 @@ private:
   RowPlace openAccumulator(unsigned r) {
     IrrepsAttr irreps = getIrreps(kernel.getResult(r));
     ComponentOrder order{irreps, lanes};
-    Value buffer = allocate(order.getSize());
-    LLVM::MemsetOp::create(builder, loc, buffer, LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0)),
-                           ix.constant(order.getSize() * elementBytes), /*isVolatile=*/false);
+    Value buffer = function.allocate(order.getSize());
+    function.fillWithZeros(buffer, ix.constant(order.getSize()));
     return {buffer, order, Value()};
   }
 
@@ -238,19 +171,21 @@ private:
     RelayoutOp::create(builder, loc, place.base, pointer, /*scatter=*/true, place.buffer->irreps, lanes, element);
   }
 
-  /// A task's own copy of a result that is summed at the other side; the copies are added after.
+  /// A task's own copy of a result that is summed at the other side, zeroed by the task; the copies are added after.
+  void startPartial(unsigned r) {
+    ComponentOrder order{getIrreps(kernel.getResult(r)), lanes};
+    IndexBuilder &h = host.index();
+    Value rows = host.getRows(otherSide());
+    Value scratch = host.getScratch(h.mul(h.mul(numParts, rows), order.getSize() * elementBytes));
+    Value firstRow = ix.mul(function.task, getArgument(rows));
+    Value copy = getRowPointer(getArgument(scratch), firstRow, order.getSize());
+    function.fillWithZeros(copy, ix.mul(getArgument(rows), order.getSize()));
+    partials[r] = {scratch, copy};
+  }
+
   RowPlace openPartial(unsigned r, Value node) {
     ComponentOrder order{getIrreps(kernel.getResult(r)), lanes};
-    Value &scratch = partials[r];
-    IndexBuilder &h = host.index();
-    if (!scratch) {
-      Value bytes = h.mul(h.mul(numParts, host.getRows(otherSide())), order.getSize() * elementBytes);
-      scratch = host.getScratch(bytes);
-      host.fill(scratch, bytes);
-    }
-    Value rows = getArgument(host.getRows(otherSide()));
-    Value row = ix.add(ix.mul(task, rows), node);
-    return {getRowPointer(getArgument(scratch), row, order.getSize()), order, Value()};
+    return {getRowPointer(partials[r].copy, node, order.getSize()), order, Value()};
   }
 
   //===-- One edge -------------------------------------------------------===//
@@ -313,8 +248,7 @@ private:
       if (offsets.insert(offset).second)
         covered += cast<RankedTensorType>(block.getType()).getNumElements();
     if (covered < getWidth(tensor))
-      LLVM::MemsetOp::create(builder, loc, pointer, LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0)),
-                             ix.constant(getWidth(tensor) * elementBytes), /*isVolatile=*/false);
+      function.fillWithZeros(pointer, ix.constant(getWidth(tensor)));
     return {pointer, std::nullopt, Value()};
   }
 
@@ -394,23 +328,19 @@ private:
   /// What is computed without channels and read in loops over them lies packed in a buffer: a multiply-add there takes it as a
   /// broadcast from memory.
   void stageMatrices(ArrayRef<RowPlace> inputs) {
-    llvm::SetVector<Value> wanted;
+    int64_t size = 0;
     for (const ChannelLoop &loop : loops)
       for (Operation *op : loop.ops)
         for (Value operand : op->getOperands())
-          if (!analysis.hasChannels(operand) && !analysis.isChannelSum(operand) && isa<EinsumOp, AddOp>(operand.getDefiningOp()))
-            wanted.insert(operand);
-    if (wanted.empty())
+          if (!analysis.hasChannels(operand) && !analysis.isChannelSum(operand) && isa<EinsumOp, AddOp>(operand.getDefiningOp()) &&
+              matrixOffsets.insert({operand, size}).second)
+            size += (support.count(operand) + lanes - 1) / lanes * lanes;
+    if (size == 0)
       return;
-    int64_t size = 0;
-    for (Value value : wanted) {
-      matrixOffsets[value] = size;
-      size += (support.count(value) + lanes - 1) / lanes * lanes;
-    }
-    matrices = allocate(size);
+    matrices = function.allocate(size);
     IRMapping scalars;
-    for (Value value : wanted)
-      WriteOp::create(builder, loc, getScalars(value, inputs, scalars), matrices, Value(), Value(), matrixOffsets[value], 1,
+    for (auto [value, offset] : matrixOffsets)
+      WriteOp::create(builder, loc, getScalars(value, inputs, scalars), matrices, Value(), Value(), offset, 1,
                       SmallVector<int64_t>(cast<RankedTensorType>(value.getType()).getRank(), 0), false, false,
                       builder.getDenseI64ArrayAttr(getPacked(value)), builder.getI64IntegerAttr(lanes));
   }
@@ -431,7 +361,7 @@ private:
     }
 
     OpBuilder::InsertPoint after = builder.saveInsertionPoint();
-    auto vectors = loop(ix.constant(0), ix.constant(channels), ix.constant(lanes), inits);
+    auto vectors = function.loop(ix.constant(0), ix.constant(channels), ix.constant(lanes), inits);
     Value channel = vectors.getInductionVar();
     Value mask = channels % lanes ? getTailMask(channel, channels) : Value();
     prefetch(plan, inputs, channel);
@@ -487,11 +417,11 @@ private:
   }
 
   Value readOperand(Value operand, ArrayRef<RowPlace> inputs, Value channel, Value mask) {
-    auto type = cast<RankedTensorType>(operand.getType());
     if (auto block = operand.getDefiningOp<BlockOp>())
       return analysis.hasChannels(operand) ? readBlock(block, inputs, channel, mask) : readScalars(block, inputs);
     if (auto coefficients = operand.getDefiningOp<CoefficientsOp>())
       return builder.clone(*coefficients)->getResult(0);
+    auto type = cast<RankedTensorType>(operand.getType());
     return ReadOp::create(builder, loc, type, matrices, Value(), Value(), matrixOffsets.lookup(operand), 1,
                           SmallVector<int64_t>(type.getRank(), 0), builder.getDenseI64ArrayAttr(getPacked(operand)));
   }
@@ -524,7 +454,7 @@ private:
     RankedTensorType type = block.getType();
     int64_t offset = block.getOffset(), stride = type.getDimSize(0);
     if (place.buffer) {
-      offset = place.buffer->getOffset(findBlock(place.buffer->irreps, offset, type.getNumElements()));
+      offset = place.buffer->getOffset(place.buffer->findBlock(offset, type.getNumElements()));
       stride = place.buffer->pad(stride);
       mask = Value();
     }
@@ -537,7 +467,7 @@ private:
     auto type = cast<RankedTensorType>(c.value.getType());
     int64_t offset = c.offset, stride = type.getDimSize(0);
     if (place.buffer) {
-      offset = place.buffer->getOffset(findBlock(place.buffer->irreps, offset, type.getNumElements()));
+      offset = place.buffer->getOffset(place.buffer->findBlock(offset, type.getNumElements()));
       stride = place.buffer->pad(stride);
       mask = Value();
     }
@@ -549,67 +479,16 @@ private:
                     /*accumulate=*/place.buffer.has_value(), nontemporal);
   }
 
-  //===-- Launch, and the sum of the copies ------------------------------===//
-
-  void launch() {
-    host.launch(name, numParts, operands);
-    for (auto &[r, scratch] : partials)
-      launchSum(r, scratch);
-  }
-
-  // gx[s] = sum over the tasks' copies, back in memory order
-  void launchSum(unsigned r, Value scratch) {
-    constexpr int64_t rowsOfTask = 16;
-    Value tensor = kernel.getResult(r), copies = numParts;
-    ComponentOrder order{getIrreps(tensor), lanes};
-    operands.clear();
-    arguments.clear();
-    name = host.getKernelName("_sum");
-    builder.setInsertionPoint(kernel->getParentOfType<func::FuncOp>());
-    function = LLVM::LLVMFuncOp::create(builder, loc, name, function.getFunctionType());
-    entry = function.addEntryBlock(builder);
-    task = entry->getArgument(1);
-    builder.setInsertionPointToStart(entry);
-
-    Value rows = getArgument(host.getRows(otherSide())), count = getArgument(copies), base = getArgument(scratch);
-    Value target = getArgument(host.getBuffer(tensor));
-    Value buffer = allocate(order.getSize());
-    Value first = ix.mul(task, rowsOfTask), last = ix.min(ix.add(first, rowsOfTask), rows);
-    auto rowLoop = loop(first, last, ix.constant(1));
-    Value row = rowLoop.getInductionVar();
-    OpBuilder::InsertPoint afterVectors = builder.saveInsertionPoint();
-    auto laneTensor = RankedTensorType::get({}, vector);
-    {
-      auto vectorLoop = loop(ix.constant(0), ix.constant(order.getSize()), ix.constant(lanes));
-      Value channel = vectorLoop.getInductionVar();
-      OpBuilder::InsertPoint afterCopies = builder.saveInsertionPoint();
-      auto copyLoop = loop(ix.constant(0), count, ix.constant(1), ValueRange{ZeroOp::create(builder, loc, laneTensor)});
-      Value copy = ix.add(ix.mul(copyLoop.getInductionVar(), rows), row);
-      Value value = ReadOp::create(builder, loc, laneTensor, getRowPointer(base, copy, order.getSize()), channel, Value(), 0, 1,
-                                   ArrayRef<int64_t>{});
-      scf::YieldOp::create(builder, loc, ValueRange{AddOp::create(builder, loc, copyLoop.getRegionIterArg(0), value)});
-      builder.restoreInsertionPoint(afterCopies);
-      builder.setInsertionPointAfter(copyLoop);
-      WriteOp::create(builder, loc, copyLoop.getResult(0), buffer, channel, Value(), 0, 1, ArrayRef<int64_t>{}, false, false);
-    }
-    builder.restoreInsertionPoint(afterVectors);
-    RelayoutOp::create(builder, loc, buffer, getRowPointer(target, row, getWidth(tensor)), /*scatter=*/true,
-                       order.irreps, lanes, element);
-    builder.setInsertionPointToEnd(&function.getBody().back());
-    LLVM::ReturnOp::create(builder, loc, ValueRange());
-    IndexBuilder &h = host.index();
-    host.launch(name, h.ceildiv(host.getRows(otherSide()), h.constant(rowsOfTask)), operands);
-  }
-
   KernelOp kernel;
   ScheduleAttr schedule;
   HostProgram &host;
   KernelAnalysis analysis;
-  OpBuilder builder;
-  IndexBuilder ix;
+  CPUFunction function;
+  OpBuilder &builder;
+  IndexBuilder &ix;
   Location loc;
   Access side;
-  int64_t lanes, elementBytes = 0;
+  int64_t lanes, elementBytes;
   Type element;
   VectorType vector;
 
@@ -618,19 +497,25 @@ private:
   Value nextEdge;                                // set: the edge after the current one
   llvm::DenseSet<Value> prefetched;              // blocks of the next edge that an earlier loop asks for
   Value matrices;                                // of the current edge
-  llvm::DenseMap<Value, int64_t> matrixOffsets;  // value -> place in there
+  llvm::MapVector<Value, int64_t> matrixOffsets; // value -> place in there
 
-  std::string name;
-  LLVM::LLVMFuncOp function;
-  Block *entry = nullptr;
-  Value task, numParts;
-  SmallVector<Value> operands;                // host values
-  llvm::DenseMap<Value, Value> arguments;     // host value -> value in the kernel
-  llvm::MapVector<unsigned, Value> partials;  // result -> scratch
+  Value numParts;                             // tasks, a value of the host function
+  struct Partial {
+    Value scratch; // of the host function: a copy for each task
+    Value copy;    // in the kernel: the task's own
+  };
+  llvm::MapVector<unsigned, Partial> partials; // by result
+  llvm::MapVector<unsigned, Value> converted; // operand -> scratch with its rows in component order
 };
 
 } // namespace
 
 LogicalResult espmm::equivariant::stageKernelForCPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host) {
-  return CPUKernelStaging(kernel, schedule, host).run();
+  if (failed(KernelAnalysis(kernel).verify()))
+    return failure();
+  Type element;
+  for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
+    element = cast<RankedTensorType>(type).getElementType();
+  CPUKernelStaging(kernel, schedule, host, element).run();
+  return success();
 }

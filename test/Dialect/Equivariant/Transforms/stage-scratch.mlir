@@ -1,20 +1,28 @@
 // RUN: espmm-opt %s --equivariant-stage | FileCheck %s
 
-// Each task has its own copy of what is summed at the other side, of zeros; a second kernel adds the copies.
+// The rows that edges take from the other side come to component order first. Each task has its own copy of what is summed
+// there; a third kernel adds the copies.
 // CHECK-LABEL: func.func @backward(
 // CHECK-SAME: %[[E:[^ ]*]]: i64 {equivariant.name = "E"
 // CHECK-SAME: %[[S:[^ ]*]]: i64 {equivariant.name = "S"
+// CHECK-SAME: %[[X:[^ ]*]]: !llvm.ptr {{{[^}]*}}equivariant.name = "arg0"
 // CHECK-SAME: %[[GX:[^ ]*]]: !llvm.ptr {{{[^}]*}}equivariant.name = "result0"
 // CHECK: %[[ROWS:.*]] = arith.muli %[[TASKS:.*]], %[[S]]
 // CHECK: %[[BYTES:.*]] = arith.muli %[[ROWS]], %{{.*}}
 // CHECK: %[[COPIES:.*]] = equivariant.scratch %[[BYTES]]
-// CHECK: equivariant.fill %[[COPIES]], %[[BYTES]]
-// CHECK: equivariant.launch @[[KERNEL:.*]] grid(%[[TASKS]])({{.*}}%[[COPIES]]{{.*}})
+// CHECK: %[[COMPONENTS:.*]] = equivariant.scratch %{{.*}}
+// CHECK-NOT: equivariant.fill
+// CHECK: equivariant.launch @[[CONVERT:.*]] grid(%{{.*}})(%[[X]], %[[COMPONENTS]], %[[S]])
+// CHECK-NOT: equivariant.cost
+// CHECK: equivariant.launch @[[KERNEL:.*]] grid(%[[TASKS]])({{.*}}%[[COPIES]]{{.*}}%[[COMPONENTS]]{{.*}}) {equivariant.cost
 // CHECK: equivariant.launch @[[SUM:.*]] grid(%{{.*}})({{.*}}%[[COPIES]], %[[GX]]{{.*}})
 // CHECK-NOT: equivariant.cost
 
-// What is summed over the channels rides on their loop, lane by lane, and is written once an edge.
 // CHECK: llvm.func @[[KERNEL]](
+// The task zeroes its copy.
+// CHECK: "llvm.intr.memset"(
+// CHECK: scf.for
+// What is summed over the channels rides on their loop, lane by lane, and is written once an edge.
 // CHECK: %[[ZERO:.*]] = equivariant.zero : tensor<1x3x1xvector<8xf32>>
 // CHECK: %[[N:.*]] = scf.for {{.*}} iter_args(%[[PARTIAL:.*]] = %[[ZERO]]) -> (tensor<1x3x1xvector<8xf32>>)
 // CHECK: %[[NEXT:.*]] = equivariant.add %[[PARTIAL]], %{{.*}}
@@ -22,6 +30,9 @@
 // CHECK: %[[GY:.*]] = equivariant.einsum "ijk,vik->vj"(%{{.*}}, %[[N]])
 // CHECK: %[[SUMMED:.*]] = equivariant.lane_sum %[[GY]] : tensor<1x3xvector<8xf32>> -> tensor<1x3xf32>
 // CHECK: equivariant.write %[[SUMMED]] to %{{.*}} offset 0 strides [3, 1]
+
+// CHECK: llvm.func @[[CONVERT]](
+// CHECK: equivariant.relayout gather
 
 // CHECK: llvm.func @[[SUM]](
 // CHECK: equivariant.relayout scatter

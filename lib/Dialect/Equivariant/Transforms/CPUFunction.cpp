@@ -1,0 +1,144 @@
+//===- CPUFunction.cpp - host kernels being written -----------------------===//
+#include "CPUFunction.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+//===----------------------------------------------------------------------===//
+// ComponentOrder
+//===----------------------------------------------------------------------===//
+
+int64_t ComponentOrder::getOffset(size_t block) const {
+  int64_t offset = 0;
+  for (const MulIrrep &ir : irreps.getBlocks().take_front(block))
+    offset += pad(ir.mul) * ir.irDim();
+  return offset;
+}
+
+bool ComponentOrder::isDirect() const {
+  return llvm::all_of(irreps.getBlocks(), [&](const MulIrrep &ir) {
+    return ir.mul % vector == 0 && (irreps.getLayout() == Layout::IrMul || ir.irDim() == 1);
+  });
+}
+
+size_t ComponentOrder::findBlock(int64_t offset, int64_t size) const {
+  for (size_t b = 0; b < irreps.getBlocks().size(); ++b)
+    if (irreps.getOffset(b) == offset && irreps.getBlocks()[b].dim() == size)
+      return b;
+  llvm_unreachable("a block op that is no block of its row's irreps");
+}
+
+//===----------------------------------------------------------------------===//
+// CPUFunction
+//===----------------------------------------------------------------------===//
+
+CPUFunction::CPUFunction(HostProgram &host, KernelOp source, Type element, StringRef suffix)
+    : host(host), builder(source->getParentOfType<func::FuncOp>()), ix(builder, source.getLoc()), loc(source.getLoc()),
+      element(element), name(host.getKernelName(suffix)) {
+  auto pointer = LLVM::LLVMPointerType::get(source.getContext());
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(source.getContext()), {pointer, builder.getI64Type()});
+  function = LLVM::LLVMFuncOp::create(builder, loc, name, type);
+  entry = function.addEntryBlock(builder);
+  builder.setInsertionPointToStart(entry);
+  task = entry->getArgument(1);
+}
+
+Value CPUFunction::getArgument(Value hostValue) {
+  Value &value = arguments[hostValue];
+  if (!value) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(entry);
+    unsigned n = operands.size();
+    operands.push_back(hostValue);
+    Value address = LLVM::GEPOp::create(builder, loc, entry->getArgument(0).getType(), builder.getI64Type(),
+                                        entry->getArgument(0), ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(n)});
+    value = LLVM::LoadOp::create(builder, loc, hostValue.getType(), address, 8);
+  }
+  return value;
+}
+
+Value CPUFunction::allocate(int64_t count) {
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(entry);
+  return LLVM::AllocaOp::create(builder, loc, LLVM::LLVMPointerType::get(builder.getContext()), element, ix.constant(count),
+                                /*alignment=*/64);
+}
+
+scf::ForOp CPUFunction::loop(Value begin, Value end, Value step, ValueRange inits) {
+  auto result = scf::ForOp::create(builder, loc, begin, end, step, inits);
+  if (inits.empty())
+    builder.setInsertionPoint(result.getBody()->getTerminator());
+  else
+    builder.setInsertionPointToEnd(result.getBody());
+  return result;
+}
+
+void CPUFunction::fillWithZeros(Value buffer, Value count) {
+  Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0));
+  LLVM::MemsetOp::create(builder, loc, buffer, zero, ix.mul(count, element.getIntOrFloatBitWidth() / 8),
+                         /*isVolatile=*/false);
+}
+
+void CPUFunction::launch(Value grid) {
+  builder.setInsertionPointToEnd(&function.getBody().back());
+  LLVM::ReturnOp::create(builder, loc, ValueRange());
+  host.launch(name, grid, operands);
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels that move rows
+//===----------------------------------------------------------------------===//
+
+static constexpr int64_t rowsOfTask = 16;
+
+static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
+static int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
+
+/// A loop over a task's rows.
+static Value loopOverRows(CPUFunction &f, Value rows) {
+  Value first = f.ix.mul(f.task, rowsOfTask), last = f.ix.min(f.ix.add(first, rowsOfTask), f.getArgument(rows));
+  return f.loop(first, last, f.ix.constant(1)).getInductionVar();
+}
+
+Value espmm::equivariant::launchToComponents(HostProgram &host, KernelOp source, Value tensor, Value rows,
+                                             ComponentOrder order) {
+  IndexBuilder &h = host.index();
+  Type element = getElementType(tensor);
+  Value scratch = host.getScratch(h.mul(rows, order.getSize() * element.getIntOrFloatBitWidth() / 8));
+  CPUFunction f(host, source, element, "_rows");
+  Value from = f.getArgument(host.getBuffer(tensor)), to = f.getArgument(scratch);
+  Value row = loopOverRows(f, rows);
+  RelayoutOp::create(f.builder, f.loc, f.getRowPointer(from, row, getWidth(tensor)), f.getRowPointer(to, row, order.getSize()),
+                     /*scatter=*/false, order.irreps, order.vector, element);
+  f.launch(h.ceildiv(rows, h.constant(rowsOfTask)));
+  return scratch;
+}
+
+void espmm::equivariant::launchSumOfCopies(HostProgram &host, KernelOp source, Value result, Value scratch, Value copies,
+                                           Value rows, ComponentOrder order) {
+  Type element = getElementType(result);
+  CPUFunction f(host, source, element, "_sum");
+  OpBuilder &builder = f.builder;
+  IndexBuilder &ix = f.ix;
+  Value count = f.getArgument(copies), base = f.getArgument(scratch), target = f.getArgument(host.getBuffer(result));
+  Value numRows = f.getArgument(rows), buffer = f.allocate(order.getSize());
+  Value row = loopOverRows(f, rows);
+  OpBuilder::InsertPoint afterVectors = builder.saveInsertionPoint();
+  auto laneTensor = RankedTensorType::get({}, VectorType::get({order.vector}, element));
+  Value channel = f.loop(ix.constant(0), ix.constant(order.getSize()), ix.constant(order.vector)).getInductionVar();
+  OpBuilder::InsertPoint afterCopies = builder.saveInsertionPoint();
+  auto copyLoop = f.loop(ix.constant(0), count, ix.constant(1), ValueRange{ZeroOp::create(builder, f.loc, laneTensor)});
+  Value copy = ix.add(ix.mul(copyLoop.getInductionVar(), numRows), row);
+  Value value = ReadOp::create(builder, f.loc, laneTensor, f.getRowPointer(base, copy, order.getSize()), channel, Value(), 0, 1,
+                               ArrayRef<int64_t>{});
+  scf::YieldOp::create(builder, f.loc, ValueRange{AddOp::create(builder, f.loc, copyLoop.getRegionIterArg(0), value)});
+  builder.restoreInsertionPoint(afterCopies);
+  builder.setInsertionPointAfter(copyLoop);
+  WriteOp::create(builder, f.loc, copyLoop.getResult(0), buffer, channel, Value(), 0, 1, ArrayRef<int64_t>{}, false, false);
+  builder.restoreInsertionPoint(afterVectors);
+  RelayoutOp::create(builder, f.loc, buffer, f.getRowPointer(target, row, getWidth(result)), /*scatter=*/true, order.irreps,
+                     order.vector, element);
+  IndexBuilder &h = host.index();
+  f.launch(h.ceildiv(rows, h.constant(rowsOfTask)));
+}
