@@ -58,7 +58,8 @@ ESPMM_EXPORT espmm_status espmm_executable_load(espmm_executable *exe, int devic
 ESPMM_EXPORT espmm_status espmm_executable_scratch(const espmm_executable *exe, const int64_t sizes[3], int64_t *bytes);
 
 /* Runs the program. buffers: the manifest's arguments, then its plan arrays, then its results, as data
- * pointers (an argument that is not used may be null). device -1 runs on the host, and returns when done; a CUDA
+ * pointers (an argument that is not used may be null). Arguments and results lie at multiples of the manifest's "align" bytes, which is
+ * at most 64, or of their elements' size if it has none. device -1 runs on the host, and returns when done; a CUDA
  * device launches on `stream` (a CUstream) of its primary context and returns at once. Allocates nothing. */
 ESPMM_EXPORT espmm_status espmm_launch(espmm_executable *exe, int device, void *stream, const int64_t sizes[3],
                                        void *const *buffers, size_t num_buffers, void *scratch, int64_t scratch_bytes);

@@ -70,7 +70,14 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.target = "gpu";
   tile.chip = options.chip;
   tile.deterministic = options.deterministic;
-  addCommonPasses(pm, until, EquivariantFactorOptions(), tile);
+  tile.rows = options.rows;
+  tile.warps = options.warps;
+  tile.stages = options.stages;
+  tile.registers = options.registers;
+  tile.tileRegisters = options.tileRegisters;
+  EquivariantFactorOptions factor;
+  factor.unitCoefficients = true;
+  addCommonPasses(pm, until, factor, tile);
   if (until >= espmm::Stage::Target) {
     pm.addPass(createConvertEquivariantToGPU());
     addLLVMLowering(pm);

@@ -29,6 +29,7 @@ using Triple = std::array<int, 3>;
 struct Tensor {
   std::vector<double> values;
   std::vector<Triple> nonzeros;
+  espmm::UnitClebschGordan factored;
 };
 
 int64_t binomial(int n, int k) {
@@ -117,6 +118,35 @@ Tensor computeTensor(Triple l) {
   return tensor;
 }
 
+espmm::UnitClebschGordan factorOut(const Tensor &tensor, int numComponents) {
+  // Entries that differ by rounding are equal.
+  constexpr double tolerance = 1e-13;
+  espmm::UnitClebschGordan result{tensor.values, std::vector<double>(numComponents, 1.0)};
+  for (int k = 0; k < numComponents; ++k) {
+    std::vector<double> magnitudes;
+    for (size_t n = k; n < tensor.values.size(); n += numComponents)
+      if (tensor.values[n] != 0)
+        magnitudes.push_back(std::abs(tensor.values[n]));
+    std::sort(magnitudes.begin(), magnitudes.end());
+    // The one that occurs most often, of several the largest.
+    size_t most = 0, run = 0;
+    for (size_t n = 0; n < magnitudes.size(); ++n) {
+      run = n > 0 && magnitudes[n] - magnitudes[n - 1] < tolerance ? run + 1 : 1;
+      if (run >= most) {
+        most = run;
+        result.scale[k] = magnitudes[n];
+      }
+    }
+    for (size_t n = k; n < tensor.values.size(); n += numComponents) {
+      double &entry = result.unit[n];
+      entry /= result.scale[k];
+      if (std::abs(std::abs(entry) - 1.0) < tolerance)
+        entry = std::copysign(1.0, entry);
+    }
+  }
+  return result;
+}
+
 const Tensor &lookupTensor(int l1, int l2, int l3) {
   static const Tensor none;
   if (!isClebschGordanTriple(l1, l2, l3))
@@ -131,6 +161,7 @@ const Tensor &lookupTensor(int l1, int l2, int l3) {
       return it->second;
   }
   Tensor tensor = computeTensor(l);
+  tensor.factored = factorOut(tensor, 2 * l3 + 1);
   std::unique_lock lock(mutex);
   return tensors.try_emplace(l, std::move(tensor)).first->second;
 }
@@ -145,6 +176,8 @@ bool espmm::isClebschGordanTriple(int l1, int l2, int l3) {
 }
 
 const std::vector<double> &espmm::clebschGordan(int l1, int l2, int l3) { return lookupTensor(l1, l2, l3).values; }
+
+const espmm::UnitClebschGordan &espmm::unitClebschGordan(int l1, int l2, int l3) { return lookupTensor(l1, l2, l3).factored; }
 
 const std::vector<std::array<int, 3>> &espmm::clebschGordanNonzeros(int l1, int l2, int l3) {
   return lookupTensor(l1, l2, l3).nonzeros;

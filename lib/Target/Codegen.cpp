@@ -153,7 +153,7 @@ static FailureOr<std::string> generateGPUCode(ModuleOp module, StringRef chip, e
     return failure();
   std::unique_ptr<llvm::TargetMachine> machine = createMachine(
       module, *translated, llvm::Triple("nvptx64-nvidia-cuda"), chip,
-      chip == "sm_90" ? "+ptx81" : ""); // vector reductions to memory; newer chips imply it
+      chip.starts_with("sm_8") ? "+ptx78" : chip == "sm_90" ? "+ptx81" : ""); // cache policies; vector reductions to memory
   if (!machine)
     return failure();
   return emit(module, *translated, *machine, kind);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from .compiled import CompiledProgram
 from .problem import TPProblem
@@ -15,6 +15,7 @@ def compile(  # noqa: A001  the name that users know
     conv: bool = False,
     grad_order: int = 0,
     deterministic: bool = False,
+    schedule: Optional[Mapping[str, int]] = None,
 ) -> "Kernel":
     """Compiles a tensor product, and its derivatives up to an order, for a target. Needs no torch and no GPU.
 
@@ -35,6 +36,8 @@ def compile(  # noqa: A001  the name that users know
         conv: around the product, take x of each edge's sender and sum over each receiver's edges.
         grad_order: the highest order.
         deterministic: on the GPU, bit-equal results on every run (the CPU's always are).
+        schedule: numbers of the GPU's schedules to use in place of what the compiler would choose, such as
+            ``{"warps": 4, "stages": 3, "registers": 168}``; for every order. ``k.ir("tiled")`` shows what there is.
 
     Raises:
         ProblemError: the product has nothing to compute, or the target does not lower it (UnsupportedError).
@@ -42,15 +45,21 @@ def compile(  # noqa: A001  the name that users know
     """
     if not isinstance(problem, TPProblem):
         raise TypeError(f"expected problem to be an espmm.TPProblem, got {type(problem).__name__}")
-    programs = programs_up_to(problem, conv, grad_order, deterministic)
+    programs = programs_up_to(problem, conv, grad_order, deterministic, schedule)
     return Kernel(problem, target, [CompiledProgram(program, target).compile() for program in programs])
 
 
-def programs_up_to(problem: TPProblem, conv: bool, grad_order: int, deterministic: bool = False) -> list[Program]:
+def programs_up_to(
+    problem: TPProblem,
+    conv: bool,
+    grad_order: int,
+    deterministic: bool = False,
+    schedule: Optional[Mapping[str, int]] = None,
+) -> list[Program]:
     """The programs of orders 0 to ``grad_order``; see :func:`compile`."""
     if not isinstance(grad_order, int) or grad_order < 0:
         raise ValueError(f"expected grad_order to be an integer >= 0, got {grad_order!r}")
-    programs = [forward_program(problem, conv, deterministic)]
+    programs = [forward_program(problem, conv, deterministic, schedule)]
     for _ in range(grad_order):
         last = programs[-1]
         programs.append(last.vjp(sorted(last.used), range(len(last.results))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import torch
 
@@ -19,7 +19,9 @@ Weights = Union[torch.Tensor, Sequence[torch.Tensor], None]
 class _Product(torch.nn.Module):
     """What both modules share: the problem, its program, the weights."""
 
-    def __init__(self, problem: TPProblem, conv: bool, deterministic: bool) -> None:
+    def __init__(
+        self, problem: TPProblem, conv: bool, deterministic: bool, schedule: Optional[Mapping[str, int]]
+    ) -> None:
         super().__init__()
         if not isinstance(problem, TPProblem):
             raise TypeError(f"expected problem to be an espmm.TPProblem, got {type(problem).__name__}")
@@ -31,7 +33,7 @@ class _Product(torch.nn.Module):
         # A product without paths over nonzero multiplicities is zero: there is no program for it.
         self._program: Optional[Program] = None
         if any(not ins.is_empty for ins in problem.instructions):
-            self._program = forward_program(problem, conv, deterministic)
+            self._program = forward_program(problem, conv, deterministic, schedule)
             self._program.serialize()  # now, so that tracers find a string
         self._dtype = torch_dtype(problem.irrep_dtype)
         self._weight_dtype = torch_dtype(problem.weight_dtype)
@@ -112,10 +114,11 @@ class TensorProduct(_Product):
 
     Args:
         problem: what to compute.
+        schedule: numbers of the GPU's schedules, as for :func:`espmm.compile`.
     """
 
-    def __init__(self, problem: TPProblem) -> None:
-        super().__init__(problem, conv=False, deterministic=False)
+    def __init__(self, problem: TPProblem, schedule: Optional[Mapping[str, int]] = None) -> None:
+        super().__init__(problem, conv=False, deterministic=False, schedule=schedule)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, weight: Weights = None) -> torch.Tensor:
         """Evaluates the product.
@@ -163,10 +166,13 @@ class TensorProductConv(_Product):
     Args:
         problem: the tensor product.
         deterministic: on a GPU, bit-equal results on every run; the CPU's always are, for any number of threads.
+        schedule: numbers of the GPU's schedules, as for :func:`espmm.compile`.
     """
 
-    def __init__(self, problem: TPProblem, deterministic: bool = False) -> None:
-        super().__init__(problem, conv=True, deterministic=deterministic)
+    def __init__(
+        self, problem: TPProblem, deterministic: bool = False, schedule: Optional[Mapping[str, int]] = None
+    ) -> None:
+        super().__init__(problem, conv=True, deterministic=deterministic, schedule=schedule)
         self.deterministic = deterministic
 
     def forward(

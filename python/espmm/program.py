@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from typing import Iterable, Iterator, NamedTuple, Optional, Sequence
+from typing import Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from .dtypes import MLIR_NAME
 from .errors import ProblemError, UnsupportedError
@@ -20,6 +20,16 @@ from .problem import TPProblem
 
 #: Stages of every pipeline, in order; then the code: llvmir, and ptx or assembly.
 STAGES = ("source", "differentiated", "fused", "factored", "tiled", "staged", "scalar", "target")
+
+#: What can be given of a GPU schedule, and the numbers it may have (``#equivariant.schedule`` in docs/Dialect says what they mean;
+#: ``tile_registers`` is how many registers the rows and sums of one kernel may take over its loop).
+SCHEDULE = {
+    "rows": range(1, 1 << 20),
+    "warps": (1, 2, 4, 8, 16),
+    "stages": range(2, 9),
+    "registers": range(32, 256),
+    "tile_registers": range(1, 1 << 16),
+}
 
 _HEADER = "// espmm-program "
 _TARGET = re.compile(r"cuda:(sm_\d+[af]?)\Z")
@@ -59,6 +69,7 @@ class Program:
         arguments, results: :class:`Spec` of each, the index space left out.
         terms: for each result the terms it sums, each a frozenset of argument numbers.
         deterministic: whether results must not depend on the order of execution.
+        schedule: numbers of GPU schedules that are given, not chosen; see :data:`SCHEDULE`.
         used: the argument numbers that occur in any term.
     """
 
@@ -71,6 +82,7 @@ class Program:
         terms: Sequence[Iterable[frozenset[int]]],
         steps: Sequence[Step] = (),
         deterministic: bool = False,
+        schedule: Optional[Mapping[str, int]] = None,
     ) -> None:
         self.text = text
         self.space = space
@@ -79,8 +91,9 @@ class Program:
         self.terms = tuple(frozenset(sums) for sums in terms)
         self.steps = tuple(steps)
         self.deterministic = deterministic
+        self.schedule = check_schedule(schedule)
         self.used = frozenset(i for sums in self.terms for term in sums for i in term)
-        self._key = (text, self.steps, deterministic)
+        self._key = (text, self.steps, deterministic, tuple(self.schedule.items()))
         self._hash = hash(self._key)
         self._vjps: dict[Step, Program] = {}
         self._root: Program = self
@@ -144,6 +157,7 @@ class Program:
             [[term - {i} for term in potential if i in term] for i in step.wrt],
             self.steps + (step,),
             self.deterministic,
+            self.schedule,
         )
         program._root = self._root
         return self._vjps.setdefault(step, program)
@@ -210,7 +224,8 @@ class Program:
             name = "equivariant-to-cpu"
         elif match is not None:
             name = "equivariant-to-gpu"
-            options = {"chip": match[1], "deterministic": str(self.deterministic).lower(), **options}
+            wishes = {name.replace("_", "-"): value for name, value in self.schedule.items()}
+            options = {"chip": match[1], "deterministic": str(self.deterministic).lower(), **wishes, **options}
         else:
             raise ValueError(f"unknown target {target!r}, expected 'cpu' or 'cuda:sm_NN', for example 'cuda:sm_90'")
         if until == "source":
@@ -235,6 +250,7 @@ class Program:
                 "terms": [sorted(map(sorted, sums)) for sums in root.terms],
                 "steps": self.steps,
                 "deterministic": self.deterministic,
+                "schedule": self.schedule,
             }
             self._serialized = _HEADER + json.dumps(head, separators=(",", ":")) + "\n" + self.text
             with _lock:
@@ -263,6 +279,7 @@ class Program:
                 [Spec(*spec) for spec in head["results"]],
                 [[frozenset(term) for term in sums] for sums in head["terms"]],
                 deterministic=head["deterministic"],
+                schedule=head["schedule"],
             )
             for wrt, cotangents in head["steps"]:
                 program = program.vjp(wrt, cotangents)
@@ -279,7 +296,29 @@ _lock = threading.Lock()
 _programs: dict[str, Program] = {}
 
 
-def forward_program(problem: TPProblem, conv: bool = False, deterministic: bool = False) -> Program:
+def check_schedule(schedule: Optional[Mapping[str, int]]) -> dict[str, int]:
+    """A schedule in canonical order.
+
+    Raises:
+        TypeError: not a mapping of integers. ValueError: an unknown name, or a number out of its range.
+    """
+    if schedule is None:
+        return {}
+    if not isinstance(schedule, Mapping):
+        raise TypeError(f"expected schedule to be a mapping such as {{'warps': 4}}, got {type(schedule).__name__}")
+    for name, value in schedule.items():
+        if name not in SCHEDULE:
+            raise ValueError(f"expected schedule to name {', '.join(SCHEDULE)}, got {name!r}")
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"expected schedule[{name!r}] to be an integer, got {value!r}")
+        if value not in SCHEDULE[name]:
+            raise ValueError(f"expected schedule[{name!r}] to be in {SCHEDULE[name]}, got {value}")
+    return {name: schedule[name] for name in SCHEDULE if name in schedule}
+
+
+def forward_program(
+    problem: TPProblem, conv: bool = False, deterministic: bool = False, schedule: Optional[Mapping[str, int]] = None
+) -> Program:
     """The program z = tp(x, y, w), or of the convolution around it.
 
     Arguments are x, y and, if any path has weights, w. In a convolution x has a row a sender, y and w a row an edge, z
@@ -317,6 +356,7 @@ def forward_program(problem: TPProblem, conv: bool = False, deterministic: bool 
         [Spec("z", dtype, sides[1], problem.irreps_out.dim)],
         [terms],
         deterministic=deterministic,
+        schedule=schedule,
     )
 
 

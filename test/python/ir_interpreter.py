@@ -297,7 +297,15 @@ def _assemble(op: Operation, operands: list) -> list[np.ndarray]:
 
 def _read_coefficients(op: Operation, operands: list) -> list[np.ndarray]:
     l1, l2, l3 = (int(op.attributes[name].split(":")[0]) for name in ("l1", "l2", "l3"))
-    return [float(op.attributes["scale"].split(":")[0]) * _coefficients(l1, l2, l3)]
+    scale, values = float(op.attributes["scale"].split(":")[0]), _coefficients(l1, l2, l3)
+    if "unit" not in op.attributes and "scales" not in op.attributes:
+        return [scale * values]
+    # Per component of z the magnitude that occurs most often, of several the largest.
+    scales = np.empty(values.shape[2])
+    for k in range(values.shape[2]):
+        magnitudes, counts = np.unique(np.round(np.abs(values[:, :, k][values[:, :, k] != 0]), 12), return_counts=True)
+        scales[k] = magnitudes[counts == counts.max()].max()
+    return [scale * scales] if "scales" in op.attributes else [scale * values / scales]
 
 
 def _einsum(op: Operation, operands: list) -> list[np.ndarray]:

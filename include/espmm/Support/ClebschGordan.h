@@ -26,6 +26,13 @@ const std::vector<double> &clebschGordan(int l1, int l2, int l3);
 /// The index triples (i, j, k) of the nonzero entries of clebschGordan(l1, l2, l3), in row-major order.
 const std::vector<std::array<int, 3>> &clebschGordanNonzeros(int l1, int l2, int l3);
 
+/// C[i,j,k] = unit[i,j,k] * scale[k] with scales such that as many entries of `unit` as possible are 1 or -1, exactly.
+struct UnitClebschGordan {
+  std::vector<double> unit;   // as clebschGordan()
+  std::vector<double> scale;  // [2 l3 + 1], positive
+};
+const UnitClebschGordan &unitClebschGordan(int l1, int l2, int l3);
+
 } // namespace espmm
 
 #endif // ESPMM_SUPPORT_CLEBSCHGORDAN_H

@@ -58,8 +58,8 @@ private:
 
   // The table has a row for each piece of `width` elements: where it is in slab 0, how far it moves per slab, and the number of
   // channels before this slab at which it starts to be past the block's last. A lane reads its rows once, when the kernel starts.
-  const Share &getShare(Operation *op, ArrayRef<int64_t> runs, int64_t width, Value slab, Value lane) {
-    Share &share = shares[{DenseI64ArrayAttr::get(op->getContext(), runs), width}];
+  const Share &getShare(Operation *op, ArrayRef<int64_t> runs, int64_t width, Value slab, Value lane, int64_t threads = warpSize) {
+    Share &share = shares[{DenseI64ArrayAttr::get(op->getContext(), runs), width, lane}];
     if (share.pieces)
       return share;
     SmallVector<int32_t> table;
@@ -76,14 +76,14 @@ private:
     share.pieces = table.size() / 4;
 
     OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPoint(function.getBody().front().findAncestorOpInBlock(*op));
+    builder.setInsertionPoint(getLoopBlock().findAncestorOpInBlock(*op));
     Value base = LLVM::AddressOfOp::create(builder, loc, getTable(table));
     Value slab32 = arith::TruncIOp::create(builder, loc, builder.getI32Type(), slab);
     Value firstChannel = arith::MulIOp::create(builder, loc, slab32, i32(warpSize));
-    for (int64_t first = 0; first < share.pieces; first += warpSize) {
+    for (int64_t first = 0; first < share.pieces; first += threads) {
       // Past the last piece a lane looks its neighbour's up, and does not use it.
       Value piece = arith::AddIOp::create(builder, loc, lane, i64(first));
-      if (share.pieces - first < warpSize)
+      if (share.pieces - first < threads)
         piece = arith::MinSIOp::create(builder, loc, piece, i64(share.pieces - 1));
       Value row = gep(base, builder.getI32Type(), arith::MulIOp::create(builder, loc, piece, i64(4)).getResult());
       auto load = [&](int32_t column) {
@@ -96,6 +96,18 @@ private:
       share.present.push_back(hasTails ? less(firstChannel, load(2)) : Value());
     }
     return share;
+  }
+
+  /// The block with the outermost loop, before which or after which everything is done once.
+  Block &getLoopBlock() {
+    if (!loopBlock) {
+      loopBlock = &function.getBody().front();
+      function.walk<WalkOrder::PreOrder>([&](scf::ForOp loop) {
+        loopBlock = loop->getBlock();
+        return WalkResult::interrupt();
+      });
+    }
+    return *loopBlock;
   }
 
   LLVM::GlobalOp getTable(ArrayRef<int32_t> rows) {
@@ -113,10 +125,10 @@ private:
   }
 
   /// Runs `body(n)` for each of a lane's pieces; the last ones are there in some lanes only.
-  void forEachPiece(const Share &share, Value lane, llvm::function_ref<void(int64_t)> body) {
-    for (int64_t n = 0; n * warpSize < share.pieces; ++n) {
-      int64_t left = share.pieces - n * warpSize;
-      if (left >= warpSize) {
+  void forEachPiece(const Share &share, Value lane, int64_t threads, llvm::function_ref<void(int64_t)> body) {
+    for (int64_t n = 0; n * threads < share.pieces; ++n) {
+      int64_t left = share.pieces - n * threads;
+      if (left >= threads) {
         body(n);
         continue;
       }
@@ -133,38 +145,95 @@ private:
     int64_t width = op.getWidth(), bytes = width * element.getIntOrFloatBitWidth() / 8;
     Value to = gep(op.getTarget(), element, arith::MulIOp::create(builder, loc, op.getLane(), i64(width)).getResult());
     auto modifier = bytes == 16 ? NVVM::LoadCacheModifierKind::CG : NVVM::LoadCacheModifierKind::CA;
-    forEachPiece(share, op.getLane(), [&](int64_t n) {
+    forEachPiece(share, op.getLane(), warpSize, [&](int64_t n) {
       Value from = gep(op.getSource(), element, share.offsets[n]);
       Value target = gep(to, element, static_cast<int32_t>(n * warpSize * width));
       Value size;
       if (share.present[n])
         size = arith::SelectOp::create(builder, loc, share.present[n], i32(bytes), i32(0));
+      if (op.getOnce()) {
+        // No upstream op has the hint.
+        std::string text = std::string("cp.async.") + (bytes == 16 ? "cg" : "ca") + ".shared.global.L2::cache_hint [$0], [$1], " +
+                           std::to_string(bytes) + (size ? ", $3, $2;" : ", $2;");
+        SmallVector<Value> operands{target, from, getOncePolicy()};
+        if (size)
+          operands.push_back(size);
+        emitPTX(text, size ? "l,l,l,r" : "l,l,l", operands);
+        return;
+      }
       NVVM::CpAsyncOp::create(builder, loc, target, from, builder.getI32IntegerAttr(bytes),
                               NVVM::LoadCacheModifierKindAttr::get(builder.getContext(), modifier), size);
     });
   }
 
+  LLVM::InlineAsmOp emitPTX(StringRef text, StringRef constraints, ValueRange operands, TypeRange results = {}) {
+    return LLVM::InlineAsmOp::create(builder, loc, results, operands, text, constraints, /*has_side_effects=*/results.empty(),
+                                     /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+                                     ArrayAttr());
+  }
+
+  /// The second cache's policy for what is read or written once, made when the kernel starts.
+  Value getOncePolicy() {
+    if (!oncePolicy) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToStart(&function.getBody().front());
+      oncePolicy = emitPTX("createpolicy.fractional.L2::evict_first.b64 $0, 1.0;", "=l", {}, builder.getI64Type()).getResult(0);
+    }
+    return oncePolicy;
+  }
+
   void lowerCopyOut(CopyOutOp op) {
-    const Share &share = getShare(op, op.getRuns(), op.getWidth(), op.getSlab(), op.getLane());
+    int64_t threads = op.getThreads();
+    const Share &share = getShare(op, op.getRuns(), op.getWidth(), op.getSlab(), op.getLane(), threads);
     Type element = op.getElementType();
     int64_t width = op.getWidth();
     Value from = gep(op.getSource(), element, arith::MulIOp::create(builder, loc, op.getLane(), i64(width)).getResult());
-    forEachPiece(share, op.getLane(), [&](int64_t n) {
+    forEachPiece(share, op.getLane(), threads, [&](int64_t n) {
       OpBuilder::InsertionGuard guard(builder);
       if (share.present[n]) {
         auto inside = scf::IfOp::create(builder, loc, share.present[n], /*withElseRegion=*/false);
         builder.setInsertionPointToStart(inside.thenBlock());
       }
       Value to = gep(op.getTarget(), element, share.offsets[n]);
-      Value source = gep(from, element, static_cast<int32_t>(n * warpSize * width));
       Type type = width == 1 ? element : VectorType::get({width}, element);
       unsigned alignment = width * element.getIntOrFloatBitWidth() / 8;
-      Value value = LLVM::LoadOp::create(builder, loc, type, source, alignment);
+      Value value;
+      for (int64_t copy = 0; copy < op.getCopies(); ++copy) {
+        Value source = gep(from, element, static_cast<int32_t>(n * threads * width + copy * op.getStride()));
+        Value loaded = LLVM::LoadOp::create(builder, loc, type, source, alignment);
+        value = value ? LLVM::FAddOp::create(builder, loc, value, loaded).getResult() : loaded;
+      }
       if (op.getAtomic())
         addToMemory(value, to, element, width);
+      else if (op.getOnce())
+        storeOnce(value, to, element, width);
       else
         LLVM::StoreOp::create(builder, loc, value, to, alignment);
     });
+  }
+
+  SmallVector<Value> getElements(Value value, int64_t width) {
+    if (width == 1)
+      return {value};
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < width; ++i)
+      values.push_back(LLVM::ExtractElementOp::create(builder, loc, value, i32(i)));
+    return values;
+  }
+
+  /// A store that caches give up first; the backend has none.
+  void storeOnce(Value value, Value to, Type element, int64_t width) {
+    SmallVector<Value> operands{to};
+    operands.append(getElements(value, width));
+    std::string text = "st.global.cs", list = "$1", constraints = "l";
+    if (width > 1)
+      text += ".v" + std::to_string(width);
+    for (int64_t i = 1; i < width; ++i)
+      list += ", $" + std::to_string(i + 1);
+    for (int64_t i = 0; i < width; ++i)
+      constraints += element.isF32() ? ",f" : ",d";
+    text += element.isF32() ? ".f32 [$0], " : ".f64 [$0], ";
+    emitPTX(text + (width > 1 ? "{" + list + "};" : list + ";"), constraints, operands);
   }
 
   /// Sums in memory, several at a time where the chip can.
@@ -173,9 +242,7 @@ private:
       LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, to, value, LLVM::AtomicOrdering::monotonic);
       return;
     }
-    SmallVector<Value> values;
-    for (int64_t i = 0; i < width; ++i)
-      values.push_back(LLVM::ExtractElementOp::create(builder, loc, value, i32(i)));
+    SmallVector<Value> values = getElements(value, width);
     if (element.isF32() && computeCapability >= 90) {
       // No upstream op has the vector form.
       std::string text = "red.relaxed.gpu.global.add.v" + std::to_string(width) + ".f32 [$0], {", constraints = "l";
@@ -185,8 +252,7 @@ private:
         constraints += ",f";
         operands.push_back(values[i]);
       }
-      LLVM::InlineAsmOp::create(builder, loc, TypeRange(), operands, text + "};", constraints, /*has_side_effects=*/true,
-                                /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
+      emitPTX(text + "};", constraints, operands);
       return;
     }
     for (int64_t i = 0; i < width; ++i)
@@ -248,7 +314,9 @@ private:
   OpBuilder builder;
   Location loc;
   unsigned computeCapability;
-  llvm::DenseMap<std::pair<Attribute, int64_t>, Share> shares;
+  llvm::DenseMap<std::tuple<Attribute, int64_t, Value>, Share> shares;  // by runs, width and lane
+  Block *loopBlock = nullptr;
+  Value oncePolicy;
 };
 
 struct ConvertEquivariantToGPU : espmm::equivariant::impl::ConvertEquivariantToGPUBase<ConvertEquivariantToGPU> {

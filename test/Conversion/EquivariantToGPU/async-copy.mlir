@@ -30,6 +30,15 @@ llvm.func @part_of_a_slab(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %
   llvm.return
 }
 
+// What is read once is the first that the second cache gives up.
+// CHECK-LABEL: llvm.func @once(
+// CHECK: %[[POLICY:.*]] = llvm.inline_asm "createpolicy.fractional.L2::evict_first.b64 $0, 1.0;", "=l"
+// CHECK: llvm.inline_asm has_side_effects "cp.async.cg.shared.global.L2::cache_hint [$0], [$1], 16, $2;", "l,l,l" %{{.*}}, %{{.*}}, %[[POLICY]]
+llvm.func @once(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) attributes {nvvm.kernel} {
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 once : f32, !llvm.ptr<1>, !llvm.ptr<3>
+  llvm.return
+}
+
 // Narrow pieces stay in the first cache.
 // CHECK-LABEL: llvm.func @narrow(
 // CHECK: nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 4, cache = ca

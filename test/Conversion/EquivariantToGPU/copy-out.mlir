@@ -21,6 +21,23 @@ llvm.func @add(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) 
   llvm.return
 }
 
+// The four warps of a block add what each has for a row, 256 elements apart, and write it past the caches.
+// CHECK-LABEL: llvm.func @sum_copies(
+// CHECK: %[[A:.*]] = llvm.load %{{.*}} : !llvm.ptr<3> -> vector<4xf32>
+// CHECK: %[[B:.*]] = llvm.load %{{.*}} : !llvm.ptr<3> -> vector<4xf32>
+// CHECK: %[[AB:.*]] = llvm.fadd %[[A]], %[[B]]
+// CHECK: %[[C:.*]] = llvm.load %{{.*}} : !llvm.ptr<3> -> vector<4xf32>
+// CHECK: %[[ABC:.*]] = llvm.fadd %[[AB]], %[[C]]
+// CHECK: %[[D:.*]] = llvm.load %{{.*}} : !llvm.ptr<3> -> vector<4xf32>
+// CHECK: %[[ABCD:.*]] = llvm.fadd %[[ABC]], %[[D]]
+// CHECK-COUNT-4: llvm.extractelement %[[ABCD]]
+// CHECK: llvm.inline_asm has_side_effects "st.global.cs.v4.f32 [$0], {$1, $2, $3, $4};"
+// CHECK: llvm.return
+llvm.func @sum_copies(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %thread: i64) attributes {nvvm.kernel} {
+  equivariant.copy_out %slot to %row slab %slab lane %thread runs [0, 96, 96, 3, 128] width 4 once threads 128 copies 4 stride 256 : f32, !llvm.ptr<3>, !llvm.ptr<1>
+  llvm.return
+}
+
 // Doubles have no such instruction.
 // CHECK-LABEL: llvm.func @add_doubles(
 // CHECK-COUNT-2: llvm.atomicrmw fadd %{{.*}} monotonic : !llvm.ptr<1>, f64

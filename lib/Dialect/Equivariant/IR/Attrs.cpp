@@ -301,15 +301,18 @@ LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
 //===----------------------------------------------------------------------===//
 
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, Target, Access, int64_t lanes, int64_t slabBegin,
-                                   int64_t slabEnd, int64_t rows, int64_t minBlocks, bool) {
+                                   int64_t slabEnd, int64_t rows, int64_t warps, int64_t stages, int64_t registers, bool) {
   // schedule_c1
   if (lanes <= 0 || !llvm::isPowerOf2_64(lanes))
     return emitError() << "expected lanes to be a power of two, got " << lanes;
   // schedule_c2
-  if (rows < 1 || minBlocks < 0)
-    return emitError() << "expected rows >= 1 and min_blocks >= 0, got " << rows << " and " << minBlocks;
+  if (rows < 1 || registers < 0 || registers > 255)
+    return emitError() << "expected rows >= 1 and registers from 0 to 255, got " << rows << " and " << registers;
   // schedule_c3
   if (slabBegin < 0 || slabEnd < slabBegin)
     return emitError() << "expected 0 <= slab_begin <= slab_end, got " << slabBegin << " and " << slabEnd;
+  // schedule_c4
+  if (warps < 1 || warps > 16 || !llvm::isPowerOf2_64(warps) || stages < 2 || stages > 8)
+    return emitError() << "expected warps to be 1, 2, 4, 8 or 16 and stages from 2 to 8, got " << warps << " and " << stages;
   return success();
 }

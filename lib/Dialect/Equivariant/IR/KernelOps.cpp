@@ -1,5 +1,6 @@
 //===- KernelOps.cpp - levels 2 and 3: kernels and what they hold ---------===//
 #include "espmm/Dialect/Equivariant/IR/Equivariant.h"
+#include "espmm/Support/ClebschGordan.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/StringSet.h"
@@ -224,14 +225,33 @@ LogicalResult AssembleOp::verify() {
 // coefficients
 //===----------------------------------------------------------------------===//
 
-// coefficients_c1
+SmallVector<double> CoefficientsOp::getElements() {
+  const UnitClebschGordan &factored = unitClebschGordan(getL1(), getL2(), getL3());
+  const std::vector<double> &all = clebschGordan(getL1(), getL2(), getL3());
+  SmallVector<double> elements(llvm::ArrayRef(getUnit() ? factored.unit : getScales() ? factored.scale : all));
+  double scale = getScale().convertToDouble();
+  for (double &element : elements)
+    element *= scale;
+  return elements;
+}
+
 LogicalResult CoefficientsOp::verify() {
+  // coefficients_c2
+  if (getUnit() && getScales())
+    return emitOpError("expects unit or scales, got both");
+  // coefficients_c1
   int64_t l1 = getL1(), l2 = getL2(), l3 = getL3();
   auto inRange = [](int64_t l) { return 0 <= l && l <= maxL; };
   if (!inRange(l1) || !inRange(l2) || !inRange(l3) || std::abs(l1 - l2) > l3 || l3 > l1 + l2)
     return emitOpError("no coefficients for (") << l1 << ", " << l2 << ", " << l3 << ")";
-  if (getType().getShape() != ArrayRef<int64_t>{2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1})
-    return emitOpError("expects shape ") << 2 * l1 + 1 << "x" << 2 * l2 + 1 << "x" << 2 * l3 + 1 << ", got " << getType();
+  SmallVector<int64_t> shape{2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1};
+  if (getScales())
+    shape = {2 * l3 + 1};
+  if (getType().getShape() != ArrayRef<int64_t>(shape)) {
+    InFlightDiagnostic diagnostic = emitOpError("expects shape ");
+    llvm::interleave(shape, diagnostic, "x");
+    return diagnostic << ", got " << getType();
+  }
   return success();
 }
 

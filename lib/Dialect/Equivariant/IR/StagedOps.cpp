@@ -170,7 +170,13 @@ static LogicalResult verifyRuns(OpTy op) {
 }
 
 LogicalResult AsyncCopyOp::verify() { return verifyRuns(*this); }
-LogicalResult CopyOutOp::verify() { return verifyRuns(*this); }
+LogicalResult CopyOutOp::verify() {
+  // copy_out_c3
+  if (getThreads() <= 0 || getThreads() % 32 != 0 || getCopies() < 1 || getStride() < 0 || getWidth() <= 0 || getStride() % getWidth() != 0)
+    return emitOpError("expects threads to be a multiple of 32, copies >= 1 and a stride that is a multiple of the width, got ")
+           << getThreads() << ", " << getCopies() << " and " << getStride();
+  return verifyRuns(*this);
+}
 
 //===----------------------------------------------------------------------===//
 // launch

@@ -1,6 +1,5 @@
 //===- ChannelLoops.cpp - which einsums share a loop over channels --------===//
 #include "ChannelLoops.h"
-#include "espmm/Support/ClebschGordan.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -27,7 +26,7 @@ llvm::BitVector SupportOfValues::compute(Value value) {
     return result;
   }
   if (auto coefficients = dyn_cast_or_null<CoefficientsOp>(op)) {
-    auto &values = espmm::clebschGordan(coefficients.getL1(), coefficients.getL2(), coefficients.getL3());
+    SmallVector<double> values = coefficients.getElements();
     llvm::BitVector result(values.size());
     for (auto [n, c] : llvm::enumerate(values))
       if (c != 0.0)

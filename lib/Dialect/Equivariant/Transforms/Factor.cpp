@@ -41,8 +41,9 @@ constexpr Slot allSlots[] = {Slot::X, Slot::Y, Slot::W, Slot::Z};
 /// Rewrites the body of one kernel.
 class KernelFactoring {
 public:
-  KernelFactoring(KernelOp kernel, factor::CostModel cost)
-      : kernel(kernel), yield(cast<YieldOp>(kernel.getBody().front().getTerminator())), builder(yield), cost(cost) {}
+  KernelFactoring(KernelOp kernel, factor::CostModel cost, bool unitCoefficients)
+      : kernel(kernel), yield(cast<YieldOp>(kernel.getBody().front().getTerminator())), builder(yield), cost(cost),
+        unitCoefficients(unitCoefficients) {}
 
   LogicalResult run() {
     SmallVector<Value> yielded(yield.getValues());
@@ -171,8 +172,12 @@ private:
     int sameY = countPaths([&](const Path &q) { return q.i2 == path.i2; });
     int sameMatrix = countPaths([&](const Path &q) {
       return q.i2 == path.i2 && product.getX()[q.i1].l == l1 && product.getZ()[q.i3].l == l3 &&
-             q.coefficient == path.coefficient;
+             (unitCoefficients || q.coefficient == path.coefficient);
     });
+
+    // With its block of z to itself, a path can have that block scaled.
+    bool isUnit = unitCoefficients && countPaths([&](const Path &q) { return q.i3 == path.i3; }) == 1;
+    Value scales = isUnit ? getCoefficients(l1, l2, l3, path.coefficient, Part::Scales) : Value();
 
     // The leaves: the coefficients, and each block that a contract is given.
     factor::Problem problem;
@@ -184,9 +189,15 @@ private:
     SmallVector<Value> values;
     problem.leaves.push_back({"ijk", getSupport(l1, l2, l3), sameMatrix, ""});
     numNonzeros += problem.leaves.front().support->size();
-    values.push_back(getCoefficients(l1, l2, l3, path.coefficient));
+    values.push_back(isUnit ? getCoefficients(l1, l2, l3, 1.0, Part::Unit) : getCoefficients(l1, l2, l3, path.coefficient, Part::All));
+    auto scale = [&](Value z) {
+      std::string letters = getLetters(path, Slot::Z);
+      return getEinsum({letters, "k"}, letters, {z, scales});
+    };
     auto getLeaf = [&](Value row, Slot slot) -> int {
       Value block = getBlock(row, product, p, slot);
+      if (isUnit && slot == Slot::Z)
+        block = scale(block);
       if (auto it = llvm::find(values, block); it != values.end())
         return static_cast<int>(it - values.begin());
       int shared = slot == Slot::X ? samePair : slot == Slot::Y ? sameY : 1;
@@ -229,18 +240,24 @@ private:
       assert(nodes[node].getType() == type && "a plan's output has its block's shape");
       (void)type;
       results[pair.first].offsets.push_back(offset);
-      results[pair.first].blocks.push_back(nodes[node]);
+      results[pair.first].blocks.push_back(isUnit && pair.second == Slot::Z ? scale(nodes[node]) : nodes[node]);
     }
     return success();
   }
 
-  Value getCoefficients(int l1, int l2, int l3, double scale) {
-    auto [it, isNew] = coefficients.try_emplace({{l1, l2, l3}, llvm::bit_cast<int64_t>(scale)});
-    if (isNew)
-      it->second = CoefficientsOp::create(
-          builder, kernel.getLoc(), RankedTensorType::get({2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1}, elementType),
-          builder.getI64IntegerAttr(l1), builder.getI64IntegerAttr(l2), builder.getI64IntegerAttr(l3),
-          builder.getF64FloatAttr(scale));
+  enum class Part { All, Unit, Scales };
+
+  Value getCoefficients(int l1, int l2, int l3, double scale, Part part) {
+    auto [it, isNew] = coefficients.try_emplace({{l1, l2, l3, static_cast<int>(part)}, llvm::bit_cast<int64_t>(scale)});
+    if (isNew) {
+      SmallVector<int64_t> shape{2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1};
+      if (part == Part::Scales)
+        shape = {2 * l3 + 1};
+      auto flag = [&](Part which) { return part == which ? builder.getUnitAttr() : UnitAttr(); };
+      it->second = CoefficientsOp::create(builder, kernel.getLoc(), RankedTensorType::get(shape, elementType),
+                                          builder.getI64IntegerAttr(l1), builder.getI64IntegerAttr(l2), builder.getI64IntegerAttr(l3),
+                                          builder.getF64FloatAttr(scale), flag(Part::Unit), flag(Part::Scales));
+    }
     return it->second;
   }
 
@@ -317,10 +334,11 @@ private:
   YieldOp yield;
   OpBuilder builder;
   factor::CostModel cost;
+  bool unitCoefficients;
   Type elementType;
   llvm::MapVector<ProductAttr, SmallVector<Contribution>> products;
   SmallVector<Result> results;
-  std::map<std::pair<std::array<int, 3>, int64_t>, Value> coefficients;
+  std::map<std::pair<std::array<int, 4>, int64_t>, Value> coefficients;
   llvm::DenseMap<std::tuple<Value, int64_t, Type>, Value> blocks;
   llvm::DenseMap<std::pair<Value, Value>, Value> sums;
   std::map<std::string, llvm::DenseMap<std::pair<Value, Value>, Value>> einsums;
@@ -332,7 +350,7 @@ struct Factor : espmm::equivariant::impl::EquivariantFactorBase<Factor> {
   void runOnOperation() override {
     int64_t paths = 0, nonzeros = 0, multiplications = 0, channelFree = 0;
     WalkResult result = getOperation().walk([&](KernelOp kernel) {
-      KernelFactoring factoring(kernel, {channelFreeCost, channelSumCost});
+      KernelFactoring factoring(kernel, {channelFreeCost, channelSumCost}, unitCoefficients);
       if (failed(factoring.run()))
         return WalkResult::interrupt();
       paths += factoring.numPaths;

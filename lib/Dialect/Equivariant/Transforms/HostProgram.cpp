@@ -56,6 +56,8 @@ Value IndexBuilder::ceildiv(Value a, Value b) {
 Value IndexBuilder::min(Value a, Value b) { return arith::MinSIOp::create(builder, loc, a, b); }
 Value IndexBuilder::max(Value a, Value b) { return arith::MaxSIOp::create(builder, loc, a, b); }
 
+Value IndexBuilder::isMore(Value a, Value b) { return ceildiv(max(sub(a, b), constant(0)), add(a, 1)); }
+
 Value IndexBuilder::less(Value a, Value b) {
   return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, a, b);
 }

@@ -29,6 +29,8 @@ public:
   mlir::Value min(mlir::Value a, mlir::Value b);
   mlir::Value max(mlir::Value a, mlir::Value b);
   mlir::Value less(mlir::Value a, mlir::Value b);
+  /// 1 if a > b, else 0, for numbers that are not negative; in operations that a manifest has.
+  mlir::Value isMore(mlir::Value a, mlir::Value b);
   /// base + index, in elements of a type.
   mlir::Value address(mlir::Value base, mlir::Value index, mlir::Type element);
   /// An int32 of an index array, widened.

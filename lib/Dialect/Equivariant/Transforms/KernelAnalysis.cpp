@@ -69,6 +69,13 @@ int64_t KernelAnalysis::getChannels(Operation *op) const {
   return 0;
 }
 
+EinsumOp KernelAnalysis::getScaling(Value value) {
+  auto einsum = value.getDefiningOp<EinsumOp>();
+  bool scales = einsum && einsum.getOperands_().size() == 2 && einsum.getOperands_()[1].getDefiningOp<CoefficientsOp>() &&
+                einsum.getOperandLetters(0) == einsum.getResultLetters();
+  return scales ? einsum : EinsumOp();
+}
+
 AssembleOp KernelAnalysis::getAssemble(unsigned result) {
   return cast<YieldOp>(kernel.getBody().front().getTerminator()).getValues()[result].getDefiningOp<AssembleOp>();
 }

@@ -32,6 +32,8 @@ public:
   /// Operations with channels, in groups that share values with channels (other than blocks of rows), in program order.
   llvm::ArrayRef<llvm::SmallVector<mlir::Operation *>> getGroups() const { return groups; }
   llvm::ArrayRef<Contribution> getContributions() const { return contributions; }
+  /// If a value is another one with channels, elementwise times constants that have none: that einsum.
+  static EinsumOp getScaling(mlir::Value value);
   AssembleOp getAssemble(unsigned result);
   /// True if a row (a block argument or an assembled one) is used block by block with channels.
   bool isChannelRow(mlir::Value row) const { return channelRows.contains(row); }

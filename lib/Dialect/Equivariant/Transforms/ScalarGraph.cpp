@@ -1,11 +1,14 @@
 //===- ScalarGraph.cpp - small tensors as sums of products of scalars -----===//
 #include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
-#include "espmm/Support/ClebschGordan.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
 using namespace espmm::equivariant;
+
+static constexpr unsigned sharedAddressSpace = 3;
+/// In multiply-adds since the value's last use.
+static constexpr unsigned reloadDistance = 256;
 
 static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
 
@@ -77,14 +80,11 @@ const ScalarElements &ScalarGraph::get(Value tensor) {
       result[n] = makeLoad(read, type.getElementType(), read.getOffset() + offset);
     });
   } else if (auto coefficients = dyn_cast<CoefficientsOp>(op)) {
-    const std::vector<double> &values =
-        clebschGordan(coefficients.getL1(), coefficients.getL2(), coefficients.getL3());
-    double scale = coefficients.getScale().convertToDouble();
-    for (auto [n, value] : llvm::enumerate(values))
+    for (auto [n, value] : llvm::enumerate(coefficients.getElements()))
       if (value != 0.0) {
         result[n] = make(ScalarNode::Kind::Constant, type.getElementType());
         // As it will be emitted: a product that rounds to 1 costs nothing.
-        result[n]->constant = type.getElementType().isF32() ? static_cast<float>(value * scale) : value * scale;
+        result[n]->constant = type.getElementType().isF32() ? static_cast<float>(value) : value;
         result[n]->complete = true;
       }
   } else if (!isa<ZeroOp>(op)) {
@@ -99,7 +99,8 @@ const ScalarElements &ScalarGraph::get(Value tensor) {
   return elements[tensor.getAsOpaquePointer()] = std::move(result);
 }
 
-/// A sum that is one other value, or its negative, is that value: its sign goes into the term that uses it.
+/// A sum that is one other value, or its negative, is that value: its sign goes into the term that uses it. One that is a single
+/// product of two values is not formed to be added: a multiply-add takes the two.
 ScalarTerm ScalarGraph::makeTerm(ScalarNode *a, ScalarNode *b, unsigned order) {
   ScalarTerm term;
   term.order = order;
@@ -115,6 +116,14 @@ ScalarTerm ScalarGraph::makeTerm(ScalarNode *a, ScalarNode *b, unsigned order) {
       term.scale *= node->constant;
     else
       (term.a ? term.b : term.a) = node;
+  }
+  if (term.a && !term.b && term.a->kind == ScalarNode::Kind::Sum && term.a->terms.size() == 1 && term.a->numEmitted == 0) {
+    const ScalarTerm &product = term.a->terms[0];
+    if (product.b && std::abs(term.scale * product.scale) == 1.0) {
+      term.scale *= product.scale;
+      term.b = product.b;
+      term.a = product.a;
+    }
   }
   return term;
 }
@@ -183,7 +192,40 @@ ScalarGraph::TermLists ScalarGraph::getEinsumTerms(EinsumOp op) {
       continue;
     lists[dot(resultStrides)].push_back(makeTerm(a, b, order));
   }
+  for (Value operand : op.getOperands_())
+    if (operand.hasOneUse() && isa_and_nonnull<EinsumOp, AddOp>(operand.getDefiningOp()))
+      inlineSumsAddedOnce(lists, elements.find(operand.getAsOpaquePointer())->second);
   return lists;
+}
+
+/// Of the elements of a tensor that only these sums read, those that are added once, to one of them, are not formed: their terms are
+/// added instead.
+void ScalarGraph::inlineSumsAddedOnce(TermLists &lists, const ScalarElements &inner) {
+  llvm::SmallDenseSet<ScalarNode *> candidates;
+  for (ScalarNode *node : inner)
+    if (node && node->kind == ScalarNode::Kind::Sum && node->numEmitted == 0)
+      candidates.insert(node);
+  llvm::SmallDenseMap<ScalarNode *, unsigned> uses;
+  for (auto &terms : lists)
+    for (const ScalarTerm &term : terms)
+      for (ScalarNode *node : {term.a, term.b})
+        ++uses[node];
+  for (auto &terms : lists) {
+    llvm::SmallVector<ScalarTerm, 4> flat;
+    for (const ScalarTerm &term : terms) {
+      bool isAdded = term.a && !term.b && std::abs(term.scale) == 1.0;
+      if (!isAdded || uses.lookup(term.a) != 1 || !candidates.contains(term.a)) {
+        flat.push_back(term);
+        continue;
+      }
+      for (ScalarTerm part : term.a->terms) {
+        part.scale *= term.scale;
+        part.order = term.order;
+        flat.push_back(part);
+      }
+    }
+    terms = std::move(flat);
+  }
 }
 
 /// The terms of each element, sums of sums flattened where nobody else reads the inner sum.
@@ -334,9 +376,15 @@ bool ScalarGraph::isCheap(ScalarNode *node) const {
 Value ScalarGraph::materialize(ScalarNode *node) {
   if (node->kind == ScalarNode::Kind::Constant)
     return emits ? getConstant(node->constant, node->type) : getPlaceholder();
-  if (node->kind == ScalarNode::Kind::Load && !node->value) {
-    startLife(node);
-    node->value = emits ? load(node) : getPlaceholder();
+  if (node->kind == ScalarNode::Kind::Load) {
+    // From shared memory a value is read again rather than kept in a register for long.
+    auto base = node->read ? dyn_cast<LLVM::LLVMPointerType>(node->read.getBase().getType()) : nullptr;
+    bool isStale = base && base.getAddressSpace() == sharedAddressSpace && numEmitted - node->lastUse > reloadDistance;
+    if (!node->value || isStale) {
+      startLife(node);
+      node->value = emits ? load(node) : getPlaceholder();
+    }
+    node->lastUse = numEmitted;
   }
   if (node->kind == ScalarNode::Kind::Sum)
     for (unsigned i = 0; i < node->terms.size(); ++i)
@@ -398,6 +446,9 @@ void ScalarGraph::finish(ScalarNode *sum) {
       endLife(sum);
   }
   for (auto [user, index] : sum->users) {
+    // Nobody wants a sum whose terms others have taken over.
+    if (user->pendingUses == 0 && !user->isRoot)
+      continue;
     ScalarTerm &term = user->terms[index];
     if (term.emitted)
       continue;
@@ -419,6 +470,7 @@ Value ScalarGraph::accumulate(ScalarNode *sum, const ScalarTerm &term) {
   Type type = sum->type;
   Value acc = sum->value;
   double scale = term.scale;
+  ++numEmitted;
   if (!term.a) {
     Value constant = getConstant(scale, type);
     return acc ? LLVM::FAddOp::create(builder, loc, acc, constant).getResult() : constant;

@@ -59,7 +59,7 @@ std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::pl
   SmallVector<Contribution> contributions(analysis.getContributions());
   llvm::stable_sort(contributions, [](const Contribution &a, const Contribution &b) { return a.offset < b.offset; });
   for (const Contribution &c : contributions)
-    if (!isGrouped(kernel.getResultAccess(c.result)) && analysis.hasChannels(c.value))
+    if (analysis.hasChannels(c.value))
       results[c.result].addBlock(cast<RankedTensorType>(c.value.getType()), c.offset, true);
 
   auto finish = [](RowLayout &layout, Value tensor) {

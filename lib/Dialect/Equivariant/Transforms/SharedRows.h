@@ -24,7 +24,7 @@ struct RowLayout {
   void addBlock(mlir::RankedTensorType block, int64_t offset, bool hasChannels);
 };
 
-/// The layouts of a kernel's operands and results that are not grouped by `side`; the others' stay empty.
+/// The layouts of a kernel's operands that are not grouped by `side` (the others' stay empty), and of its results.
 std::pair<llvm::SmallVector<RowLayout>, llvm::SmallVector<RowLayout>> planSharedRows(KernelAnalysis &analysis, Access side);
 
 } // namespace espmm::equivariant

@@ -1,14 +1,14 @@
 //===- StageGPU.cpp - kernels as warps over segments and slabs ------------===//
 //
-//   a warp: one node (or a range of rows), one slab of channels, a channel a lane
+//   a warp: some edges of one node (or a range of rows), one slab of channels, a channel a lane
 //     once: its rows of grouped operands to registers, zeroed accumulators for grouped results
-//     per edge: wait for its rows in shared memory; start the copies of the next edge's rows
+//     per edge: wait for its rows in shared memory; start the copies of the rows of an edge to come
 //               the einsums, on registers
 //               results by edge: through shared memory, so that they leave in whole lines
-//     once: accumulators to memory
+//     once: accumulators through shared memory, those of the warps that share a node added, to memory
 //
 //===----------------------------------------------------------------------===//
-#include "HostProgram.h"
+#include "GPUFunction.h"
 #include "KernelAnalysis.h"
 #include "SharedRows.h"
 #include "Stage.h"
@@ -19,44 +19,39 @@ using namespace espmm::equivariant;
 
 namespace {
 
-/// One slot is read while the other is filled.
-constexpr int64_t ringStages = 2;
+/// From so many edges a warp on, on average, the warps of a block share a node's edges.
+constexpr int64_t edgesOfSharedWarp = 8;
+/// Nodes times slabs up to which a graph is small: about what a GPU can have under way at once.
+constexpr int64_t warpsOfSmallGraph = 1024;
+/// Rows of nodes up to this many bytes stay in the cache beside what streams through it.
+constexpr int64_t bytesInCache = 24 << 20;
 
 class GPUKernelStaging {
 public:
-  GPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host)
-      : kernel(kernel), schedule(schedule), host(host), analysis(kernel), builder(kernel.getContext()),
-        ix(builder, kernel.getLoc()), loc(kernel.getLoc()), side(schedule.getGroupBy()),
-        global(LLVM::LLVMPointerType::get(kernel.getContext(), 1)),
-        shared(LLVM::LLVMPointerType::get(kernel.getContext(), 3)) {}
+  GPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host, Type element)
+      : kernel(kernel), schedule(schedule), host(host), analysis(kernel), function(host, kernel, schedule.getWarps()),
+        builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()), element(element),
+        elementBytes(element.getIntOrFloatBitWidth() / 8), numSlabs(schedule.getSlabEnd() - schedule.getSlabBegin()) {}
 
-  LogicalResult run() {
-    if (failed(analysis.verify()))
-      return failure();
-    for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
-      element = cast<RankedTensorType>(type).getElementType();
-    elementBytes = element.getIntOrFloatBitWidth() / 8;
+  void run() {
+    host.index().loc = loc;
     planRows();
-    openFunction();
-    numSlabs = schedule.getSlabEnd() - schedule.getSlabBegin();
-    Value unit = blockIndex;
-    slab = ix.constant(schedule.getSlabBegin());
-    if (numSlabs > 1) {
-      Value n = ix.constant(numSlabs);
-      slab = ix.add(arith::RemUIOp::create(builder, loc, blockIndex, n), slab);
-      unit = arith::DivUIOp::create(builder, loc, blockIndex, n);
-    }
-    channel = ix.add(ix.mul(slab, warpSize), lane);
+    IndexBuilder &h = host.index();
+    Value units = countUnits();
+    Value blocks = h.ceildiv(units, h.constant(schedule.getWarps()));
+    Value unit = takeSlab(blocks);
+    channel = ix.add(ix.mul(slab, warpSize), function.lane);
+    warpMemory = function.getWarpMemory(sharedSize, element);
+    unit = ix.add(ix.mul(unit, schedule.getWarps()), function.warp);
     side == Access::Edge ? stageRows(unit) : stageSegment(unit);
-    LLVM::ReturnOp::create(builder, loc, ValueRange());
-    closeFunction();
-    return success();
+    function.launch(h.mul(blocks, numSlabs), sharedSize * elementBytes * schedule.getWarps(), schedule.getRegisters());
   }
 
 private:
   //===-- Rows in shared memory ------------------------------------------===//
 
   bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
+  bool isSum(unsigned result) { return isGrouped(kernel.getResultAccess(result)); }
   int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
 
   /// Which rows pass through shared memory, and how.
@@ -70,92 +65,154 @@ private:
       inputPositions.push_back(slotSize);
       slotSize += align(layout.size);
     }
-    int64_t end = slotSize * ringStages;
-    for (RowLayout &layout : results) {
-      resultPositions.push_back(end);
-      end += align(layout.size);
+    int64_t end = slotSize * schedule.getStages(), sums = 0;
+    for (auto [r, layout] : llvm::enumerate(results)) {
+      // Sums over a node's edges are written when the ring is not in use any more.
+      int64_t &next = isSum(r) ? sums : end;
+      resultPositions.push_back(next);
+      next += align(layout.size);
     }
-    sharedSize = end;
+    sharedSize = std::max(end, sums);
   }
 
-  //===-- The function ---------------------------------------------------===//
-
-  void openFunction() {
-    name = host.getKernelName("");
-    builder.setInsertionPoint(kernel->getParentOfType<func::FuncOp>());
-    auto module = kernel->getParentOfType<ModuleOp>();
-    if (!module.lookupSymbol("espmm_shared")) {
-      auto array = LLVM::LLVMArrayType::get(builder.getI8Type(), 0);
-      LLVM::GlobalOp::create(builder, loc, array, /*isConstant=*/false, LLVM::Linkage::External, "espmm_shared", Attribute(),
-                             /*alignment=*/16, /*addrSpace=*/3);
-    }
-    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(kernel.getContext()), {});
-    function = LLVM::LLVMFuncOp::create(builder, loc, name, type);
-    entry = builder.createBlock(&function.getBody());
-    builder.setInsertionPointToStart(entry);
-    Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
-    lane = arith::ExtUIOp::create(builder, loc, i64, NVVM::ThreadIdXOp::create(builder, loc, i32));
-    blockIndex = arith::ExtUIOp::create(builder, loc, i64, NVVM::BlockIdXOp::create(builder, loc, i32));
-    sharedBase = LLVM::AddressOfOp::create(builder, loc, shared, "espmm_shared");
-  }
-
-  /// A kernel parameter, given a host value.
-  Value getArgument(Value hostValue, bool readOnly = true) {
-    Value &value = arguments[hostValue];
-    if (!value) {
-      operands.push_back(hostValue);
-      value = entry->addArgument(isa<LLVM::LLVMPointerType>(hostValue.getType()) ? Type(global) : hostValue.getType(), loc);
-      readOnlyArguments.push_back(readOnly);
-    }
-    return value;
-  }
-
-  void closeFunction() {
-    SmallVector<Type> types(entry->getArgumentTypes());
-    function.setFunctionType(LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(kernel.getContext()), types));
-    function->setAttr("nvvm.kernel", builder.getUnitAttr());
-    function->setAttr("nvvm.maxntid", builder.getDenseI32ArrayAttr({warpSize, 1, 1}));
-    if (schedule.getMinBlocks())
-      function->setAttr("nvvm.minctasm", builder.getI32IntegerAttr(schedule.getMinBlocks()));
-    for (auto [i, type] : llvm::enumerate(types))
-      if (isa<LLVM::LLVMPointerType>(type)) {
-        function.setArgAttr(i, "llvm.noalias", builder.getUnitAttr());
-        if (readOnlyArguments[i])
-          function.setArgAttr(i, "llvm.readonly", builder.getUnitAttr());
-      }
+  /// How many warps there are to do for a slab; and, if the warps of a block may share a node, log2 of how many of them do.
+  Value countUnits() {
     IndexBuilder &h = host.index();
-    Value units = side == Access::Edge ? h.ceildiv(host.getSize(HostProgram::E), h.constant(schedule.getRows()))
-                                       : host.getRows(side);
-    host.launch(name, h.mul(units, numSlabs), operands, std::array<int64_t, 3>{warpSize, 1, 1}, sharedSize * elementBytes);
+    Value edges = host.getSize(HostProgram::E);
+    if (side == Access::Edge)
+      return h.ceildiv(edges, h.constant(schedule.getRows()));
+    Value nodes = host.getRows(side);
+    if (schedule.getWarps() == 1)
+      return nodes;
+    // A node's edges are shared if there are enough of them for each warp; or if there are so few nodes that most of the
+    // multiprocessors would have nothing to do.
+    Value isLong = h.isMore(edges, h.mul(nodes, edgesOfSharedWarp * schedule.getWarps()));
+    Value isSmall = h.sub(h.constant(1), h.isMore(h.mul(nodes, numSlabs), h.constant(warpsOfSmallGraph)));
+    Value many = h.max(isLong, isSmall);
+    sharingBits = h.mul(many, llvm::Log2_64(schedule.getWarps()));
+    return h.mul(nodes, h.add(h.mul(many, schedule.getWarps() - 1), 1));
   }
 
-  Value getRowPointer(Value base, Value row, int64_t width) { return ix.address(base, ix.mul(row, width), element); }
+  /// Which slab a block has, and which block of those that have this slab it is. Slab after slab, or all slabs of a node before the
+  /// next node: with a slab at a time, rows of nodes that are read and added to are a slab's part, which may fit into the cache.
+  Value takeSlab(Value blocks) {
+    slab = ix.constant(schedule.getSlabBegin());
+    if (numSlabs == 1)
+      return function.block;
+    Value n = ix.constant(numSlabs);
+    int64_t rowBytes = 0;
+    for (unsigned i = 0; i < inputs.size(); ++i)
+      if (kernel.getInputAccess(i) == otherSide())
+        rowBytes += getWidth(kernel.getInputs()[i]) * elementBytes;
+    for (unsigned r = 0; r < results.size(); ++r)
+      if (kernel.getResultAccess(r) == otherSide())
+        rowBytes += getWidth(kernel.getResult(r)) * elementBytes;
+    if (side == Access::Edge || rowBytes == 0) {
+      slab = ix.add(arith::RemUIOp::create(builder, loc, function.block, n), slab);
+      return arith::DivUIOp::create(builder, loc, function.block, n);
+    }
+    IndexBuilder &h = host.index();
+    Value isLarge = h.isMore(h.mul(host.getRows(otherSide()), rowBytes), h.constant(bytesInCache));
+    Value divisor = getArgument(h.add(h.mul(isLarge, h.add(blocks, -numSlabs)), numSlabs));
+    Value quotient = arith::DivUIOp::create(builder, loc, function.block, divisor);
+    Value rest = ix.sub(function.block, ix.mul(quotient, divisor));
+    Value outer = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, getArgument(isLarge), ix.constant(0));
+    slab = ix.add(arith::SelectOp::create(builder, loc, outer, quotient, rest), slab);
+    return arith::SelectOp::create(builder, loc, outer, rest, quotient);
+  }
+
+  Access otherSide() const { return side == Access::Receivers ? Access::Senders : Access::Receivers; }
+
+  Value getArgument(Value hostValue, bool readOnly = true) { return function.getArgument(hostValue, readOnly); }
+  Value getRowPointer(Value base, Value row, int64_t width) { return function.getRowPointer(base, row, width, element); }
+  Value getDestination(Value tensor, Value row) {
+    return getRowPointer(getArgument(host.getDestination(tensor), false), row, getWidth(tensor));
+  }
   Value getShared(Value slot, int64_t position) { return ix.address(slot, ix.constant(position), element); }
-
-  scf::IfOp guard(Value condition, TypeRange types = {}) {
-    auto op = scf::IfOp::create(builder, loc, types, condition, /*withElseRegion=*/!types.empty());
-    builder.setInsertionPointToStart(op.thenBlock());
-    return op;
-  }
 
   //===-- A segment, or a range of rows ----------------------------------===//
 
-  void stageSegment(Value segment) {
+  /// A warp, or all of a block's, for a node.
+  void stageSegment(Value unit) {
+    if (schedule.getWarps() == 1) {
+      auto [begin, end] = loadRange(unit);
+      return stageSegmentEdges(unit, begin, end, Value());
+    }
+    Value bits = getArgument(sharingBits);
+    Value segment = arith::ShRUIOp::create(builder, loc, unit, bits);
+    OpBuilder::InsertionGuard insertion(builder);
+    function.guard(ix.less(segment, getArgument(host.getRows(side))));
+    auto [begin, end] = loadRange(segment);
+    Value sharing = arith::ShLIOp::create(builder, loc, ix.constant(1), bits);
+    Value part = arith::AndIOp::create(builder, loc, unit, ix.add(sharing, -1));
+    Value count = ix.add(ix.sub(end, begin), ix.add(sharing, -1));
+    Value share = arith::ShRUIOp::create(builder, loc, count, bits);
+    Value first = ix.min(ix.add(begin, ix.mul(part, share)), end);
+    stageSegmentEdges(segment, first, ix.min(ix.add(first, share), end), bits);
+  }
+
+  std::pair<Value, Value> loadRange(Value segment) {
     Value offsets = getArgument(host.getPlan(side, "offsets"));
+    return {ix.loadIndex(offsets, segment), ix.loadIndex(offsets, ix.add(segment, 1))};
+  }
+
+  void stageSegmentEdges(Value segment, Value begin, Value end, Value sharingBits) {
     order = getArgument(host.getPlan(side, "order"));
     other = getArgument(host.getPlan(side, "other"));
-    Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
     for (unsigned i = 0; i < inputs.size(); ++i)
       if (isGrouped(kernel.getInputAccess(i))) {
         Value tensor = kernel.getInputs()[i];
         groupedRows[i] = getRowPointer(getArgument(host.getBuffer(tensor)), segment, getWidth(tensor));
       }
     readGroupedBlocks();
+    scaleGroupedBlocks();
     SmallVector<Value> sums = stageEdges(begin, end);
-    for (auto [accumulator, sum] : llvm::zip(accumulators, sums)) {
-      Value tensor = kernel.getResult(accumulator.result);
-      Value row = getRowPointer(getArgument(host.getDestination(tensor), false), segment, getWidth(tensor));
-      writeGlobal(sum, accumulator, row);
+    if (!sums.empty())
+      writeSums(sums, segment, sharingBits);
+  }
+
+  /// Sums over the warp's edges: to shared memory, where the ring was, and from there to the node's row. If warps share the
+  /// node, all of them add up what each has.
+  void writeSums(ArrayRef<Value> sums, Value segment, Value sharingBits) {
+    function.syncWarp();
+    for (auto [accumulator, sum] : llvm::zip(accumulators, sums))
+      writeShared(scaleSum(accumulator, sum), accumulator);
+    if (sharingBits) {
+      Value isShared = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, sharingBits, ix.constant(0));
+      auto choice = scf::IfOp::create(builder, loc, isShared, /*withElseRegion=*/true);
+      builder.setInsertionPointToStart(choice.thenBlock());
+      function.syncBlock();
+      copyOutSums(segment, function.sharedBase, function.thread, schedule.getWarps());
+      builder.setInsertionPointToStart(choice.elseBlock());
+    }
+    function.syncWarp();
+    copyOutSums(segment, warpMemory, function.lane, 1);
+  }
+
+  /// What is added up over the edges for a place of a row: a contribution, or what it is once it is scaled.
+  Value getSummand(const Contribution &c) {
+    auto isSamePlace = [&](const Contribution &other) { return other.result == c.result && other.offset == c.offset; };
+    EinsumOp scaling = KernelAnalysis::getScaling(c.value);
+    bool isAlone = llvm::count_if(analysis.getContributions(), isSamePlace) == 1;
+    return scaling && isAlone ? scaling.getOperands_()[0] : c.value;
+  }
+
+  Value scaleSum(const Contribution &c, Value sum) {
+    if (getSummand(c) == c.value)
+      return sum;
+    EinsumOp scaling = KernelAnalysis::getScaling(c.value);
+    Value scales = builder.clone(*scaling.getOperands_()[1].getDefiningOp())->getResult(0);
+    return cloneSmall(scaling, {sum, scales});
+  }
+
+  void copyOutSums(Value segment, Value memory, Value thread, int64_t copies) {
+    for (auto [r, layout] : llvm::enumerate(results)) {
+      if (!isSum(r) || layout.size == 0)
+        continue;
+      Value tensor = kernel.getResult(r);
+      host.requireAlignment(host.getDestination(tensor), layout.width * elementBytes);
+      CopyOutOp::create(builder, loc, getShared(memory, resultPositions[r]), getDestination(tensor, segment), slab, thread, layout.runs,
+                        layout.width, /*atomic=*/false, /*once=*/true, warpSize * copies, copies, copies > 1 ? sharedSize : 0, element);
     }
   }
 
@@ -210,6 +267,18 @@ private:
     }
   }
 
+  /// A node's blocks are scaled once, if nobody reads them unscaled: then that takes no more registers.
+  void scaleGroupedBlocks() {
+    for (EinsumOp einsum : kernel.getBody().getOps<EinsumOp>()) {
+      auto scaling = KernelAnalysis::getScaling(einsum.getResult());
+      if (!scaling || !values.contains(scaling.getOperands_()[0]) || !scaling.getOperands_()[0].hasOneUse())
+        continue;
+      SmallVector<Value> operands{values.lookup(scaling.getOperands_()[0])};
+      operands.push_back(builder.clone(*scaling.getOperands_()[1].getDefiningOp())->getResult(0));
+      values.map(scaling.getResult(), cloneSmall(scaling, operands));
+    }
+  }
+
   SmallVector<int64_t> getSmallStrides(RankedTensorType block, IrrepsAttr irreps) {
     SmallVector<int64_t> strides(block.getRank(), 1);
     if (irreps && irreps.getLayout() == Layout::IrMul) {
@@ -221,107 +290,131 @@ private:
     return strides;
   }
 
-  void writeGlobal(Value value, const Contribution &c, Value row) {
-    auto block = cast<RankedTensorType>(c.value.getType());
-    auto [laneStride, strides] = getGlobalStrides(block, results[c.result].irreps);
-    WriteOp::create(builder, loc, value, row, channel, getMask(block.getDimSize(0)), c.offset, laneStride, strides,
-                    /*accumulate=*/false, /*nontemporal=*/false);
-  }
-
   //===-- The loop over edges --------------------------------------------===//
 
+  /// An edge and the node at its other end; as int32 where they come from the plan, which has no larger ones.
   struct Ids {
     Value edge, node;
   };
 
-  /// The edge at a position and the node at its other end; zeros past the end.
+  Value widen(Value id) {
+    return id.getType().isInteger(64) ? id : arith::ExtSIOp::create(builder, loc, builder.getI64Type(), id).getResult();
+  }
+
+  Value loadNarrow(Value base, Value index) {
+    Type i32 = builder.getI32Type();
+    return LLVM::LoadOp::create(builder, loc, i32, ix.address(base, index, i32), 4);
+  }
+
+  /// Those at a position; zeros past the end.
   Ids loadIds(Value position, Value end) {
     if (side == Access::Edge)
       return {position, position};
     OpBuilder::InsertionGuard insertion(builder);
-    Type i64 = builder.getI64Type();
-    auto inside = guard(ix.less(position, end), {i64, i64});
-    Value node = ix.loadIndex(other, position);
+    Type i32 = builder.getI32Type();
+    auto inside = function.guard(ix.less(position, end), {i32, i32});
+    Value node = loadNarrow(other, position);
     Value null = LLVM::ZeroOp::create(builder, loc, order.getType());
     Value sorted = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, order, null);
-    auto choice = scf::IfOp::create(builder, loc, i64, sorted, /*withElseRegion=*/true);
+    auto choice = scf::IfOp::create(builder, loc, i32, sorted, /*withElseRegion=*/true);
     {
       OpBuilder::InsertionGuard inner(builder);
       builder.setInsertionPointToStart(choice.thenBlock());
-      scf::YieldOp::create(builder, loc, position);
+      scf::YieldOp::create(builder, loc, arith::TruncIOp::create(builder, loc, i32, position).getResult());
       builder.setInsertionPointToStart(choice.elseBlock());
-      scf::YieldOp::create(builder, loc, ix.loadIndex(order, position));
+      scf::YieldOp::create(builder, loc, loadNarrow(order, position));
     }
     scf::YieldOp::create(builder, loc, ValueRange{choice.getResult(0), node});
     builder.setInsertionPointToStart(inside.elseBlock());
-    scf::YieldOp::create(builder, loc, ValueRange{ix.constant(0), ix.constant(0)});
+    Value zero = arith::ConstantIntOp::create(builder, loc, 0, 32);
+    scf::YieldOp::create(builder, loc, ValueRange{zero, zero});
     return {inside.getResult(0), inside.getResult(1)};
   }
 
-  Value getRow(Access access, const Ids &ids) { return access == Access::Edge ? ids.edge : ids.node; }
+  Value getRow(Access access, const Ids &ids) { return widen(access == Access::Edge ? ids.edge : ids.node); }
 
   /// Starts the copies of an edge's rows, if there is such an edge.
   void issue(Value position, Value end, const Ids &ids, Value slot) {
     {
       OpBuilder::InsertionGuard insertion(builder);
-      guard(ix.less(position, end));
+      function.guard(ix.less(position, end));
       for (auto [i, layout] : llvm::enumerate(inputs)) {
         if (layout.size == 0)
           continue;
         Value tensor = kernel.getInputs()[i];
-        Value row = getRowPointer(getArgument(host.getBuffer(tensor)), getRow(kernel.getInputAccess(i), ids), getWidth(tensor));
+        Access access = kernel.getInputAccess(i);
+        Value row = getRowPointer(getArgument(host.getBuffer(tensor)), getRow(access, ids), getWidth(tensor));
         host.requireAlignment(host.getBuffer(tensor), layout.width * elementBytes);
-        AsyncCopyOp::create(builder, loc, row, getShared(slot, inputPositions[i]), slab, lane, layout.runs, layout.width, element);
+        AsyncCopyOp::create(builder, loc, row, getShared(slot, inputPositions[i]), slab, function.lane, layout.runs, layout.width,
+                            isReadOnce(access, layout), element);
       }
     }
     NVVM::CpAsyncCommitGroupOp::create(builder, loc);
   }
 
-  Value getSlot(Value parity) { return ix.address(sharedBase, ix.mul(parity, slotSize), element); }
+  /// Rows by edge of which each slab has a part of its own; nodes' rows will be read for other edges.
+  static bool isReadOnce(Access access, const RowLayout &layout) { return access == Access::Edge && layout.channels; }
 
+  Value getSlot(Value number) { return ix.address(warpMemory, ix.mul(number, slotSize), element); }
+
+  // The ring: while the edge in slot s is worked on, the next ones' rows are on their way to the slots after it, and the copies
+  // to the slot before it, whose edge is done, are started.
   SmallVector<Value> stageEdges(Value begin, Value end) {
-    Ids first = loadIds(begin, end);
-    issue(begin, end, first, getSlot(ix.constant(0)));
-    Value second = ix.add(begin, 1);
-    Ids next = loadIds(second, end);
+    int64_t ahead = schedule.getStages() - 1;
+    SmallVector<Ids> window;
+    for (int64_t n = 0; n < ahead; ++n) {
+      window.push_back(loadIds(ix.add(begin, n), end));
+      issue(ix.add(begin, n), end, window.back(), getSlot(ix.constant(n)));
+    }
+    window.push_back(loadIds(ix.add(begin, ahead), end));
 
-    // Carried: the slot in use, the ids of this edge and the next, and what is summed over the edges.
-    SmallVector<Value> inits{ix.constant(0), first.edge, first.node, next.edge, next.node};
+    // Carried: the slot in use, the ids of this edge and the next ones, and what is summed over the edges.
+    bool carriesIds = side != Access::Edge;
+    SmallVector<Value> inits{ix.constant(0)};
+    if (carriesIds)
+      for (Ids ids : window)
+        inits.append({ids.edge, ids.node});
+    unsigned firstSum = inits.size();
     for (const Contribution &c : analysis.getContributions())
-      if (isGrouped(kernel.getResultAccess(c.result))) {
-        unsigned known = findAccumulator(c);
-        if (known == accumulators.size()) {
-          accumulators.push_back(c);
-          inits.push_back(ZeroOp::create(builder, loc, getLaneType(cast<RankedTensorType>(c.value.getType()))));
-        }
+      if (isSum(c.result) && findAccumulator(c) == accumulators.size()) {
+        accumulators.push_back(c);
+        inits.push_back(ZeroOp::create(builder, loc, getLaneType(cast<RankedTensorType>(c.value.getType()))));
       }
     auto loop = scf::ForOp::create(builder, loc, begin, end, ix.constant(1), inits);
     // Values of the loop's body are not known outside of it.
     IRMapping outside = values;
     auto outsideMasks = masks;
     builder.setInsertionPointToEnd(loop.getBody());
-    Value position = loop.getInductionVar(), parity = loop.getRegionIterArg(0);
-    Ids current{loop.getRegionIterArg(1), loop.getRegionIterArg(2)};
-    Ids following{loop.getRegionIterArg(3), loop.getRegionIterArg(4)};
-    if (side == Access::Edge) {
-      current = {position, position};
-      following = {ix.add(position, 1), ix.add(position, 1)};
+    Value position = loop.getInductionVar(), slot = loop.getRegionIterArg(0);
+    for (auto [n, ids] : llvm::enumerate(window)) {
+      Value there = ix.add(position, n);
+      ids = carriesIds ? Ids{loop.getRegionIterArg(1 + 2 * n), loop.getRegionIterArg(2 + 2 * n)} : Ids{there, there};
     }
 
-    NVVM::CpAsyncWaitGroupOp::create(builder, loc, 0);
-    syncWarp();
-    Value otherParity = ix.sub(ix.constant(1), parity);
-    issue(ix.add(position, 1), end, following, getSlot(otherParity));
-    Ids afterNext = loadIds(ix.add(position, 2), end);
-    SmallVector<Value> yielded{otherParity, following.edge, following.node, afterNext.edge, afterNext.node};
-    SmallVector<Value> sums(loop.getRegionIterArgs().drop_front(5));
-    stageBody(getSlot(parity), current, sums);
+    NVVM::CpAsyncWaitGroupOp::create(builder, loc, ahead - 1);
+    function.syncWarp();
+    Value first = ix.constant(0), last = ix.constant(ahead), other = ix.sub(last, slot), next = other;
+    if (ahead > 1) {
+      auto isAt = [&](Value end) { return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, slot, end); };
+      other = arith::SelectOp::create(builder, loc, isAt(first), last, ix.add(slot, -1));
+      next = arith::SelectOp::create(builder, loc, isAt(last), first, ix.add(slot, 1));
+    }
+    issue(ix.add(position, ahead), end, window.back(), getSlot(other));
+    SmallVector<Value> yielded{next};
+    if (carriesIds) {
+      Ids coming = loadIds(ix.add(position, ahead + 1), end);
+      for (Ids ids : llvm::drop_begin(window))
+        yielded.append({ids.edge, ids.node});
+      yielded.append({coming.edge, coming.node});
+    }
+    SmallVector<Value> sums(loop.getRegionIterArgs().drop_front(firstSum));
+    stageBody(getSlot(slot), window.front(), sums);
     yielded.append(sums);
     scf::YieldOp::create(builder, loc, yielded);
     builder.setInsertionPointAfter(loop);
     values = outside;
     masks = outsideMasks;
-    return SmallVector<Value>(loop.getResults().drop_front(5));
+    return SmallVector<Value>(loop.getResults().drop_front(firstSum));
   }
 
   unsigned findAccumulator(const Contribution &c) {
@@ -329,11 +422,6 @@ private:
       if (a.result == c.result && a.offset == c.offset)
         return n;
     return accumulators.size();
-  }
-
-  void syncWarp() {
-    Value all = LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(-1));
-    NVVM::SyncWarpOp::create(builder, loc, all);
   }
 
   //===-- One edge -------------------------------------------------------===//
@@ -355,7 +443,7 @@ private:
     // Contributions to one place are added; each sum is then written, accumulated, or kept for the sum over lanes.
     llvm::MapVector<std::pair<unsigned, int64_t>, std::pair<Contribution, Value>> totals;
     for (const Contribution &c : analysis.getContributions()) {
-      Value value = values.lookup(c.value);
+      Value value = values.lookup(isSum(c.result) ? getSummand(c) : c.value);
       auto [it, isNew] = totals.insert({{c.result, c.offset}, {c, value}});
       if (!isNew)
         it->second.second = AddOp::create(builder, loc, it->second.second, value);
@@ -370,19 +458,19 @@ private:
       }
     }
     writeSmallRows(totals, ids);
-    bool any = llvm::any_of(results, [](const RowLayout &layout) { return layout.size > 0; });
-    if (!any)
+    auto leaves = [&](unsigned r) { return !isSum(r) && results[r].size > 0; };
+    if (llvm::none_of(llvm::seq<unsigned>(0, results.size()), leaves))
       return;
-    syncWarp();
+    function.syncWarp();
     for (auto [r, layout] : llvm::enumerate(results)) {
-      if (layout.size == 0)
+      if (!leaves(r))
         continue;
       Value tensor = kernel.getResult(r);
       Access access = kernel.getResultAccess(r);
-      Value row = getRowPointer(getArgument(host.getDestination(tensor), false), getRow(access, ids), getWidth(tensor));
       host.requireAlignment(host.getDestination(tensor), layout.width * elementBytes);
-      CopyOutOp::create(builder, loc, getShared(sharedBase, resultPositions[r]), row, slab, lane, layout.runs, layout.width,
-                        /*atomic=*/access != Access::Edge, element);
+      CopyOutOp::create(builder, loc, getShared(warpMemory, resultPositions[r]), getDestination(tensor, getRow(access, ids)), slab,
+                        function.lane, layout.runs, layout.width, /*atomic=*/access != Access::Edge,
+                        /*once=*/access == Access::Edge, warpSize, /*copies=*/1, /*stride=*/0, element);
     }
   }
 
@@ -394,7 +482,7 @@ private:
     if (!analysis.hasChannels(block.getResult()))
       return ReadOp::create(builder, loc, type, slot, Value(), Value(), position, 1, getSmallStrides(type, layout.irreps));
     auto [laneStride, strides] = getSharedStrides(type, layout);
-    return ReadOp::create(builder, loc, getLaneType(type), slot, lane, Value(), position, laneStride, strides);
+    return ReadOp::create(builder, loc, getLaneType(type), slot, function.lane, Value(), position, laneStride, strides);
   }
 
   std::pair<int64_t, SmallVector<int64_t>> getSharedStrides(RankedTensorType block, const RowLayout &layout) {
@@ -407,7 +495,7 @@ private:
     const RowLayout &layout = results[c.result];
     auto block = cast<RankedTensorType>(c.value.getType());
     auto [laneStride, strides] = getSharedStrides(block, layout);
-    WriteOp::create(builder, loc, value, sharedBase, lane, Value(), resultPositions[c.result] + layout.positions.lookup(c.offset),
+    WriteOp::create(builder, loc, value, warpMemory, function.lane, Value(), resultPositions[c.result] + layout.positions.lookup(c.offset),
                     laneStride, strides, /*accumulate=*/false, /*nontemporal=*/false);
   }
 
@@ -437,8 +525,8 @@ private:
         }
         Value sum = LaneSumOp::create(builder, loc, element, run);
         OpBuilder::InsertionGuard insertion(builder);
-        guard(ix.less(lane, ix.constant(count)));
-        Value address = ix.address(row, ix.add(lane, parts[begin].first), element);
+        function.guard(ix.less(function.lane, ix.constant(count)));
+        Value address = ix.address(row, ix.add(function.lane, parts[begin].first), element);
         if (schedule.getDeterministic())
           LLVM::StoreOp::create(builder, loc, sum, address, elementBytes);
         else
@@ -452,7 +540,7 @@ private:
   Value getSmallRow(unsigned r, const Ids &ids) {
     Value tensor = kernel.getResult(r), row = getRow(kernel.getResultAccess(r), ids);
     if (!schedule.getDeterministic())
-      return getRowPointer(getArgument(host.getDestination(tensor), false), row, getWidth(tensor));
+      return getDestination(tensor, row);
     auto [it, isNew] = copies.try_emplace(r);
     if (isNew)
       it->second = host.reserveCopies(tensor, numSlabs);
@@ -482,26 +570,20 @@ private:
   ScheduleAttr schedule;
   HostProgram &host;
   KernelAnalysis analysis;
-  OpBuilder builder;
-  IndexBuilder ix;
+  GPUFunction function;
+  OpBuilder &builder;
+  IndexBuilder &ix;
   Location loc;
   Access side;
-  LLVM::LLVMPointerType global, shared;
   Type element;
-  int64_t elementBytes = 0, numSlabs = 1;
+  int64_t elementBytes, numSlabs;
 
-  std::string name;
-  LLVM::LLVMFuncOp function;
-  Block *entry = nullptr;
-  Value lane, blockIndex, sharedBase, slab, channel, order, other;
-  SmallVector<Value> operands;
-  SmallVector<bool> readOnlyArguments;
-  llvm::DenseMap<Value, Value> arguments;
+  Value sharingBits; // of the host function
+  Value slab, channel, warpMemory, order, other;
   llvm::DenseMap<int64_t, Value> masks;
-
   SmallVector<RowLayout> inputs, results;
   SmallVector<int64_t> inputPositions, resultPositions;  // in a slot; in the warp's memory
-  int64_t slotSize = 0, sharedSize = 0;
+  int64_t slotSize = 0, sharedSize = 0;                  // of the warp
   llvm::DenseMap<unsigned, std::pair<Value, int64_t>> copies;
   llvm::DenseMap<unsigned, Value> groupedRows;
   SmallVector<Contribution> accumulators;
@@ -511,5 +593,11 @@ private:
 } // namespace
 
 LogicalResult espmm::equivariant::stageKernelForGPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host) {
-  return GPUKernelStaging(kernel, schedule, host).run();
+  if (failed(KernelAnalysis(kernel).verify()))
+    return failure();
+  Type element;
+  for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
+    element = cast<RankedTensorType>(type).getElementType();
+  GPUKernelStaging(kernel, schedule, host, element).run();
+  return success();
 }

@@ -9,8 +9,14 @@
 
 namespace espmm::equivariant {
 
+/// What a person wants of schedules; 0 is up to us.
+struct ScheduleWishes {
+  bool deterministic = false;
+  int64_t rows = 0, warps = 0, stages = 0, registers = 0, tileRegisters = 0;
+};
+
 /// Cuts a kernel into kernels that a warp's registers can hold, each with its schedule.
-mlir::LogicalResult tileForGPU(KernelOp kernel, bool deterministic);
+mlir::LogicalResult tileForGPU(KernelOp kernel, const ScheduleWishes &wishes);
 
 } // namespace espmm::equivariant
 

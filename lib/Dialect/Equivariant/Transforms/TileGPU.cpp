@@ -1,4 +1,5 @@
 //===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
+#include "KernelCost.h"
 #include "SharedRows.h"
 #include "Tile.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
@@ -19,8 +20,8 @@ struct Unit {
 
 class GPUTiling {
 public:
-  GPUTiling(KernelOp kernel, bool deterministic)
-      : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), deterministic(deterministic) {}
+  GPUTiling(KernelOp kernel, const ScheduleWishes &wishes)
+      : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), wishes(wishes) {}
 
   LogicalResult run() {
     if (failed(analysis.verify()))
@@ -37,10 +38,13 @@ public:
       tiles.back().push_back(u);
       registers += unit.registers;
     }
+    LogicalResult made = success();
     for (auto &tile : tiles)
-      emitTile(tile);
+      made = succeeded(made) ? emitTile(tile) : made;
     if (tiles.empty())
-      emitKernel({}, 0, 1);
+      made = emitKernel({}, 0, 1);
+    if (failed(made))
+      return failure();
     combine();
     return success();
   }
@@ -111,25 +115,35 @@ private:
     }
   }
 
+  /// Rows and sums that are in registers over the whole loop; without grouping, over all of an edge: what features and their gradients
+  /// have.
+  bool isHeld(Access access, Type row, Value block) const {
+    return side == Access::Edge ? cast<RankedTensorType>(row).getEncoding() && analysis.hasChannels(block) : isGrouped(access);
+  }
+
   void countRegisters(Unit &unit) {
     llvm::DenseSet<Value> rows;
     for (unsigned g : unit.groups)
       for (Operation *op : analysis.getGroups()[g])
         for (Value operand : op->getOperands())
           if (auto block = operand.getDefiningOp<BlockOp>())
-            if (isGrouped(kernel.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber())) && rows.insert(operand).second)
+            if (isHeld(kernel.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber()), block.getRow().getType(), operand) &&
+                rows.insert(operand).second)
               unit.registers += getWords(operand);
     std::set<std::pair<unsigned, int64_t>> sums;
     for (unsigned n : unit.contributions) {
       const Contribution &c = analysis.getContributions()[n];
-      if (isGrouped(kernel.getResultAccess(c.result)) && sums.insert({c.result, c.offset}).second)
+      if (isHeld(kernel.getResultAccess(c.result), kernel.getResult(c.result).getType(), c.value) && sums.insert({c.result, c.offset}).second)
         unit.registers += getWords(c.value);
     }
   }
 
-  /// Registers for live values: about what the second derivative of a one-tile problem needs, half of it where only one
-  /// of the two (rows or sums) is there, so that every order has the same tiles.
-  int64_t getBudget() { return hasRows() && hasSums() ? 150 : 75; }
+  /// Registers for what is held. A second derivative holds both rows and sums, and has twice as many products besides.
+  int64_t getBudget() {
+    if (wishes.tileRegisters)
+      return wishes.tileRegisters;
+    return side == Access::Edge ? 150 : hasRows() && hasSums() ? 110 : 75;
+  }
 
   bool hasRows() {
     return llvm::any_of(llvm::seq<unsigned>(0, kernel.getInputs().size()),
@@ -161,7 +175,7 @@ private:
   }
 
   /// One kernel for each range of slabs in which the same paths have channels.
-  void emitTile(ArrayRef<unsigned> tile) {
+  LogicalResult emitTile(ArrayRef<unsigned> tile) {
     SmallVector<unsigned> contributions;
     std::set<int64_t> ends;
     int64_t registers = 0;
@@ -179,12 +193,14 @@ private:
       for (unsigned n : contributions)
         if (getSlabs(n) > begin)
           active.push_back(n);
-      emitKernel(active, begin, end, registers);
+      if (failed(emitKernel(active, begin, end, registers)))
+        return failure();
       begin = end;
     }
+    return success();
   }
 
-  void emitKernel(ArrayRef<unsigned> active, int64_t slabBegin, int64_t slabEnd, int64_t registers = 0) {
+  LogicalResult emitKernel(ArrayRef<unsigned> active, int64_t slabBegin, int64_t slabEnd, int64_t held = 0) {
     OpBuilder builder(kernel);
     // Results that this kernel gives; those that no path gives go to the first kernel.
     SmallVector<unsigned> given;
@@ -224,12 +240,32 @@ private:
     for (auto [r, result] : llvm::zip(given, clone.getResults()))
       parts[r].push_back(result);
 
-    // 64 K registers a multiprocessor. Besides what lives over the loop there are the features of an edge, the sums of its
-    // results, and about 45 for products, addresses and the ring; a second derivative has two of each product.
-    int64_t wanted = registers + countEdgeRegisters(clone) + (hasRows() && hasSums() ? 75 : 45);
-    int64_t minBlocks = wanted <= 128 ? 16 : wanted <= 168 ? 12 : 8;
-    clone->setAttr("schedule", ScheduleAttr::get(kernel.getContext(), Target::GPU, side, warpSize, slabBegin, slabEnd,
-                                                 /*rows=*/16, minBlocks, deterministic));
+    auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
+    auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
+    auto makeSchedule = [&](int64_t registers) {
+      return ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, slabBegin, slabEnd,
+                                      choose(wishes.rows, 4), choose(wishes.warps, side == Access::Edge ? 1 : 4),
+                                      choose(wishes.stages, hasRows() ? 2 : 3), registers, wishes.deterministic);
+    };
+    ScheduleAttr schedule = makeSchedule(wishes.registers);
+    if (schedule && !wishes.registers)
+      schedule = makeSchedule(chooseRegisters(clone, schedule, held));
+    if (!schedule)
+      return failure();
+    clone->setAttr("schedule", schedule);
+    return success();
+  }
+
+  /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.
+  int64_t chooseRegisters(KernelOp clone, ScheduleAttr schedule, int64_t held) {
+    // Addresses, indices and the ring take about 35 beside the values that are alive at once. ptxas needs a few more the more there are,
+    // as it loads early.
+    int64_t wanted = estimateCost(clone, schedule).registers + 35;
+    // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
+    // its features there are about 45 products and addresses.
+    if (side == Access::Edge)
+      wanted = std::max(wanted, held + countEdgeRegisters(clone) + 45);
+    return wanted <= 128 ? 128 : wanted <= 160 ? 168 : 255;
   }
 
   /// Registers for an edge's own rows, and for the results of one: weights pass by one at a time and do not count.
@@ -266,7 +302,7 @@ private:
   KernelOp kernel;
   KernelAnalysis analysis;
   Access side;
-  bool deterministic;
+  ScheduleWishes wishes;
   SmallVector<Unit> units;
   std::map<unsigned, SmallVector<Value>> parts;
 };
@@ -310,13 +346,13 @@ static void splitSums(KernelOp kernel) {
   kernel.setResultAccessAttr(builder.getArrayAttr(access));
 }
 
-LogicalResult espmm::equivariant::tileForGPU(KernelOp kernel, bool deterministic) {
-  if (deterministic) {
+LogicalResult espmm::equivariant::tileForGPU(KernelOp kernel, const ScheduleWishes &wishes) {
+  if (wishes.deterministic) {
     splitSums(kernel);
     for (Operation *user : llvm::to_vector(kernel->getUsers()))
       if (auto sum = dyn_cast<KernelOp>(user); sum && !sum->hasAttr("schedule"))
-        if (failed(GPUTiling(sum, deterministic).run()))
+        if (failed(GPUTiling(sum, wishes).run()))
           return failure();
   }
-  return GPUTiling(kernel, deterministic).run();
+  return GPUTiling(kernel, wishes).run();
 }

@@ -54,6 +54,24 @@ func.func @coefficients_large() {
 
 // -----
 
+// coefficients_c2
+func.func @coefficients_both() {
+  // expected-error@+1 {{'equivariant.coefficients' op expects unit or scales, got both}}
+  %0 = equivariant.coefficients (1, 1, 0) * 1.0 unit scales : tensor<3x3x1xf32>
+  return
+}
+
+// -----
+
+// coefficients_c1
+func.func @coefficients_scales() {
+  // expected-error@+1 {{'equivariant.coefficients' op expects shape 5, got 'tensor<3x3x5xf32>'}}
+  %0 = equivariant.coefficients (1, 1, 2) * 1.0 scales : tensor<3x3x5xf32>
+  return
+}
+
+// -----
+
 // coefficients_c1
 func.func @coefficients_shape() {
   // expected-error@+1 {{'equivariant.coefficients' op expects shape 3x3x1, got 'tensor<3x1x3xf32>'}}

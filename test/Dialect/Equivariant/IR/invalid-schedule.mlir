@@ -2,19 +2,26 @@
 
 // schedule_c1
 // expected-error@+1 {{expected lanes to be a power of two, got 12}}
-#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 12, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 12, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>
 module attributes {test.schedule = #s} {}
 
 // -----
 
 // schedule_c2
-// expected-error@+1 {{expected rows >= 1 and min_blocks >= 0, got 0 and 0}}
-#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 0, min_blocks = 0, deterministic = true>
+// expected-error@+1 {{expected rows >= 1 and registers from 0 to 255, got 0 and 0}}
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 0, deterministic = true>
 module attributes {test.schedule = #s} {}
 
 // -----
 
 // schedule_c3
 // expected-error@+1 {{expected 0 <= slab_begin <= slab_end, got 4 and 2}}
-#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_begin = 4, slab_end = 2, rows = 16, min_blocks = 8, deterministic = false>
+#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_begin = 4, slab_end = 2, rows = 16, registers = 255, deterministic = false>
+module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c4
+// expected-error@+1 {{expected warps to be 1, 2, 4, 8 or 16 and stages from 2 to 8, got 3 and 2}}
+#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 1, warps = 3>
 module attributes {test.schedule = #s} {}

@@ -99,6 +99,15 @@ func.func @async_copy_elements(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i
 
 // -----
 
+// copy_out_c3
+func.func @copy_out_threads(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // expected-error@+1 {{'equivariant.copy_out' op expects threads to be a multiple of 32, copies >= 1 and a stride that is a multiple of the width, got 48, 4 and 128}}
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 8, 8, 0, 1] width 4 threads 48 copies 4 stride 128 : f32, !llvm.ptr<3>, !llvm.ptr<1>
+  return
+}
+
+// -----
+
 // copy_out_c2
 func.func @copy_out_pieces(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
   // expected-error@+1 {{'equivariant.copy_out' op expects pieces of 4, 8 or 16 bytes, got 32}}

@@ -9,7 +9,7 @@
 func.func @direct(%g: !equivariant.graph, %x: tensor<?x24xf32, #equivariant.irreps<"8x1o", ir_mul>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", ir_mul>>, %w: tensor<?x8xf32>) -> tensor<?x8xf32, #equivariant.irreps<"8x0e", ir_mul>> {
   %z = equivariant.kernel over %g : !equivariant.graph
       ins(%x at senders, %y at edge, %w at edge : tensor<?x24xf32, #equivariant.irreps<"8x1o", ir_mul>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", ir_mul>>, tensor<?x8xf32>)
-      outs(receivers : tensor<?x8xf32, #equivariant.irreps<"8x0e", ir_mul>>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 4, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>} {
+      outs(receivers : tensor<?x8xf32, #equivariant.irreps<"8x0e", ir_mul>>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 4, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>} {
   ^bb0(%xe: tensor<24xf32, #equivariant.irreps<"8x1o", ir_mul>>, %ye: tensor<3xf32, #equivariant.irreps<"1x1o", ir_mul>>, %we: tensor<8xf32>):
     %c = equivariant.coefficients(1, 1, 0) * 0.5 : tensor<3x3x1xf32>
     %0 = equivariant.block %xe[0] : tensor<24xf32, #equivariant.irreps<"8x1o", ir_mul>> -> tensor<8x3xf32>
@@ -33,7 +33,7 @@ func.func @direct(%g: !equivariant.graph, %x: tensor<?x24xf32, #equivariant.irre
 func.func @tail(%g: !equivariant.graph, %x: tensor<?x15xf32, #equivariant.irreps<"5x1o", mul_ir>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %w: tensor<?x5xf32>) -> tensor<?x5xf32, #equivariant.irreps<"5x0e", mul_ir>> {
   %z = equivariant.kernel over %g : !equivariant.graph
       ins(%x at senders, %y at edge, %w at edge : tensor<?x15xf32, #equivariant.irreps<"5x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x5xf32>)
-      outs(receivers : tensor<?x5xf32, #equivariant.irreps<"5x0e", mul_ir>>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 4, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>} {
+      outs(receivers : tensor<?x5xf32, #equivariant.irreps<"5x0e", mul_ir>>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 4, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>} {
   ^bb0(%xe: tensor<15xf32, #equivariant.irreps<"5x1o", mul_ir>>, %ye: tensor<3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %we: tensor<5xf32>):
     %c = equivariant.coefficients(1, 1, 0) * 0.5 : tensor<3x3x1xf32>
     %0 = equivariant.block %xe[0] : tensor<15xf32, #equivariant.irreps<"5x1o", mul_ir>> -> tensor<5x3xf32>

@@ -17,7 +17,7 @@
 func.func @conv(%g: !equivariant.graph, %x: tensor<?x192xf32, #equivariant.irreps<"64x1o", mul_ir>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %w: tensor<?x64xf32>) -> tensor<?x64xf32, #equivariant.irreps<"64x0e", mul_ir>> {
   %z = equivariant.kernel over %g : !equivariant.graph
       ins(%x at senders, %y at edge, %w at edge : tensor<?x192xf32, #equivariant.irreps<"64x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x64xf32>)
-      outs(receivers : tensor<?x64xf32, #equivariant.irreps<"64x0e", mul_ir>>) attributes {schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_begin = 0, slab_end = 2, rows = 16, min_blocks = 16, deterministic = false>} {
+      outs(receivers : tensor<?x64xf32, #equivariant.irreps<"64x0e", mul_ir>>) attributes {schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_begin = 0, slab_end = 2, rows = 16, registers = 128, deterministic = false>} {
   ^bb0(%xe: tensor<192xf32, #equivariant.irreps<"64x1o", mul_ir>>, %ye: tensor<3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %we: tensor<64xf32>):
     %c = equivariant.coefficients(1, 1, 0) * 0.5 : tensor<3x3x1xf32>
     %0 = equivariant.block %xe[0] : tensor<192xf32, #equivariant.irreps<"64x1o", mul_ir>> -> tensor<64x3xf32>

@@ -1,6 +1,6 @@
 // RUN: espmm-opt %s --equivariant-stage -verify-diagnostics -split-input-file
 
-#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>
 func.func @not_factored(%s: !equivariant.rows, %w: tensor<?x8xf32>) -> tensor<?x8xf32> {
   // expected-error@+1 {{'equivariant.kernel' op result 0 is not assembled from blocks; run equivariant-factor first}}
   %z = equivariant.kernel over %s : !equivariant.rows ins(%w at edge : tensor<?x8xf32>) outs(edge : tensor<?x8xf32>) attributes {schedule = #s} {
@@ -23,7 +23,7 @@ func.func @not_tiled(%s: !equivariant.rows) -> tensor<?x8xf32> {
 
 // -----
 
-#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>
 func.func @sum_of_all(%s: !equivariant.rows) -> tensor<1x8xf32> {
   // expected-error@+1 {{'equivariant.kernel' op result 0 is a sum over all rows, which has no lowering yet}}
   %z = equivariant.kernel over %s : !equivariant.rows outs(all : tensor<1x8xf32>) attributes {schedule = #s} {
@@ -35,7 +35,7 @@ func.func @sum_of_all(%s: !equivariant.rows) -> tensor<1x8xf32> {
 
 // -----
 
-#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>
 func.func @shared_by_all(%s: !equivariant.rows, %w: tensor<1x8xf32>) -> tensor<?x8xf32> {
   // expected-error@+1 {{'equivariant.kernel' op operand 0 is shared by all rows, which has no lowering yet}}
   %z = equivariant.kernel over %s : !equivariant.rows ins(%w at all : tensor<1x8xf32>) outs(edge : tensor<?x8xf32>) attributes {schedule = #s} {

@@ -39,7 +39,7 @@
 func.func @backward(%g: !equivariant.graph, %x: tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %w: tensor<?x8xf32>, %gz: tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>) -> (tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x8xf32>) {
   %r:3 = equivariant.kernel over %g : !equivariant.graph
       ins(%x at senders, %y at edge, %w at edge, %gz at receivers : tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x8xf32>, tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>)
-      outs(senders, edge, edge : tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x8xf32>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>} {
+      outs(senders, edge, edge : tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x8xf32>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>} {
   ^bb0(%xe: tensor<24xf32, #equivariant.irreps<"8x1o", mul_ir>>, %ye: tensor<3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %we: tensor<8xf32>, %ge: tensor<8xf32, #equivariant.irreps<"8x0e", mul_ir>>):
     %c = equivariant.coefficients(1, 1, 0) * 0.5 : tensor<3x3x1xf32>
     %0 = equivariant.block %xe[0] : tensor<24xf32, #equivariant.irreps<"8x1o", mul_ir>> -> tensor<8x3xf32>

@@ -2,11 +2,11 @@
 
 // A schedule that is there stays as it is.
 // CHECK-LABEL: @given
-// CHECK: attributes {schedule = #equivariant.schedule<target = cpu, group_by = senders, lanes = 2, slab_begin = 0, slab_end = 0, rows = 64, min_blocks = 0, deterministic = true>}
+// CHECK: attributes {schedule = #equivariant.schedule<target = cpu, group_by = senders, lanes = 2, rows = 64, deterministic = true>}
 func.func @given(%g: !equivariant.graph, %x: tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %w: tensor<?x8xf32>) -> tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>> {
   %z = equivariant.kernel over %g : !equivariant.graph
       ins(%x at senders, %y at edge, %w at edge : tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x8xf32>)
-      outs(receivers : tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = senders, lanes = 2, slab_begin = 0, slab_end = 0, rows = 64, min_blocks = 0, deterministic = true>} {
+      outs(receivers : tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = senders, lanes = 2, slab_begin = 0, slab_end = 0, rows = 64, deterministic = true>} {
   ^bb0(%xe: tensor<24xf32, #equivariant.irreps<"8x1o", mul_ir>>, %ye: tensor<3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %we: tensor<8xf32>):
     %c = equivariant.coefficients(1, 1, 0) * 0.5 : tensor<3x3x1xf32>
     %0 = equivariant.block %xe[0] : tensor<24xf32, #equivariant.irreps<"8x1o", mul_ir>> -> tensor<8x3xf32>

@@ -4,7 +4,7 @@
 
 // A lane has a channel: 96 channels are three slabs of a warp.
 // CHECK-LABEL: @conv
-// CHECK: attributes {schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_begin = 0, slab_end = 3, rows = {{[0-9]+}}, min_blocks = {{[0-9]+}}, deterministic = false>}
+// CHECK: attributes {schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 3, rows = {{[0-9]+}}, warps = 4, stages = 3, registers = {{[0-9]+}}>}
 func.func @conv(%g: !equivariant.graph, %x: tensor<?x288xf32, #equivariant.irreps<"96x1o", mul_ir>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %w: tensor<?x96xf32>) -> tensor<?x96xf32, #equivariant.irreps<"96x0e", mul_ir>> {
   %z = equivariant.kernel over %g : !equivariant.graph
       ins(%x at senders, %y at edge, %w at edge : tensor<?x288xf32, #equivariant.irreps<"96x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x96xf32>)

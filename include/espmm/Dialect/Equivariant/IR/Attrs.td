@@ -142,19 +142,28 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `lanes`: channels side by side: of a vector on the CPU, of a warp on the GPU.
     - `slab_begin`, `slab_end`: the slabs of `lanes` channels that this kernel covers (GPU; the CPU loops over all).
     - `rows`: rows that a task (CPU) or a warp (GPU) works on where there is no grouping.
-    - `min_blocks`: blocks that a multiprocessor has to hold at once, which bounds the registers (GPU; 0: no bound).
+    - `warps`: warps of a block (GPU). If nodes have many edges, the warps of a block share a node's; if not, each has a node of its own. Which of the two is
+      decided at launch.
+    - `stages`: slots of a warp's ring in shared memory: while one edge's rows are worked on, those of the next `stages - 1` are on their way (GPU).
+    - `registers`: how many a thread may have, which decides how many warps a multiprocessor holds (GPU; 0: as many as it likes).
     - `deterministic`: no sums in memory whose order changes from run to run (the CPU has none).
 
-    Example: `#equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, min_blocks = 0, deterministic = true>`
+    What is left out has its default: `slab_begin = 0, slab_end = 0, rows = 16, warps = 1, stages = 2, registers = 0, deterministic = false`.
+
+    Example: `#equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 4, warps = 4, registers = 168>`
 
     Constraints:
     - (schedule_c1) `lanes` is a power of two.
-    - (schedule_c2) `rows` is at least 1, `min_blocks` at least 0.
+    - (schedule_c2) `rows` is at least 1, `registers` from 0 to 255.
     - (schedule_c3) 0 <= `slab_begin` <= `slab_end`.
+    - (schedule_c4) `warps` is 1, 2, 4, 8 or 16, and `stages` from 2 to 8.
   }];
   let parameters = (ins
     EnumParameter<Equivariant_Target>:$target, EnumParameter<Equivariant_Access>:$group_by, "int64_t":$lanes,
-    "int64_t":$slab_begin, "int64_t":$slab_end, "int64_t":$rows, "int64_t":$min_blocks, "bool":$deterministic);
+    DefaultValuedParameter<"int64_t", "0">:$slab_begin, DefaultValuedParameter<"int64_t", "0">:$slab_end,
+    DefaultValuedParameter<"int64_t", "16">:$rows, DefaultValuedParameter<"int64_t", "1">:$warps,
+    DefaultValuedParameter<"int64_t", "2">:$stages, DefaultValuedParameter<"int64_t", "0">:$registers,
+    DefaultValuedParameter<"bool", "false">:$deterministic);
   let genVerifyDecl = 1;
   let assemblyFormat = "`<` struct(params) `>`";
 }

@@ -189,16 +189,22 @@ def Equivariant_BlockOp : Equivariant_Op<"block", [Pure]> {
 def Equivariant_CoefficientsOp : Equivariant_Op<"coefficients", [Pure]> {
   let summary = "the real Clebsch-Gordan tensor of (l1, l2, l3), scaled";
   let description = [{
-    e3nn's `wigner_3j` times `scale`; only its nonzero elements will be used.
+    e3nn's `wigner_3j` times `scale`; only its nonzero elements will be used. The tensor is a product C[i,j,k] = U[i,j,k] s[k] in which as many elements of U
+    as possible are 1 or -1: `unit` is U times `scale`, `scales` is s times `scale`.
 
-    Example: `%c = equivariant.coefficients (1, 1, 0) * 0.5 : tensor<3x3x1xf32>`
+    Example: `%c = equivariant.coefficients (1, 1, 0) * 0.5 : tensor<3x3x1xf32>`, `%s = equivariant.coefficients (1, 1, 0) * 0.5 scales : tensor<1xf32>`
 
     Constraints:
-    - (coefficients_c1) the result's shape is [2 l1 + 1, 2 l2 + 1, 2 l3 + 1], and |l1 - l2| <= l3 <= l1 + l2.
+    - (coefficients_c1) the result's shape is [2 l1 + 1, 2 l2 + 1, 2 l3 + 1], of scales [2 l3 + 1], and |l1 - l2| <= l3 <= l1 + l2.
+    - (coefficients_c2) it is not both unit and scales.
   }];
-  let arguments = (ins I64Attr:$l1, I64Attr:$l2, I64Attr:$l3, F64Attr:$scale);
+  let arguments = (ins I64Attr:$l1, I64Attr:$l2, I64Attr:$l3, F64Attr:$scale, UnitAttr:$unit, UnitAttr:$scales);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "`(` $l1 `,` $l2 `,` $l3 `)` `*` $scale attr-dict `:` type($result)";
+  let assemblyFormat = "`(` $l1 `,` $l2 `,` $l3 `)` `*` $scale (`unit` $unit^)? (`scales` $scales^)? attr-dict `:` type($result)";
+  let extraClassDeclaration = [{
+    /// The elements, row-major.
+    ::llvm::SmallVector<double> getElements();
+  }];
   let hasVerifier = 1;
 }
 

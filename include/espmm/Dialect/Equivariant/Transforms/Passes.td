@@ -67,7 +67,9 @@ def EquivariantFactor : Pass<"equivariant-factor", "::mlir::ModuleOp"> {
     looks for the cheapest binary contractions that give all results at once, common factors taken out (the distributive law
     included), equal ones computed once. Nothing here knows of derivatives: the shared products of a backward pass are found.
     Which form is cheapest depends on how many channels share a value that has no channel index: `channel-free-cost` and
-    `channel-sum-cost` come from the target.
+    `channel-sum-cost` come from the target. With `unit-coefficients`, a path that has its block of z for itself works with coefficients that are mostly 1 and
+    -1, and takes its block of z times a scale for each component: a multiplication an element of z, which can often be done once for many edges, in place of
+    one an element of a product.
 
     ```mlir
     // before
@@ -86,7 +88,9 @@ def EquivariantFactor : Pass<"equivariant-factor", "::mlir::ModuleOp"> {
   let options = [
     Option<"channelFreeCost", "channel-free-cost", "double", "1.0",
            "cost of a multiplication without the channel index, relative to one with it">,
-    Option<"channelSumCost", "channel-sum-cost", "double", "4.0", "cost of summing one value over the channels">];
+    Option<"channelSumCost", "channel-sum-cost", "double", "4.0", "cost of summing one value over the channels">,
+    Option<"unitCoefficients", "unit-coefficients", "bool", "false",
+           "one scale a component of z is taken out of the coefficients, so that most of those left are 1 or -1">];
   let statistics = [
     Statistic<"numPaths", "paths", "paths factored">,
     Statistic<"numNonzeros", "nonzeros", "nonzero coefficients of all paths">,
@@ -99,8 +103,8 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
   let summary = "choose a schedule for each kernel";
   let description = [{
     Attaches an `#equivariant.schedule` to each kernel that has none: which side's edges are worked on together, how many channels
-    lie side by side, how the work is cut. A person can write the attribute before the pass, and it stays. What the schedules are for is
-    recorded in the module's attribute `equivariant.target`.
+    lie side by side, how the work is cut. A person can write the attribute before the pass, and it stays; or give some of its numbers as
+    options, and the rest is chosen. What the schedules are for is recorded in the module's attribute `equivariant.target`.
 
     ```mlir
     // before
@@ -114,7 +118,13 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or gpu">,
     Option<"chip", "chip", "std::string", "\"sm_90\"", "the chip to compile for (GPU)">,
     Option<"vectorBits", "vector-bits", "int64_t", "256", "width of the CPU's vectors, a power of two">,
-    Option<"deterministic", "deterministic", "bool", "false", "no sums in an order that changes from run to run (GPU)">];
+    Option<"deterministic", "deterministic", "bool", "false", "no sums in an order that changes from run to run (GPU)">,
+    Option<"rows", "rows", "int64_t", "0", "rows a task or a warp works on where there is no grouping (0: chosen)">,
+    Option<"warps", "warps", "int64_t", "0", "warps of a block (GPU; 0: chosen)">,
+    Option<"stages", "stages", "int64_t", "0", "slots of a warp's ring (GPU; 0: chosen)">,
+    Option<"registers", "registers", "int64_t", "0", "registers a thread may have (GPU; 0: chosen)">,
+    Option<"tileRegisters", "tile-registers", "int64_t", "0",
+           "registers that the rows and sums of one tile may take over its loop (GPU; 0: chosen)">];
   let statistics = [
     Statistic<"numBytes", "bytes_per_edge", "bytes an edge of the rows by edge, read or written">,
     Statistic<"numGatheredBytes", "gathered_bytes_per_edge", "bytes an edge of the rows of its nodes, read or added to">,

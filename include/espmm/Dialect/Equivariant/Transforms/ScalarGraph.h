@@ -37,9 +37,13 @@ struct ScalarNode {
   /// Load: the read, and the element's offset from the read's lane address in scalars.
   ReadOp read;
   int64_t offset = 0;
+  /// Load: how much had been emitted when it was used last.
+  unsigned lastUse = 0;
   llvm::SmallVector<ScalarTerm, 4> terms;
   unsigned numEmitted = 0;
   bool complete = false;
+  /// Wanted for itself, not only by other sums.
+  bool isRoot = false;
   /// Its terms are known to their operands.
   bool linked = false;
   /// Ready or emitted.
@@ -74,7 +78,10 @@ public:
 
   /// New sums with the elements' terms, to be completed by emitRoots. Sums that nobody else reads are not copied but taken.
   ScalarElements makeRoots(mlir::Value tensor);
-  void addRoot(ScalarNode *node) { roots.push_back(node); }
+  void addRoot(ScalarNode *node) {
+    node->isRoot = true;
+    roots.push_back(node);
+  }
   ScalarNode *makeLoad(ReadOp like, mlir::Type type, int64_t offset);
   ScalarNode *makeSum(mlir::Type type) { return make(ScalarNode::Kind::Sum, type); }
   void addTerm(ScalarNode *sum, ScalarTerm term) { sum->terms.push_back(term); }
@@ -98,6 +105,7 @@ private:
   ScalarNode *make(ScalarNode::Kind kind, mlir::Type type);
   TermLists getTerms(mlir::Value tensor);
   TermLists getEinsumTerms(EinsumOp op);
+  void inlineSumsAddedOnce(TermLists &lists, const ScalarElements &inner);
   TermLists getInnerTerms(mlir::Value operand, mlir::Operation *op);
   TermLists getReferences(mlir::Value tensor, mlir::Operation *op);
   ScalarTerm makeTerm(ScalarNode *a, ScalarNode *b, unsigned order);
@@ -125,6 +133,7 @@ private:
   mlir::Value placeholder;
   unsigned run = 1;
   int64_t live = 0;
+  unsigned numEmitted = 0;
   std::deque<ScalarNode> nodes;
   // References into it stay valid while it grows.
   std::unordered_map<void *, ScalarElements> elements;
