@@ -86,6 +86,27 @@ static void testPattern(int l1, int l2, int l3) {
   CHECK_CASE(std::abs(norm - 1) < 1e-13, spell(l1, l2, l3));
 }
 
+/// The two factors give the tensor; each component of z has a one, and the entries of three small triples are all ones.
+static void testUnits(int l1, int l2, int l3) {
+  const std::vector<double> &all = clebschGordan(l1, l2, l3);
+  const UnitClebschGordan &factored = unitClebschGordan(l1, l2, l3);
+  size_t components = 2 * l3 + 1;
+  CHECK_CASE(factored.unit.size() == all.size() && factored.scale.size() == components, spell(l1, l2, l3));
+  std::vector<bool> hasOne(components);
+  bool allOnes = true;
+  for (size_t n = 0; n < all.size(); ++n) {
+    double unit = factored.unit[n];
+    CHECK_CASE(std::abs(unit * factored.scale[n % components] - all[n]) < 1e-14, spell(l1, l2, l3));
+    CHECK_CASE((unit == 0) == (all[n] == 0), spell(l1, l2, l3));
+    hasOne[n % components] = hasOne[n % components] || std::abs(unit) == 1;
+    allOnes = allOnes && (unit == 0 || std::abs(unit) == 1);
+  }
+  for (size_t k = 0; k < components; ++k)
+    CHECK_CASE(hasOne[k] && factored.scale[k] > 0, spell(l1, l2, l3));
+  if (l1 <= 1 && l2 <= 1 && l3 <= 1)
+    CHECK_CASE(allOnes, spell(l1, l2, l3));
+}
+
 static void testThreads() {
   std::array<const double *, 8> seen{};
   std::array<std::thread, 8> threads;
@@ -109,8 +130,10 @@ void test::testClebschGordan() {
     testCompleteness(l1, l2);
   for (int l1 = 0; l1 <= 11; ++l1)
     for (int l2 = 0; l2 <= 11; ++l2)
-      for (int l3 = std::abs(l1 - l2); l3 <= std::min(l1 + l2, 11); ++l3)
+      for (int l3 = std::abs(l1 - l2); l3 <= std::min(l1 + l2, 11); ++l3) {
         testPattern(l1, l2, l3);
+        testUnits(l1, l2, l3);
+      }
   testPattern(20, 20, 20);
   testPattern(20, 13, 16);
 }

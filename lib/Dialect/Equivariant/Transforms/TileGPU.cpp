@@ -178,9 +178,7 @@ private:
   LogicalResult emitTile(ArrayRef<unsigned> tile) {
     SmallVector<unsigned> contributions;
     std::set<int64_t> ends;
-    int64_t registers = 0;
     for (unsigned u : tile) {
-      registers += units[u].registers;
       for (unsigned n : units[u].contributions) {
         contributions.push_back(n);
         ends.insert(getSlabs(n));
@@ -193,14 +191,14 @@ private:
       for (unsigned n : contributions)
         if (getSlabs(n) > begin)
           active.push_back(n);
-      if (failed(emitKernel(active, begin, end, registers)))
+      if (failed(emitKernel(active, begin, end)))
         return failure();
       begin = end;
     }
     return success();
   }
 
-  LogicalResult emitKernel(ArrayRef<unsigned> active, int64_t slabBegin, int64_t slabEnd, int64_t held = 0) {
+  LogicalResult emitKernel(ArrayRef<unsigned> active, int64_t slabBegin, int64_t slabEnd) {
     OpBuilder builder(kernel);
     // Results that this kernel gives; those that no path gives go to the first kernel.
     SmallVector<unsigned> given;
@@ -249,7 +247,7 @@ private:
     };
     ScheduleAttr schedule = makeSchedule(wishes.registers);
     if (schedule && !wishes.registers)
-      schedule = makeSchedule(chooseRegisters(clone, schedule, held));
+      schedule = makeSchedule(chooseRegisters(clone, schedule));
     if (!schedule)
       return failure();
     clone->setAttr("schedule", schedule);
@@ -257,14 +255,14 @@ private:
   }
 
   /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.
-  int64_t chooseRegisters(KernelOp clone, ScheduleAttr schedule, int64_t held) {
+  int64_t chooseRegisters(KernelOp clone, ScheduleAttr schedule) {
     // Addresses, indices and the ring take about 35 beside the values that are alive at once. ptxas needs a few more the more there are,
     // as it loads early.
     int64_t wanted = estimateCost(clone, schedule).registers + 35;
     // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
     // its features there are about 45 products and addresses.
     if (side == Access::Edge)
-      wanted = std::max(wanted, held + countEdgeRegisters(clone) + 45);
+      wanted = std::max(wanted, countEdgeRegisters(clone) + 45);
     return wanted <= 128 ? 128 : wanted <= 160 ? 168 : 255;
   }
 

@@ -1,0 +1,98 @@
+"""Schedules that a person gives: what is accepted, that it reaches the compiler, and that every one computes the same."""
+
+from __future__ import annotations
+
+import pickle
+
+import espmm
+import pytest
+import torch
+from espmm import every_path_problem
+from espmm.program import Program, check_schedule, forward_program
+from helpers import check_against, random_inputs, reference, reference_conv
+
+PROBLEM = every_path_problem("40x0e+33x1o+32x2e", "0e+1o+2e", "0e+1o+2e")
+KNOBS = [
+    {"warps": 1}, {"warps": 2}, {"warps": 8}, {"stages": 2}, {"stages": 4}, {"stages": 5, "warps": 2},
+    {"registers": 96}, {"registers": 255}, {"tile_registers": 20}, {"tile_registers": 1000},
+    {"rows": 1}, {"rows": 7, "warps": 4},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "schedule, error, message",
+    [
+        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, tile_registers, got 'warp'"),
+        ({"warps": 3}, ValueError, r"expected schedule\['warps'\] to be in \(1, 2, 4, 8, 16\), got 3"),
+        ({"stages": 9}, ValueError, r"expected schedule\['stages'\] to be in range\(2, 9\), got 9"),
+        ({"registers": 300}, ValueError, "got 300"),
+        ({"rows": 0}, ValueError, "got 0"),
+        ({"warps": 4.0}, TypeError, r"expected schedule\['warps'\] to be an integer, got 4.0"),
+        ({"warps": True}, TypeError, "to be an integer, got True"),
+        ([("warps", 4)], TypeError, "expected schedule to be a mapping such as {'warps': 4}, got list"),
+    ],
+)
+def test_bad_schedules(schedule, error, message):
+    with pytest.raises(error, match=message):
+        check_schedule(schedule)
+    with pytest.raises(error, match=message):
+        espmm.TensorProductConv(PROBLEM, schedule=schedule)
+
+
+def test_a_schedule_belongs_to_the_program():
+    plain = forward_program(PROBLEM, conv=True)
+    program = forward_program(PROBLEM, conv=True, schedule={"stages": 3, "warps": 2})
+    assert program != plain and program == forward_program(PROBLEM, conv=True, schedule={"warps": 2, "stages": 3})
+    assert "chip=sm_90 deterministic=false warps=2 stages=3}" in program.pipeline("cuda:sm_90")
+    assert program.pipeline("cpu") == plain.pipeline("cpu")
+    assert program.vjp((0, 1, 2), (0,)).schedule == {"warps": 2, "stages": 3}
+    assert pickle.loads(pickle.dumps(program)) == Program.deserialize(program.serialize()) == program
+
+
+def test_schedules_reach_the_kernels(library):
+    kernel = espmm.compile(
+        PROBLEM, target="cuda:sm_90", conv=True, grad_order=1, schedule={"warps": 2, "stages": 5, "registers": 200}
+    )
+    for order in (0, 1):
+        assert "warps = 2, stages = 5, registers = 200>" in kernel.ir("tiled", order=order)
+        assert "block [32, 2, 1]" in kernel.ir("staged", order=order)
+
+
+def ragged_graph() -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Degrees from 0 to 400, unsorted."""
+    degrees = torch.tensor([0, 1, 2, 400, 0, 7, 31, 33, 64, 3, 0])
+    receivers = torch.arange(len(degrees)).repeat_interleave(degrees)
+    generator = torch.Generator().manual_seed(3)
+    receivers = receivers[torch.randperm(len(receivers), generator=generator)]
+    return receivers, torch.randint(len(degrees) - 1, receivers.shape, generator=generator), len(degrees)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("schedule", KNOBS, ids=lambda s: "-".join(f"{k}{v}" for k, v in s.items()))
+@pytest.mark.parametrize("few", [False, True], ids=["ragged", "short"])
+def test_every_schedule_computes_the_same(schedule, few, poisoned, library):
+    """On a graph whose nodes' edges are shared by a block's warps, and on one whose are not."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    receivers, senders, nodes = ragged_graph()
+    if few:
+        nodes = 3000
+        receivers = torch.cat([torch.arange(nodes), torch.arange(0, nodes, 3)])
+        senders = (receivers * 7 + 1) % nodes
+    conv = espmm.TensorProductConv(PROBLEM, schedule=schedule)
+    r, s = receivers.cuda(), senders.cuda()
+    check_against(
+        lambda x, y, w: conv(x, y, w, r, s),
+        reference_conv(PROBLEM, receivers, senders, nodes),
+        random_inputs(PROBLEM, len(receivers), nodes),
+        torch.float32, "cuda", order=2,
+    )  # fmt: skip
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("schedule", [{"rows": 1}, {"rows": 5, "warps": 2}, {"stages": 2}, {"tile_registers": 30}], ids=str)
+def test_every_schedule_of_a_batch_computes_the_same(schedule, poisoned, library):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    tp = espmm.TensorProduct(PROBLEM, schedule=schedule)
+    check_against(tp, reference(PROBLEM), random_inputs(PROBLEM, 43), torch.float32, "cuda", order=2)
