@@ -13,31 +13,33 @@ namespace {
 /// Runs steps on the host, each to its end.
 class HostLauncher {
 public:
-  explicit HostLauncher(llvm::ArrayRef<HostKernel> kernels) : kernels(kernels) {}
+  /// `bytes` is what the program reads and writes.
+  HostLauncher(llvm::ArrayRef<HostKernel> kernels, int64_t bytes)
+      : kernels(kernels), threads(std::min<int64_t>(numThreads(), std::max<int64_t>(1, bytes / bytesPerThread))) {}
 
   llvm::Error fill(const FillStep &, void *address, int64_t bytes) {
-    static constexpr int64_t chunk = 1 << 18; // for less, waking threads takes longer than writing
-    if (bytes < 2 * chunk) {
-      std::memset(address, 0, bytes);
-      return llvm::Error::success();
-    }
+    static constexpr int64_t chunk = 1 << 18;
     const uint64_t words[] = {reinterpret_cast<uintptr_t>(address), uint64_t(bytes)};
     parallelFor(
         [](const uint64_t *words, int64_t task) {
           int64_t begin = task * chunk;
           std::memset(reinterpret_cast<char *>(words[0]) + begin, 0, std::min(chunk, int64_t(words[1]) - begin));
         },
-        words, (bytes + chunk - 1) / chunk);
+        words, (bytes + chunk - 1) / chunk, threads);
     return llvm::Error::success();
   }
 
   llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], LaunchFrame::Words &words) {
-    parallelFor(kernels[step.kernelIndex], words.data(), grid[0]);
+    parallelFor(kernels[step.kernelIndex], words.data(), grid[0], threads);
     return llvm::Error::success();
   }
 
 private:
+  /// A thread takes some 20 us to wake; for fewer bytes than this it would find the work done.
+  static constexpr int64_t bytesPerThread = 1 << 17;
+
   llvm::ArrayRef<HostKernel> kernels;
+  const int threads;
 };
 
 /// Puts steps on a stream.
@@ -87,6 +89,20 @@ private:
 };
 
 } // namespace
+
+static int64_t bytesOf(const TensorInfo &tensor, const Sizes &sizes) {
+  return rowCount(tensor.rows, sizes) * tensor.width * tensor.elementBytes();
+}
+
+/// The bytes of a program's arguments and results.
+static int64_t bytesMoved(const Manifest &manifest, const Sizes &sizes) {
+  int64_t bytes = 0;
+  for (const TensorInfo &argument : manifest.arguments)
+    bytes += argument.used ? bytesOf(argument, sizes) : 0;
+  for (const TensorInfo &result : manifest.results)
+    bytes += bytesOf(result, sizes);
+  return bytes;
+}
 
 /// Asks for the memory's whole 2 MiB pages to be just that. A large result is often memory that nobody has touched yet, and
 /// getting it from the system 4 KiB at a time can take longer than computing it.
@@ -142,8 +158,8 @@ llvm::Error Executable::launch(int device, void *stream, const Sizes &sizes, llv
     preferHugePages(scratch, scratchSize);
     for (auto [i, result] : llvm::enumerate(manifest_.results))
       preferHugePages(frame.address({BufferRef::Kind::Result, unsigned(i)}),
-                      rowCount(result.rows, sizes) * result.width * result.elementBytes());
-    return runSteps(manifest_, frame, HostLauncher(code->kernels));
+                      bytesOf(result, sizes));
+    return runSteps(manifest_, frame, HostLauncher(code->kernels, bytesMoved(manifest_, sizes)));
   }
   llvm::Expected<const cuda::LoadedCode &> code = loadCuda(device);
   if (!code)

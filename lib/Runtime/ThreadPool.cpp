@@ -20,8 +20,11 @@ namespace espmm {
 
 namespace {
 
-/// How long a thread looks for work, or for the end of a launch, before it sleeps: a little more than waking it costs.
-constexpr std::chrono::microseconds spinTime(40);
+/// How long a thread looks for work, or for the end of a launch, before it sleeps. Waking it would cost some 40 us, as long as a
+/// small launch takes; between two launches the host is often busy with other things for longer than that.
+constexpr std::chrono::microseconds patientTime(200);
+/// How much of that it keeps its processor to itself; then whoever wants it has it, such as the threads of another pool.
+constexpr std::chrono::microseconds greedyTime(20);
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -34,14 +37,18 @@ void pause() {
 /// Spins until ready() or, at the longest, for `time`. True if ready.
 template <typename Ready> bool spinUntil(Ready ready, std::chrono::microseconds time) {
   auto start = std::chrono::steady_clock::now();
-  do {
+  for (;;) {
     for (int i = 0; i < 32; ++i) {
       if (ready())
         return true;
       pause();
     }
-  } while (std::chrono::steady_clock::now() - start < time);
-  return ready();
+    auto spent = std::chrono::steady_clock::now() - start;
+    if (spent >= time)
+      return ready();
+    if (spent >= greedyTime)
+      sched_yield();
+  }
 }
 
 /// One launch at a time is shared with the workers; a launch that finds the pool taken runs its tasks itself, and
@@ -73,7 +80,7 @@ private:
   const uint64_t *args = nullptr;
   int64_t tasks = 0;
   std::atomic<uint64_t> mostWorkers{0};
-  std::atomic<std::chrono::microseconds> patience{spinTime};
+  std::atomic<std::chrono::microseconds> patience{patientTime};
   const int processors = hardwareThreads();
 
   // Sleeping, which a busy pool never does.
@@ -118,7 +125,7 @@ void Pool::publish(HostKernel kernel, const uint64_t *args, int64_t first, int64
   next.store(first, std::memory_order_relaxed);
   mostWorkers.store(wanted, std::memory_order_relaxed);
   // Spinning with more threads than processors takes time from the threads that have work.
-  patience.store(threads <= processors ? spinTime : std::chrono::microseconds(0), std::memory_order_relaxed);
+  patience.store(threads <= processors ? patientTime : std::chrono::microseconds(0), std::memory_order_relaxed);
   // Sequentially consistent with a worker's `sleepers` and its look at `state`: one of the two sees the other.
   uint64_t launch = (number(state.load(std::memory_order_relaxed)) + 1) & 0xffffffff;
   state.store(launch << 32 | open, std::memory_order_seq_cst);
@@ -241,8 +248,8 @@ int numThreads() {
 
 void setNumThreads(int threads) { threadCount.store(std::clamp(threads, 1, 1024), std::memory_order_relaxed); }
 
-void parallelFor(HostKernel kernel, const uint64_t *args, int64_t tasks) {
-  pool().run(kernel, args, tasks, numThreads());
+void parallelFor(HostKernel kernel, const uint64_t *args, int64_t tasks, int threads) {
+  pool().run(kernel, args, tasks, threads);
 }
 
 } // namespace espmm

@@ -35,10 +35,15 @@ def run(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor
     if torch.is_grad_enabled():
         for tensor in tensors:
             if tensor is not None and tensor.requires_grad:
-                return _Run.apply(program, space, *tensors)
+                return _Run.apply(program, space, *[_inner(t) for t in tensors])
     if forward_ad._current_level >= 0:
         return _Run.apply(program, space, *tensors)
     return launch(program, space, tensors)
+
+
+def _inner(tensor: Optional[torch.Tensor]) -> Optional[torch.Tensor]:
+    """The tensor, or an alias of a leaf: of a leaf the engine does not say cheaply whether its gradient is asked for."""
+    return tensor.view_as(tensor) if tensor is not None and tensor.requires_grad and tensor.is_leaf else tensor
 
 
 def _keep(ctx: Any, program: Program, space: Any, tensors: Tensors) -> None:
@@ -105,10 +110,7 @@ def _wanted(ctx: Any) -> tuple[bool, ...]:
     for i, given in enumerate(ctx.given):
         node = next(nodes)[0] if given else None
         if node is not None:
-            try:
-                needs[i] = torch._C._will_engine_execute_node(node)
-            except RuntimeError:  # a leaf that autograd.grad asks for
-                pass
+            needs[i] = torch._C._will_engine_execute_node(node)
     return tuple(needs)
 
 

@@ -18,7 +18,7 @@ struct Counter {
   }
   void launch(HostKernel kernel = count) {
     const uint64_t args[] = {reinterpret_cast<uintptr_t>(counts.get())};
-    parallelFor(kernel, args, tasks);
+    parallelFor(kernel, args, tasks, numThreads());
   }
   bool each(int times) const {
     for (int64_t i = 0; i < tasks; ++i)
@@ -76,7 +76,7 @@ static void testSeveralThreadsTakePart() {
         while (here < 4 && std::chrono::steady_clock::now() < end)
           std::this_thread::yield();
       },
-      nullptr, 4);
+      nullptr, 4, numThreads());
   CHECK_EQUAL(here.load(), 4);
 
   // And never more than asked for, though the pool has more workers by now.
@@ -92,7 +92,7 @@ static void testSeveralThreadsTakePart() {
         std::this_thread::sleep_for(std::chrono::microseconds(200));
         --now;
       },
-      nullptr, 100);
+      nullptr, 100, numThreads());
   CHECK(most.load() <= 2);
 }
 
@@ -111,7 +111,7 @@ static void testNested() {
   setNumThreads(4);
   Counter counter(64);
   const uint64_t args[] = {reinterpret_cast<uintptr_t>(&counter)};
-  parallelFor([](const uint64_t *args, int64_t) { reinterpret_cast<Counter *>(args[0])->launch(); }, args, 16);
+  parallelFor([](const uint64_t *args, int64_t) { reinterpret_cast<Counter *>(args[0])->launch(); }, args, 16, numThreads());
   CHECK(counter.each(16));
 }
 

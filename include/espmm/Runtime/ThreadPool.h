@@ -9,9 +9,9 @@ namespace espmm {
 /// What the compiler emits for the CPU: one task of a launch.
 using HostKernel = void (*)(const uint64_t *args, int64_t task);
 
-/// Calls kernel(args, task) for every task in [0, tasks), in any order, on up to numThreads() threads of which the
+/// Calls kernel(args, task) for every task in [0, tasks), in any order, on up to `threads` threads of which the
 /// caller is one; returns when all are done. May be called from any thread, from inside a task, and after fork().
-void parallelFor(HostKernel kernel, const uint64_t *args, int64_t tasks);
+void parallelFor(HostKernel kernel, const uint64_t *args, int64_t tasks, int threads);
 
 /// At least 1; a smaller number counts as 1.
 void setNumThreads(int threads);

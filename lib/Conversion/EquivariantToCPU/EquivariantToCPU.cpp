@@ -1,4 +1,4 @@
-//===- EquivariantToCPU.cpp - relayout as shuffles of vectors -------------===//
+//===- EquivariantToCPU.cpp - relayout and lane_sum as shuffles -----------===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 
 namespace espmm::equivariant {
@@ -175,13 +175,60 @@ private:
   unsigned alignment;
 };
 
+/// Sums over lanes, several vectors at once. Of two vectors whose lanes are to hold different elements, each lane keeps its own and takes
+/// the other's from the lane that differs in one bit: half as many vectors are left, and half as much to add in each.
+class LaneSumLowering {
+public:
+  explicit LaneSumLowering(LaneSumOp op)
+      : op(op), builder(op), loc(op.getLoc()), lanes(cast<VectorType>(op.getType()).getNumElements()) {}
+
+  void run() {
+    SmallVector<Value> values(op.getValues());
+    int64_t count = llvm::PowerOf2Ceil(values.size());
+    values.resize(count);
+    for (int64_t bit = count / 2; bit >= 1; bit /= 2)
+      for (int64_t i = 0; i < bit; ++i)
+        values[i] = fold(values[i], values[i + bit], bit);
+    for (int64_t bit = count; bit < lanes; bit *= 2)
+      values[0] = fold(values[0], Value(), bit);
+    op.getResult().replaceAllUsesWith(values[0]);
+    op.erase();
+  }
+
+private:
+  /// Lane l of `low`, or of `high` if l has the bit, plus its neighbour's there. What is absent may become anything.
+  Value fold(Value low, Value high, int64_t bit) {
+    if (!low)
+      return low;
+    SmallVector<int32_t> own, other;
+    for (int64_t l = 0; l < lanes; ++l) {
+      int64_t from = high && (l & bit) ? lanes : 0;
+      own.push_back(from + l);
+      other.push_back(from + (l ^ bit));
+    }
+    Value kept = high ? shuffle(low, high, own) : low;
+    return LLVM::FAddOp::create(builder, loc, kept, shuffle(low, high ? high : low, other));
+  }
+
+  Value shuffle(Value a, Value b, ArrayRef<int32_t> permutation) {
+    return LLVM::ShuffleVectorOp::create(builder, loc, a, b, permutation);
+  }
+
+  LaneSumOp op;
+  OpBuilder builder;
+  Location loc;
+  int64_t lanes;
+};
+
 struct ConvertEquivariantToCPU
     : espmm::equivariant::impl::ConvertEquivariantToCPUBase<ConvertEquivariantToCPU> {
   void runOnOperation() override {
-    SmallVector<RelayoutOp> ops;
-    getOperation().walk([&](RelayoutOp op) { ops.push_back(op); });
-    for (RelayoutOp op : ops)
-      RelayoutLowering(op).run();
+    getOperation().walk([](Operation *op) {
+      if (auto relayout = dyn_cast<RelayoutOp>(op))
+        RelayoutLowering(relayout).run();
+      else if (auto sum = dyn_cast<LaneSumOp>(op))
+        LaneSumLowering(sum).run();
+    });
   }
 };
 

@@ -102,16 +102,16 @@ LogicalResult RestrictOp::verify() {
 LogicalResult ZeroOp::verify() { return verifySmallTensor(*this, getType()); }
 
 LogicalResult LaneSumOp::verify() {
-  constexpr int64_t warpSize = 32;
   // lane_sum_c1
   if (getValues().empty())
     return emitOpError("expects an operand, got none");
   Type element;
   int64_t count = 0;
   for (Type type : getValues().getTypes()) {
-    if (!isScalar(type) && !isSmallTensor(type))
-      return emitOpError("expects scalars or small tensors of f32 or f64, got ") << type;
     auto tensor = dyn_cast<RankedTensorType>(type);
+    auto vector = dyn_cast<VectorType>(type);
+    if (!isSmallTensor(type) && !isScalar(vector ? vector.getElementType() : type))
+      return emitOpError("expects elements of f32 or f64 or small tensors of them, got ") << type;
     Type own = tensor ? tensor.getElementType() : type;
     if (element && own != element)
       return emitOpError("expects operands of one element type, got ") << element << " and " << own;
@@ -119,20 +119,11 @@ LogicalResult LaneSumOp::verify() {
     count += tensor ? tensor.getNumElements() : 1;
   }
   // lane_sum_c2
-  if (auto vector = dyn_cast<VectorType>(element)) {
-    auto shape = cast<RankedTensorType>(getValues().front().getType()).getShape();
-    Type expected = RankedTensorType::get(shape, vector.getElementType());
-    if (getValues().size() != 1)
-      return emitOpError("expects one operand of vectors, got ") << getValues().size();
-    if (getType() != expected)
-      return emitOpError("expects a result of type ") << expected << ", got " << getType();
-    return success();
-  }
-  // lane_sum_c3
   if (getType() != element)
     return emitOpError("expects a result of type ") << element << ", got " << getType();
-  if (count > warpSize)
-    return emitOpError("expects at most ") << warpSize << " elements, a lane for each, got " << count;
+  // lane_sum_c3
+  if (getFrom() < 0 || getFrom() >= count)
+    return emitOpError("expects to begin within its ") << count << " elements, got " << getFrom();
   return success();
 }
 

@@ -377,38 +377,20 @@ private:
   }
 
   void visitLaneSum(LaneSumOp sum) {
-    auto type = dyn_cast<RankedTensorType>(sum.getValues().front().getType());
-    if (!type)
+    if (!isa<RankedTensorType>(sum.getValues().front().getType()))
       return;
     builder.setInsertionPoint(sum);
-    const ScalarElements &elements = graph.get(sum.getValues().front());
     dead.push_back(sum);
-    if (auto vector = dyn_cast<VectorType>(type.getElementType())) {
-      SmallVector<Value> scalars;
-      Value zero;
-      for (ScalarNode *node : elements) {
-        if (!node) {
-          scalars.push_back({});
-          continue;
-        }
-        if (!zero)
-          zero = makeZero(vector.getElementType());
-        scalars.push_back(LLVM::vector_reduce_fadd::create(builder, sum.getLoc(), vector.getElementType(), zero,
-                                                           node->value,
-                                                           LLVM::FastmathFlagsAttr::get(builder.getContext(), LLVM::FastmathFlags::reassoc)));
-      }
-      graph.bind(sum.getResult(), scalars);
-      return;
-    }
-    SmallVector<Value> scalars;
+    auto vector = dyn_cast<VectorType>(sum.getType());
+    constexpr int64_t warpSize = 32;
+    int64_t lanes = vector ? vector.getNumElements() : warpSize;
+    SmallVector<Value> elements;
+    int64_t next = -sum.getFrom();
     for (Value tensor : sum.getValues())
       for (ScalarNode *node : graph.get(tensor))
-        scalars.push_back(node ? node->value : makeZero(type.getElementType()));
-    auto lanes = LaneSumOp::create(builder, sum.getLoc(), type.getElementType(), scalars);
-    if (isa<RankedTensorType>(sum.getType()))
-      graph.bind(sum.getResult(), lanes.getResult());
-    else
-      sum.getResult().replaceAllUsesWith(lanes.getResult());
+        if (int64_t n = next++; n >= 0 && n < lanes)
+          elements.push_back(node ? node->value : makeZero(sum.getType()));
+    sum.getResult().replaceAllUsesWith(LaneSumOp::create(builder, sum.getLoc(), sum.getType(), elements));
   }
 
   Value makeZero(Type type) {

@@ -224,11 +224,7 @@ private:
         sum = sum ? AddOp::create(builder, loc, sum, value).getResult() : value;
       }
     }
-    for (auto &[key, sum] : sums) {
-      auto type = cast<RankedTensorType>(sum.getType());
-      Value reduced = LaneSumOp::create(builder, loc, RankedTensorType::get(type.getShape(), element), ValueRange{sum});
-      writeRow(reduced, kernel.getResult(key.first), results[key.first].base, key.second);
-    }
+    writeSums(sums, results);
     for (unsigned r = 0; r < results.size(); ++r)
       if (kernel.getResultAccess(r) == Access::Edge && results[r].buffer)
         closeAccumulator(r, results[r], edge);
@@ -252,7 +248,42 @@ private:
     return {pointer, std::nullopt, Value()};
   }
 
-  /// A small block without channels, in the row's memory order.
+  /// Writes sums over the channels, that are still spread over lanes, to their places: (result, offset).
+  void writeSums(const llvm::MapVector<std::pair<unsigned, int64_t>, Value> &sums, ArrayRef<RowPlace> results) {
+    auto parts = llvm::to_vector(sums);
+    llvm::sort(parts, llvm::less_first());
+    for (size_t begin = 0, end; begin < parts.size(); begin = end) {
+      // Blocks that follow each other in memory are summed together.
+      auto [result, offset] = parts[begin].first;
+      SmallVector<Value> run;
+      int64_t count = 0;
+      for (end = begin; end < parts.size() && parts[end].first == std::pair(result, offset + count); ++end) {
+        run.push_back(toMemoryOrder(parts[end].second, kernel.getResult(result)));
+        count += cast<RankedTensorType>(run.back().getType()).getNumElements();
+      }
+      for (int64_t first = 0; first < count; first += lanes) {
+        Value sum = LaneSumOp::create(builder, loc, vector, run, first);
+        if (count - first < lanes) {
+          auto range = llvm::to_vector(llvm::seq<int32_t>(0, count - first));
+          sum = LLVM::ShuffleVectorOp::create(builder, loc, sum, sum, range);
+        }
+        Value address = ix.address(results[result].base, ix.constant(offset + first), element);
+        LLVM::StoreOp::create(builder, loc, sum, address, elementBytes);
+      }
+    }
+  }
+
+  /// A small block without channels, as it lies in a row.
+  Value toMemoryOrder(Value value, Value tensor) {
+    auto type = cast<RankedTensorType>(value.getType());
+    IrrepsAttr irreps = getIrreps(tensor);
+    if (!irreps || irreps.getLayout() == Layout::MulIr || type.getDimSize(0) == 1)
+      return value;
+    auto transposed = RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType());
+    return EinsumOp::create(builder, loc, transposed, builder.getStringAttr("vj->jv"), ValueRange{value});
+  }
+
+  /// The strides in a row of a small block without channels.
   SmallVector<int64_t> getRowStrides(Value tensor, RankedTensorType block) {
     IrrepsAttr irreps = getIrreps(tensor);
     if (!irreps) {
@@ -263,11 +294,6 @@ private:
     }
     int64_t mul = block.getDimSize(0), dim = block.getDimSize(1);
     return irreps.getLayout() == Layout::MulIr ? SmallVector<int64_t>{dim, 1} : SmallVector<int64_t>{1, mul};
-  }
-
-  void writeRow(Value value, Value tensor, Value base, int64_t offset) {
-    auto type = cast<RankedTensorType>(value.getType());
-    WriteOp::create(builder, loc, value, base, Value(), Value(), offset, 1, getRowStrides(tensor, type), false, false);
   }
 
   /// A value of the edge without channels, computed on demand at the insertion point.

@@ -36,10 +36,10 @@ func.func @values(%v: tensor<3xvector<8xf32>>, %t: tensor<3xf32>, %s: f32) {
   %0 = equivariant.zero : tensor<3xvector<8xf32>>
   // CHECK: equivariant.restrict %{{.*}} from [1] sizes [2] : tensor<3xvector<8xf32>>
   %3 = equivariant.restrict %v from [1] sizes [2] : tensor<3xvector<8xf32>>
-  // CHECK: equivariant.lane_sum %{{.*}} : tensor<3xvector<8xf32>> -> tensor<3xf32>
-  %1 = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> tensor<3xf32>
-  // CHECK: equivariant.lane_sum %{{.*}}, %{{.*}} : tensor<3xf32>, f32 -> f32
-  %2 = equivariant.lane_sum %t, %s : tensor<3xf32>, f32 -> f32
+  // CHECK: equivariant.lane_sum %{{.*}}, %{{.*}} : tensor<3xvector<8xf32>>, tensor<3xvector<8xf32>> -> vector<8xf32>
+  %1 = equivariant.lane_sum %v, %v : tensor<3xvector<8xf32>>, tensor<3xvector<8xf32>> -> vector<8xf32>
+  // CHECK: equivariant.lane_sum from 2 %{{.*}}, %{{.*}} : tensor<3xf32>, f32 -> f32
+  %2 = equivariant.lane_sum from 2 %t, %s : tensor<3xf32>, f32 -> f32
   return
 }
 

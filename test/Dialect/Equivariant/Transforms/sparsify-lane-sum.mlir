@@ -1,21 +1,21 @@
 // RUN: espmm-opt %s --equivariant-sparsify | FileCheck %s
 
-// Vectors are summed one by one; the order of the lanes' sum is the machine's.
+// Sums over lanes are left, of the elements, as many as there are lanes; structurally zero elements keep their place.
 // CHECK-LABEL: llvm.func @vectors(
-// CHECK: %[[ZERO:.*]] = llvm.mlir.constant(0.000000e+00 : f32)
-// CHECK: %[[S0:.*]] = "llvm.intr.vector.reduce.fadd"(%[[ZERO]], %{{.*}}) <{fastmathFlags = #llvm.fastmath<reassoc>}> : (f32, vector<8xf32>) -> f32
-// CHECK: %[[S1:.*]] = "llvm.intr.vector.reduce.fadd"(%[[ZERO]], %{{.*}}) <{fastmathFlags = #llvm.fastmath<reassoc>}> : (f32, vector<8xf32>) -> f32
-// CHECK: llvm.store %[[S0]]
-// CHECK: llvm.store %[[S1]]
-// CHECK-NOT: equivariant
+// CHECK-COUNT-3: llvm.load %{{.*}} -> vector<2xf32>
+// CHECK: equivariant.lane_sum %[[V0:[^,]*]], %[[V1:.*]] : vector<2xf32>, vector<2xf32> -> vector<2xf32>
+// CHECK: equivariant.lane_sum %[[V2:.*]] : vector<2xf32> -> vector<2xf32>
+// CHECK-NOT: tensor
+// CHECK: llvm.return
 llvm.func @vectors(%x: !llvm.ptr, %z: !llvm.ptr) {
-  %0 = equivariant.read %x offset 0 strides [8] : !llvm.ptr -> tensor<2xvector<8xf32>>
-  %1 = equivariant.lane_sum %0 : tensor<2xvector<8xf32>> -> tensor<2xf32>
-  equivariant.write %1 to %z offset 0 strides [1] : tensor<2xf32>, !llvm.ptr
+  %0 = equivariant.read %x offset 0 strides [2] : !llvm.ptr -> tensor<3xvector<2xf32>>
+  %1 = equivariant.lane_sum %0 : tensor<3xvector<2xf32>> -> vector<2xf32>
+  %2 = equivariant.lane_sum from 2 %0 : tensor<3xvector<2xf32>> -> vector<2xf32>
+  %3 = llvm.fadd %1, %2 : vector<2xf32>
+  llvm.store %3, %z : vector<2xf32>, !llvm.ptr
   llvm.return
 }
 
-// A warp's sum is left, of scalars; structurally zero elements keep their place.
 // CHECK-LABEL: llvm.func @lanes(
 // CHECK-DAG: %[[X0:.*]] = llvm.load %{{[^,]*}} {alignment = 4 : i64} : !llvm.ptr -> f32
 // CHECK-DAG: %[[ZERO:.*]] = llvm.mlir.constant(0.000000e+00 : f32)

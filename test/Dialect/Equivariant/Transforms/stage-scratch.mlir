@@ -28,8 +28,9 @@
 // CHECK: %[[NEXT:.*]] = equivariant.add %[[PARTIAL]], %{{.*}}
 // CHECK: scf.yield %[[NEXT]]
 // CHECK: %[[GY:.*]] = equivariant.einsum "ijk,vik->vj"(%{{.*}}, %[[N]])
-// CHECK: %[[SUMMED:.*]] = equivariant.lane_sum %[[GY]] : tensor<1x3xvector<8xf32>> -> tensor<1x3xf32>
-// CHECK: equivariant.write %[[SUMMED]] to %{{.*}} offset 0 strides [3, 1]
+// CHECK: %[[SUMMED:.*]] = equivariant.lane_sum %[[GY]] : tensor<1x3xvector<8xf32>> -> vector<8xf32>
+// CHECK: %[[THREE:.*]] = llvm.shufflevector %[[SUMMED]], %[[SUMMED]] [0, 1, 2] : vector<8xf32>
+// CHECK: llvm.store %[[THREE]], %{{.*}} {alignment = 4 : i64} : vector<3xf32>, !llvm.ptr
 
 // CHECK: llvm.func @[[CONVERT]](
 // CHECK: equivariant.relayout gather

@@ -105,20 +105,20 @@ def Equivariant_RestrictOp : Equivariant_Op<"restrict", [Pure, SameOperandsAndRe
 def Equivariant_LaneSumOp : Equivariant_Op<"lane_sum", [Pure]> {
   let summary = "sum each element over its lanes";
   let description = [{
-    On the CPU each vector is summed to a scalar. On the GPU an element is what a lane of a warp holds, and the result is one scalar a lane: lane t holds
-    the sum over the warp of element t mod n, n being the number of elements rounded up to a power of two, at most 32. `equivariant-sparsify`
-    replaces the tensor by its elements.
+    Sums as many elements at once as there are lanes: the elements of the operands, in their order, from element `from` on. Lane t of the result
+    holds the sum of element t mod n over all lanes, n being the number of elements rounded up to a power of two. On the CPU an element and the result are vectors; on the GPU an
+    element is what a lane of a warp holds, and the result is one scalar a lane. `equivariant-sparsify` replaces the tensors by their elements.
 
-    Example: `%s = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> tensor<3xf32>`
+    Example: `%s = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> vector<8xf32>`
 
     Constraints:
-    - (lane_sum_c1) one operand or more, scalars or small tensors, of one element type.
-    - (lane_sum_c2) of vectors there is one operand, and the result is its tensor with the vectors' element type.
-    - (lane_sum_c3) of scalars there are at most 32 in all, and the result is one of their type.
+    - (lane_sum_c1) one operand or more, elements or small tensors of them, of one type.
+    - (lane_sum_c2) the result is of the elements' type.
+    - (lane_sum_c3) `from` is less than the number of elements.
   }];
-  let arguments = (ins Variadic<AnyType>:$values);
+  let arguments = (ins Variadic<AnyType>:$values, DefaultValuedAttr<I64Attr, "0">:$from);
   let results = (outs AnyType:$result);
-  let assemblyFormat = "$values attr-dict `:` type($values) `->` type($result)";
+  let assemblyFormat = "(`from` $from^)? $values attr-dict `:` type($values) `->` type($result)";
   let hasVerifier = 1;
 }
 

@@ -191,7 +191,8 @@ def ConvertEquivariantToCPU : Pass<"convert-equivariant-to-cpu", "::mlir::Module
   let summary = "lower what is left of the dialect in host kernels to LLVM";
   let description = [{
     `relayout` becomes loads, shuffles and stores of whole vectors: since a block's dimension 2l + 1 is odd, one component's channels fall on distinct
-    lanes of the registers that hold the block, so that blending the registers and one permutation gather them.
+    lanes of the registers that hold the block, so that blending the registers and one permutation gather them. `lane_sum` becomes a tree of blends and
+    permutations that halves the number of vectors at each step.
 
     ```mlir
     // before
