@@ -3,6 +3,7 @@
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/CodeGen/Passes.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/LLVMContext.h"
@@ -72,6 +73,18 @@ static std::unique_ptr<llvm::Module> translate(ModuleOp module, llvm::LLVMContex
   return translateModuleToLLVMIR(*device, context, "espmm");
 }
 
+/// LLVM's passes but machine sinking. Our loops end in a few branches that a lane takes or not; sinking moves each multiply-add whose
+/// sum only the next iteration reads past them, to the loop's end, and all that it reads has to stay in registers until there.
+class PassesWithoutSinking : public llvm::legacy::PassManager {
+public:
+  void add(llvm::Pass *pass) override {
+    if (pass->getPassID() == &llvm::MachineSinkingLegacyID)
+      delete pass;
+    else
+      PassManager::add(pass);
+  }
+};
+
 static FailureOr<std::string> emit(ModuleOp source, llvm::Module &module, llvm::TargetMachine &machine, espmm::CodeKind kind) {
   if (kind == espmm::CodeKind::LLVMIR) {
     std::string text;
@@ -81,7 +94,7 @@ static FailureOr<std::string> emit(ModuleOp source, llvm::Module &module, llvm::
   }
   llvm::SmallString<0> code;
   llvm::raw_svector_ostream os(code);
-  llvm::legacy::PassManager passes;
+  PassesWithoutSinking passes;
   auto type = kind == espmm::CodeKind::Object ? llvm::CodeGenFileType::ObjectFile : llvm::CodeGenFileType::AssemblyFile;
   if (machine.addPassesToEmitFile(passes, os, nullptr, type))
     return emitError(source.getLoc(), "expects a target that LLVM emits files for, got ") << machine.getTargetTriple().str();

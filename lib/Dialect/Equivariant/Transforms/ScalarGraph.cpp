@@ -29,7 +29,11 @@ ScalarNode *ScalarGraph::make(ScalarNode::Kind kind, Type type) {
 }
 
 unsigned ScalarGraph::getOrder(Operation *op) {
-  return orders.try_emplace(op, orders.size()).first->second;
+  auto number = [&](Operation *op) { return orders.try_emplace(op, orders.size()).first->second; };
+  if (!orders.contains(op))
+    for (Operation &other : *op->getBlock())
+      number(&other);
+  return number(op);
 }
 
 void ScalarGraph::bind(Value tensor, ArrayRef<Value> scalars) {
@@ -313,9 +317,15 @@ void ScalarGraph::link(ScalarNode *sum) {
 // Emission
 //===----------------------------------------------------------------------===//
 
+/// What is there already, such as what a loop has summed before.
+static bool isThere(const ScalarTerm &term) { return term.a && !term.b && term.a->kind == ScalarNode::Kind::Ready; }
+
 void ScalarGraph::emitRoots() {
-  for (ScalarNode *root : roots)
+  for (ScalarNode *root : roots) {
+    if (!root->linked)
+      std::stable_partition(root->terms.begin(), root->terms.end(), isThere);
     link(root);
+  }
   // The operations' order in the program, not the roots', decides: all that one path gives before the next path.
   SmallVector<std::tuple<unsigned, ScalarNode *, unsigned>> work;
   for (ScalarNode *root : roots) {
@@ -425,6 +435,9 @@ void ScalarGraph::emitTerm(ScalarNode *sum, unsigned index) {
     if (operand)
       materialize(operand);
   }
+  // Products are added to what is there already, by multiply-adds.
+  if (index > 0 && sum->numEmitted == 0 && isThere(sum->terms[0]))
+    emitTerm(sum, 0);
   ScalarTerm &term = sum->terms[index];
   if (term.emitted)
     return;

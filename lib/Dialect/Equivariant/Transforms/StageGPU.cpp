@@ -427,8 +427,13 @@ private:
   //===-- One edge -------------------------------------------------------===//
 
   void stageBody(Value slot, const Ids &ids, SmallVectorImpl<Value> &sums) {
+    // What is scaled after the loop: a use in the loop would keep its sum apart from the one over the edges.
+    llvm::SmallDenseSet<Operation *> later;
+    for (const Contribution &c : accumulators)
+      if (getSummand(c) != c.value && c.value.hasOneUse())
+        later.insert(c.value.getDefiningOp());
     for (Operation &op : kernel.getBody().front().without_terminator()) {
-      if (isa<AssembleOp>(op) || values.contains(op.getResult(0)))
+      if (isa<AssembleOp>(op) || values.contains(op.getResult(0)) || later.contains(&op))
         continue;
       if (auto block = dyn_cast<BlockOp>(op)) {
         values.map(block.getResult(), readShared(block, slot));

@@ -142,7 +142,7 @@ private:
   int64_t getBudget() {
     if (wishes.tileRegisters)
       return wishes.tileRegisters;
-    return side == Access::Edge ? 150 : hasRows() && hasSums() ? 110 : 75;
+    return side == Access::Edge || (hasRows() && hasSums()) ? 150 : 75;
   }
 
   bool hasRows() {
