@@ -283,6 +283,11 @@ ScalarGraph::TermLists ScalarGraph::getReferences(Value tensor, Operation *op) {
   return lists;
 }
 
+const ScalarElements *ScalarGraph::find(Value tensor) const {
+  auto it = elements.find(tensor.getAsOpaquePointer());
+  return it == elements.end() ? nullptr : &it->second;
+}
+
 ScalarElements ScalarGraph::makeRoots(Value tensor) {
   // A tensor that others read too is computed once, and its elements are roots themselves.
   TermLists lists = getInnerTerms(tensor, tensor.getDefiningOp());
@@ -292,6 +297,12 @@ ScalarElements ScalarGraph::makeRoots(Value tensor) {
     if (!terms.empty()) {
       node = makeSum(getElementType(tensor));
       node->terms.assign(terms.begin(), terms.end());
+      // A product that others read too is formed.
+      if (const ScalarElements *known = find(tensor); known && node->terms.size() == 1 && node->terms[0].b) {
+        node->terms[0].a = (*known)[result.size()];
+        node->terms[0].b = nullptr;
+        node->terms[0].scale = 1.0;
+      }
     }
     result.push_back(node);
   }

@@ -4,12 +4,9 @@
 // CHECK-LABEL: llvm.func @matrix(
 // CHECK-NOT: llvm.intr.fma
 // CHECK: %[[ZERO:.*]] = llvm.mlir.constant(0.000000e+00 : f32) : f32
-// CHECK: llvm.store %[[ZERO]], %{{.*}}
-// CHECK-COUNT-3: llvm.fmul
-// CHECK: llvm.store %[[ZERO]], %{{.*}}
-// CHECK-COUNT-3: llvm.fmul
+// CHECK-COUNT-3: llvm.store %[[ZERO]], %{{.*}}
+// CHECK-COUNT-6: llvm.fmul
 // CHECK-NOT: llvm.fmul
-// CHECK: llvm.store %[[ZERO]], %{{.*}}
 // CHECK: llvm.return
 llvm.func @matrix(%y: !llvm.ptr, %z: !llvm.ptr) {
   %c = equivariant.coefficients(1, 1, 1) * 0.5 : tensor<3x3x3xf32>

@@ -103,6 +103,8 @@ public:
 private:
   using TermLists = llvm::SmallVector<llvm::SmallVector<ScalarTerm, 4>>;
   ScalarNode *make(ScalarNode::Kind kind, mlir::Type type);
+  /// The elements of a tensor if they are known.
+  const ScalarElements *find(mlir::Value tensor) const;
   TermLists getTerms(mlir::Value tensor);
   TermLists getEinsumTerms(EinsumOp op);
   void inlineSumsAddedOnce(TermLists &lists, const ScalarElements &inner);
