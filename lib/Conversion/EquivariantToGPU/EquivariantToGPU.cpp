@@ -59,7 +59,8 @@ private:
   // The table has a row for each piece of `width` elements: where it is in slab 0, how far it moves per slab, and the number of
   // channels before this slab at which it starts to be past the block's last. A lane reads its rows once, when the kernel starts.
   const Share &getShare(Operation *op, ArrayRef<int64_t> runs, int64_t width, Value slab, Value lane, int64_t threads = warpSize) {
-    Share &share = shares[{DenseI64ArrayAttr::get(op->getContext(), runs), width, lane}];
+    Block &block = getLoopBlock(op);
+    Share &share = shares[{DenseI64ArrayAttr::get(op->getContext(), runs), width, lane, &block}];
     if (share.pieces)
       return share;
     SmallVector<int32_t> table;
@@ -76,7 +77,7 @@ private:
     share.pieces = table.size() / 4;
 
     OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPoint(getLoopBlock().findAncestorOpInBlock(*op));
+    builder.setInsertionPoint(block.findAncestorOpInBlock(*op));
     Value base = LLVM::AddressOfOp::create(builder, loc, getTable(table));
     Value slab32 = arith::TruncIOp::create(builder, loc, builder.getI32Type(), slab);
     Value firstChannel = arith::MulIOp::create(builder, loc, slab32, i32(warpSize));
@@ -98,16 +99,15 @@ private:
     return share;
   }
 
-  /// The block with the outermost loop, before which or after which everything is done once.
-  Block &getLoopBlock() {
-    if (!loopBlock) {
-      loopBlock = &function.getBody().front();
-      function.walk<WalkOrder::PreOrder>([&](scf::ForOp loop) {
-        loopBlock = loop->getBlock();
-        return WalkResult::interrupt();
-      });
+  /// The block with the outermost loop around an op, or beside it: before and after the loop everything is done once.
+  Block &getLoopBlock(Operation *op) {
+    Block *found = op->getBlock();
+    for (Block *block = op->getBlock();; block = block->getParentOp()->getBlock()) {
+      if (!block->getOps<scf::ForOp>().empty())
+        found = block;
+      if (block->getParentOp() == function)
+        return *found;
     }
-    return *loopBlock;
   }
 
   LLVM::GlobalOp getTable(ArrayRef<int32_t> rows) {
@@ -314,8 +314,7 @@ private:
   OpBuilder builder;
   Location loc;
   unsigned computeCapability;
-  llvm::DenseMap<std::tuple<Attribute, int64_t, Value>, Share> shares;  // by runs, width and lane
-  Block *loopBlock = nullptr;
+  llvm::DenseMap<std::tuple<Attribute, int64_t, Value, Block *>, Share> shares;  // by runs, width, lane and where they are known
   Value oncePolicy;
 };
 

@@ -251,6 +251,16 @@ KernelCost espmm::equivariant::estimateCost(KernelOp kernel, ScheduleAttr schedu
   return CostEstimate(kernel, schedule).run();
 }
 
+KernelCost &KernelCost::operator+=(const KernelCost &other) {
+  bytesPerEdge += other.bytesPerEdge;
+  gatheredBytesPerEdge += other.gatheredBytesPerEdge;
+  bytesPerNode += other.bytesPerNode;
+  multiplicationsPerEdge += other.multiplicationsPerEdge;
+  additionsPerEdge += other.additionsPerEdge;
+  registers = std::max(registers, other.registers);
+  return *this;
+}
+
 DictionaryAttr espmm::equivariant::toAttribute(const KernelCost &cost, MLIRContext *context) {
   Builder builder(context);
   NamedAttrList list;

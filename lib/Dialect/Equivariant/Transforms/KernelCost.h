@@ -19,6 +19,9 @@ struct KernelCost {
   /// The largest number of values alive at once in a loop over channels (CPU: vectors, and scalars that it is given), or for an
   /// edge (GPU: 32-bit registers of a lane, what it holds for a whole segment included). Addresses and indices come on top.
   int64_t registers = 0;
+
+  /// Of both together, one after the other.
+  KernelCost &operator+=(const KernelCost &other);
 };
 
 KernelCost estimateCost(KernelOp kernel, ScheduleAttr schedule);

@@ -12,28 +12,55 @@ using namespace mlir;
 using namespace espmm::equivariant;
 
 namespace {
+ScheduleAttr getSchedule(KernelOp kernel) { return kernel->getAttrOfType<ScheduleAttr>("schedule"); }
+
+/// True if a value is computed from a kernel's results; between kernels there are only sums.
+bool dependsOn(Value value, KernelOp kernel) {
+  if (auto add = value.getDefiningOp<AddOp>())
+    return dependsOn(add.getLhs(), kernel) || dependsOn(add.getRhs(), kernel);
+  return value.getDefiningOp() == kernel;
+}
+
+/// Kernels in their order, those that follow each other and can be one launch together: on the GPU, blocks of the same shape for edges
+/// grouped by the same side, none of which waits for another.
+SmallVector<SmallVector<KernelOp>> groupKernels(func::FuncOp function) {
+  SmallVector<SmallVector<KernelOp>> groups;
+  for (auto kernel : function.getOps<KernelOp>()) {
+    ScheduleAttr schedule = getSchedule(kernel);
+    auto joins = [&](KernelOp other) {
+      ScheduleAttr known = getSchedule(other);
+      return schedule.getTarget() == Target::GPU && known.getTarget() == Target::GPU && known.getGroupBy() == schedule.getGroupBy() &&
+             known.getWarps() == schedule.getWarps() && other.getSpace() == kernel.getSpace() &&
+             llvm::none_of(kernel.getInputs(), [&](Value input) { return dependsOn(input, other); });
+    };
+    if (groups.empty() || !llvm::all_of(groups.back(), joins))
+      groups.emplace_back();
+    groups.back().push_back(kernel);
+  }
+  return groups;
+}
+
 struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
   void runOnOperation() override {
     for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
       if (failed(HostProgram::verify(function)))
         return signalPassFailure();
       HostProgram host(function);
-      auto isGPU = [](KernelOp kernel) {
-        auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
-        return schedule && schedule.getTarget() == Target::GPU;
-      };
-      if (llvm::any_of(function.getOps<KernelOp>(), isGPU))
-        host.zeroDestinations();
-      for (auto kernel : function.getOps<KernelOp>()) {
-        auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
-        if (!schedule) {
+      for (auto kernel : function.getOps<KernelOp>())
+        if (!getSchedule(kernel)) {
           kernel.emitOpError("has no schedule; run equivariant-tile first");
           return signalPassFailure();
         }
-        host.setCost(toAttribute(estimateCost(kernel, schedule), &getContext()));
-        LogicalResult staged = schedule.getTarget() == Target::CPU ? stageKernelForCPU(kernel, schedule, host)
-                                                                   : stageKernelForGPU(kernel, schedule, host);
-        if (failed(staged))
+      auto isGPU = [](KernelOp kernel) { return getSchedule(kernel).getTarget() == Target::GPU; };
+      if (llvm::any_of(function.getOps<KernelOp>(), isGPU))
+        host.zeroDestinations();
+      for (auto &kernels : groupKernels(function)) {
+        KernelCost cost;
+        for (KernelOp kernel : kernels)
+          cost += estimateCost(kernel, getSchedule(kernel));
+        host.setCost(toAttribute(cost, &getContext()));
+        KernelOp first = kernels.front();
+        if (failed(isGPU(first) ? stageKernelsForGPU(kernels, host) : stageKernelForCPU(first, getSchedule(first), host)))
           return signalPassFailure();
       }
       stageSumsOfCopies(host, function);

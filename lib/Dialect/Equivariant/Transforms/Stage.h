@@ -8,7 +8,8 @@ namespace espmm::equivariant {
 class HostProgram;
 
 mlir::LogicalResult stageKernelForCPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host);
-mlir::LogicalResult stageKernelForGPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host);
+/// Kernels over one space that need nothing of each other become one device function: its blocks are theirs.
+mlir::LogicalResult stageKernelsForGPU(llvm::ArrayRef<KernelOp> kernels, HostProgram &host);
 
 /// After all kernels: adds up the copies of rows that they gave shares of.
 void stageSumsOfCopies(HostProgram &host, mlir::func::FuncOp source);

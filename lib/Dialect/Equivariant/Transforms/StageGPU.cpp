@@ -28,24 +28,32 @@ constexpr int64_t bytesInCache = 24 << 20;
 
 class GPUKernelStaging {
 public:
-  GPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host, Type element)
-      : kernel(kernel), schedule(schedule), host(host), analysis(kernel), function(host, kernel, schedule.getWarps()),
-        builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()), element(element),
-        elementBytes(element.getIntOrFloatBitWidth() / 8), numSlabs(schedule.getSlabEnd() - schedule.getSlabBegin()) {}
-
-  void run() {
+  GPUKernelStaging(KernelOp kernel, GPUFunction &function)
+      : kernel(kernel), schedule(getSchedule(kernel)), host(function.host), analysis(kernel), function(function),
+        builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
+        element(cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType()),
+        elementBytes(element.getIntOrFloatBitWidth() / 8), numSlabs(schedule.getSlabEnd() - schedule.getSlabBegin()) {
     host.index().loc = loc;
     planRows();
     IndexBuilder &h = host.index();
-    Value units = countUnits();
-    Value blocks = h.ceildiv(units, h.constant(schedule.getWarps()));
-    Value unit = takeSlab(blocks);
+    blocks = h.ceildiv(countUnits(), h.constant(schedule.getWarps()));
+  }
+
+  /// How many blocks there are, of the host function.
+  Value getBlocks() { return host.index().mul(blocks, numSlabs); }
+  /// Shared memory that a block takes.
+  int64_t getSharedBytes() const { return sharedSize * elementBytes * schedule.getWarps(); }
+
+  /// What one of these blocks does.
+  void stage(Value block) {
+    Value unit = takeSlab(block);
     channel = ix.add(ix.mul(slab, warpSize), function.lane);
     warpMemory = function.getWarpMemory(sharedSize, element);
     unit = ix.add(ix.mul(unit, schedule.getWarps()), function.warp);
     side == Access::Edge ? stageRows(unit) : stageSegment(unit);
-    function.launch(h.mul(blocks, numSlabs), sharedSize * elementBytes * schedule.getWarps(), schedule.getRegisters());
   }
+
+  static ScheduleAttr getSchedule(KernelOp kernel) { return kernel->getAttrOfType<ScheduleAttr>("schedule"); }
 
 private:
   //===-- Rows in shared memory ------------------------------------------===//
@@ -95,10 +103,10 @@ private:
 
   /// Which slab a block has, and which block of those that have this slab it is. Slab after slab, or all slabs of a node before the
   /// next node: with a slab at a time, rows of nodes that are read and added to are a slab's part, which may fit into the cache.
-  Value takeSlab(Value blocks) {
+  Value takeSlab(Value block) {
     slab = ix.constant(schedule.getSlabBegin());
     if (numSlabs == 1)
-      return function.block;
+      return block;
     Value n = ix.constant(numSlabs);
     int64_t rowBytes = 0;
     for (unsigned i = 0; i < inputs.size(); ++i)
@@ -108,14 +116,14 @@ private:
       if (kernel.getResultAccess(r) == otherSide())
         rowBytes += getWidth(kernel.getResult(r)) * elementBytes;
     if (side == Access::Edge || rowBytes == 0) {
-      slab = ix.add(arith::RemUIOp::create(builder, loc, function.block, n), slab);
-      return arith::DivUIOp::create(builder, loc, function.block, n);
+      slab = ix.add(arith::RemUIOp::create(builder, loc, block, n), slab);
+      return arith::DivUIOp::create(builder, loc, block, n);
     }
     IndexBuilder &h = host.index();
     Value isLarge = h.isMore(h.mul(host.getRows(otherSide()), rowBytes), h.constant(bytesInCache));
     Value divisor = getArgument(h.add(h.mul(isLarge, h.add(blocks, -numSlabs)), numSlabs));
-    Value quotient = arith::DivUIOp::create(builder, loc, function.block, divisor);
-    Value rest = ix.sub(function.block, ix.mul(quotient, divisor));
+    Value quotient = arith::DivUIOp::create(builder, loc, block, divisor);
+    Value rest = ix.sub(block, ix.mul(quotient, divisor));
     Value outer = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, getArgument(isLarge), ix.constant(0));
     slab = ix.add(arith::SelectOp::create(builder, loc, outer, quotient, rest), slab);
     return arith::SelectOp::create(builder, loc, outer, rest, quotient);
@@ -575,7 +583,7 @@ private:
   ScheduleAttr schedule;
   HostProgram &host;
   KernelAnalysis analysis;
-  GPUFunction function;
+  GPUFunction &function;
   OpBuilder &builder;
   IndexBuilder &ix;
   Location loc;
@@ -583,7 +591,7 @@ private:
   Type element;
   int64_t elementBytes, numSlabs;
 
-  Value sharingBits; // of the host function
+  Value blocks, sharingBits; // of the host function
   Value slab, channel, warpMemory, order, other;
   llvm::DenseMap<int64_t, Value> masks;
   SmallVector<RowLayout> inputs, results;
@@ -597,12 +605,31 @@ private:
 
 } // namespace
 
-LogicalResult espmm::equivariant::stageKernelForGPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host) {
-  if (failed(KernelAnalysis(kernel).verify()))
-    return failure();
-  Type element;
-  for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
-    element = cast<RankedTensorType>(type).getElementType();
-  GPUKernelStaging(kernel, schedule, host, element).run();
+LogicalResult espmm::equivariant::stageKernelsForGPU(ArrayRef<KernelOp> kernels, HostProgram &host) {
+  for (KernelOp kernel : kernels)
+    if (failed(KernelAnalysis(kernel).verify()))
+      return failure();
+  GPUFunction function(host, kernels.front(), GPUKernelStaging::getSchedule(kernels.front()).getWarps());
+  // One kernel's blocks after another's, so that a multiprocessor mostly runs one body at a time.
+  Value block = function.block, total;
+  int64_t sharedBytes = 0, registers = 0;
+  for (KernelOp kernel : kernels) {
+    GPUKernelStaging staging(kernel, function);
+    Value blocks = staging.getBlocks();
+    total = total ? host.index().add(total, blocks) : blocks;
+    sharedBytes = std::max(sharedBytes, staging.getSharedBytes());
+    registers = std::max(registers, GPUKernelStaging::getSchedule(kernel).getRegisters());
+    if (kernel == kernels.back()) {
+      staging.stage(block);
+      break;
+    }
+    Value own = function.getArgument(blocks);
+    auto choice = scf::IfOp::create(function.builder, kernel.getLoc(), function.ix.less(block, own), /*withElseRegion=*/true);
+    function.builder.setInsertionPointToStart(choice.thenBlock());
+    staging.stage(block);
+    function.builder.setInsertionPointToStart(choice.elseBlock());
+    block = function.ix.sub(block, own);
+  }
+  function.launch(total, sharedBytes, registers);
   return success();
 }

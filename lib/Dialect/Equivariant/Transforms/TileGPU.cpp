@@ -256,14 +256,13 @@ private:
 
   /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.
   int64_t chooseRegisters(KernelOp clone, ScheduleAttr schedule) {
-    // Addresses, indices and the ring take about 35 beside the values that are alive at once. ptxas needs a few more the more there are,
-    // as it loads early.
-    int64_t wanted = estimateCost(clone, schedule).registers + 35;
+    // Beside the values that are alive at once ptxas takes a few for addresses and indices: most of those it keeps in uniform registers.
+    int64_t wanted = estimateCost(clone, schedule).registers + 12;
     // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
     // its features there are about 45 products and addresses.
     if (side == Access::Edge)
-      wanted = std::max(wanted, countEdgeRegisters(clone) + 45);
-    return wanted <= 128 ? 128 : wanted <= 160 ? 168 : 255;
+      wanted = std::max(wanted + 23, countEdgeRegisters(clone) + 45);
+    return wanted <= 128 ? 128 : wanted <= 168 ? 168 : 255;
   }
 
   /// Registers for an edge's own rows, and for the results of one: weights pass by one at a time and do not count.
