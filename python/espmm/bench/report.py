@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .measure import Row
+from .figures import Figures, PeerFigure, Row
+
+
+def text(figures: Figures) -> str:
+    """All of a run: what it was measured on, and a table a suite."""
+    return "\n".join([heading(figures.environment), *(suite_table(figures, suite) for suite in figures.suites)])
+
+
+def suite_table(figures: Figures, suite: str) -> str:
+    """The table of one suite."""
+    rows = figures.suites[suite]
+    return compile_table(rows) if suite == "compile" else table(suite, rows, figures.tolerance)
 
 
 def heading(environment: Mapping[str, object]) -> str:
-    """What was measured on; a line."""
+    """What was measured on, and the peers, those that could not run with the reason."""
     threads = f", {environment['threads']} threads" if environment["threads"] else ""
-    return (
+    lines = [
         f"{environment['device']}{threads}, {environment['dtype']}, {environment['layout']}"
-        f"{', deterministic' if environment['deterministic'] else ''}{', inputs resident' if environment['resident'] else ''}; copy {environment['copy_gigabytes_per_s']:.0f} GB/s; "
+        f"{', deterministic' if environment['deterministic'] else ''}"
+        f"{', inputs resident' if environment['resident'] else ''}; copy {environment['copy_gigabytes_per_s']:.0f} GB/s; "
         f"espmm {environment['espmm']}, e3nn {environment['e3nn']}, torch {environment['torch']}"
-    )
+    ]
+    peers: Mapping[str, Mapping[str, str]] = environment.get("peers", {})  # type: ignore[assignment]
+    for name, about in peers.items():
+        if "missing" in about:
+            lines.append(f"peer {name} is missing: {about['missing']}")
+        elif name != "e3nn":
+            lines.append(f"peer {name} {about['version']}")
+    return "\n".join(lines)
 
 
 def align(header: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> str:
@@ -35,30 +54,48 @@ def number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def error(value: float | None, tolerance: float) -> str:
+    """A relative error, marked WRONG above the tolerance; NaN is above it."""
+    if value is None:
+        return "-"
+    return f"{value:.1e}" + ("" if value <= tolerance else " WRONG")
+
+
+def peers_of(rows: Sequence[Row]) -> list[str]:
+    """The peers of any row, in order."""
+    return list(dict.fromkeys(name for row in rows for name in row.peers))
+
+
 def table(suite: str, rows: Sequence[Row], tolerance: float) -> str:
-    """A line a pass; an error above the tolerance is marked WRONG, and what e3nn has no time for says why beneath."""
+    """A line a pass; for each peer its ms, its error, and how many times faster espmm is. Beneath, why a cell is empty."""
     host = any(row.host_ms is not None for row in rows)
+    peers = peers_of(rows)
     header = ["problem", "graph", "pass", "error", "ms", *(["host ms"] if host else [])]
-    header += ["floor ms", "% of floor", "GB/s", "e3nn ms", "x e3nn"]
+    header += ["floor ms", "% of floor", "GB/s", "GFLOP/s"]
+    header += [cell for name in peers for cell in (f"{name} ms", "error", "x")]
     lines = []
     for row in rows:
-        lines.append(
-            [
-                row.problem,
-                row.graph,
-                row.pass_name,
-                f"{row.error:.1e}" + ("" if row.error <= tolerance else " WRONG"),
-                number(row.ms),
-                *([number(row.host_ms)] if host else []),
-                number(row.floor_ms),
-                f"{row.percent_of_floor:.0f}",
-                f"{row.gigabytes_per_s:.0f}",
-                number(row.e3nn_ms),
-                number(row.speedup),
-            ]
-        )
-    notes = [f"{row.problem}, {row.graph}, {row.pass_name}: {row.note}" for row in rows if row.note]
-    return "\n".join([f"\n{suite}", align(header, lines, left=3), *notes])
+        line = [row.problem, row.graph, row.pass_name, error(row.error, tolerance), number(row.ms)]
+        line += [number(row.host_ms)] if host else []
+        line += [number(row.floor_ms), f"{row.percent_of_floor:.0f}", number(row.gigabytes_per_s), number(row.gigaflops_per_s)]
+        for name in peers:
+            peer = row.peers.get(name, PeerFigure())
+            line += [number(peer.ms), error(peer.error, tolerance), number(row.speedup(name))]
+        lines.append(line)
+    return "\n".join([f"\n{suite}", align(header, lines, left=3), *notes(rows)])
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """Why peers have no time, a line for each reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for name, peer in row.peers.items():
+            if peer.note:
+                found.setdefault((name, peer.note), []).append(f"{row.problem} {row.graph} {row.pass_name}")
+    return [
+        f"{name}: {note} ({len(places)} of {len(rows)} rows)" if len(places) > 3 else f"{name}: {note} ({', '.join(places)})"
+        for (name, note), places in found.items()
+    ]
 
 
 def compile_table(figures: Sequence[Mapping[str, object]]) -> str:

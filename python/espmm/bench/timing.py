@@ -60,6 +60,19 @@ def copy_bandwidth(device: torch.device) -> float:
     return 2 * 4 * count / timing.median_s
 
 
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product in the dtype, without tensor cores' shorter numbers: the roofline's other roof."""
+    size = 4096 if device.type == "cuda" else 1024
+    left, right = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(2))
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        timing = median_time([lambda: left @ right], device, budget_s=0.3)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    return 2 * size**3 / timing.median_s
+
+
 def median_time(
     calls: Sequence[Call],
     device: torch.device,
