@@ -76,30 +76,22 @@ class Row:
             own["peers"] = {name: PeerFigure(**{key: peer[key] for key in kept}) for name, peer in found["peers"].items()}
         else:
             own["floor_bytes"] = 1e6 * found["gigabytes_per_s"] * found["ms"]
-            own["peers"] = {"e3nn": PeerFigure(ms=found["e3nn_ms"], note=found["note"])}
+            own["peers"] = {"e3nn": PeerFigure(ms=found["e3nn_ms"], note=found["note"].removeprefix("e3nn "))}
         return cls(**own)
 
 
 @dataclass
 class Figures:
-    """A run: what it was measured on, the graphs, and for each suite its rows (for `compile` its dictionaries)."""
+    """A run: what it was measured on, the graphs, and for each suite its rows (for `compile` its dictionaries).
+
+    In files of format 1 the senders of graphs A and B are at random, and the peers' results were not compared.
+    """
 
     environment: dict[str, Any]
     tolerance: float
     graphs: dict[str, dict[str, Any]] = field(default_factory=dict)
     suites: dict[str, list[Any]] = field(default_factory=dict)
-
-    @property
-    def peers(self) -> list[str]:
-        """The peers that have figures, in the order of the run."""
-        rows = [row for suite in self.suites.values() for row in suite if isinstance(row, Row)]
-        return list(dict.fromkeys(name for row in rows for name in row.peers))
-
-    @property
-    def missing(self) -> dict[str, str]:
-        """The peers that were asked for and could not run, and why."""
-        found = self.environment.get("peers", {})
-        return {name: about["missing"] for name, about in found.items() if "missing" in about}
+    format: int = FORMAT
 
     def save(self, path: str) -> None:
         """Writes the file whole or not at all: a run saves after every graph, and may be cut off."""
@@ -133,6 +125,7 @@ class Figures:
                     name: list(rows) if name == "compile" else [Row.from_json(row) for row in rows]
                     for name, rows in found["suites"].items()
                 }
-                return cls(found["environment"], found["tolerance"], found.get("graphs", {}), suites)
+                version = found.get("format", 1)
+                return cls(found["environment"], found["tolerance"], found.get("graphs", {}), suites, version)
             except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"expected {path} to be what bench --json wrote, got {type(error).__name__}: {error}") from None

@@ -82,7 +82,20 @@ def table(suite: str, rows: Sequence[Row], tolerance: float) -> str:
             peer = row.peers.get(name, PeerFigure())
             line += [number(peer.ms), error(peer.error, tolerance), number(row.speedup(name))]
         lines.append(line)
-    return "\n".join([f"\n{suite}", align(header, lines, left=3), *notes(rows)])
+    return "\n".join([f"\n{suite}", align(header, lines, left=3), *summary(rows), *notes(rows)])
+
+
+def summary(rows: Sequence[Row]) -> list[str]:
+    """How espmm compares with e3nn and with the best of the other peers (right or wrong): from the least to the largest factor."""
+    others = [name for name in peers_of(rows) if name != "e3nn"]
+    lines = []
+    for title, names in (("e3nn", ["e3nn"]), (f"the best of {', '.join(others)}", others)):
+        found = [(min(factors), row) for row in rows if (factors := [f for n in names if (f := row.speedup(n)) is not None])]
+        if found:
+            (least, row), (most, _) = min(found, key=lambda f: f[0]), max(found, key=lambda f: f[0])
+            where = f"{row.problem} {row.graph} {row.pass_name}"
+            lines.append(f"{number(least)} ({where}) to {number(most)} times faster than {title}, in {len(found)} of {len(rows)} rows")
+    return lines
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
