@@ -8,8 +8,8 @@ Tables of the page stand between two comments, and nobody types them:
 
 Where the file is missing, the page says which command writes it; the comment may give its arguments after SUITE.
 
-Usage: benchmarks_doc.py [--check | --plots]; with --check nothing is written, and the exit status is 1 if the page has drifted;
-with --plots the plots are drawn too (needs matplotlib).
+Usage: benchmarks_doc.py [--check | --plots]; with --check nothing is written, and the exit status is 1 if the page has
+drifted; with --plots the plots are drawn too (needs matplotlib).
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from espmm.bench.figures import Figures, PeerFigure, Row  # noqa: E402
 PAGE = ROOT / "docs" / "Benchmarks.md"
 FOLDER = ROOT / "docs" / "benchmarks"
 
-_PLACE = re.compile(r"(<!-- figures (?P<file>\S+) (?P<suite>\S+)(?P<arguments>[^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(
+    r"(<!-- figures (?P<file>\S+) (?P<suite>\S+)(?P<arguments>[^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 
 
 def rendered(page: str) -> str:
@@ -39,8 +41,8 @@ def rendered(page: str) -> str:
 def _figures(name: str, suite: str, arguments: str) -> str:
     path = FOLDER / name
     if not path.is_file():
-        more = f" {arguments}" if arguments else ""
-        return f"\nNot measured yet. `python -m espmm bench --suite {suite}{more} --json docs/benchmarks/{name}` fills this table.\n\n"
+        words = ["python -m espmm bench --suite", suite, *arguments.split(), "--json", f"docs/benchmarks/{name}"]
+        return f"\nNot measured yet. `{' '.join(words)}` fills this table.\n\n"
     figures = Figures.load(str(path))
     rows: list[Row] = figures.suites[suite]
     lines = ["", *(f"{line}.  " for line in report.heading(figures.environment).splitlines()), ""]
@@ -57,11 +59,25 @@ def _figures(name: str, suite: str, arguments: str) -> str:
 
 def _table(rows: list[Row], tolerance: float) -> list[str]:
     peers = report.peers_of(rows)
-    header = ["problem", "graph", "pass", "ms", "% of floor", "GB/s", "GFLOP/s", "error", *(f"{name}: ms, x, error" for name in peers)]
+    header = [
+        "problem",
+        "graph",
+        "pass",
+        "ms",
+        "% of floor",
+        "GB/s",
+        "GFLOP/s",
+        "error",
+        *(f"{name}: ms, x, error" for name in peers),
+    ]
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * 3}{'---:|' * (len(header) - 3)}"]
     for row in rows:
         cells = [row.problem, row.graph, row.pass_name, report.number(row.ms), f"{row.percent_of_floor:.0f}"]
-        cells += [report.number(row.gigabytes_per_s), report.number(row.gigaflops_per_s), report.error(row.error, tolerance)]
+        cells += [
+            report.number(row.gigabytes_per_s),
+            report.number(row.gigaflops_per_s),
+            report.error(row.error, tolerance),
+        ]
         cells += [_cell(row, name, tolerance) for name in peers]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -90,7 +106,9 @@ def main() -> int:
     if fresh == page:
         return 0
     if arguments.check:
-        print("error: docs/Benchmarks.md is not what docs/benchmarks says; run scripts/benchmarks_doc.py", file=sys.stderr)
+        print(
+            "error: docs/Benchmarks.md is not what docs/benchmarks says; run scripts/benchmarks_doc.py", file=sys.stderr
+        )
         return 1
     PAGE.write_text(fresh, encoding="utf-8")
     print("wrote docs/Benchmarks.md")

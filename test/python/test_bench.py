@@ -25,20 +25,23 @@ from espmm.bench.reference import PASSES, Product, relative_errors  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 SETTING = Setting(CPU, torch.float64, "mul_ir", False, bandwidth=1e10, budget_s=0.0)
-SMALL = Product("small", "4x0e+4x1o", "0e+1o", "4x0e+4x1o+4x1o", ((0, 0, 0, "uvu", True), (0, 1, 1, "uvu", True), (1, 0, 2, "uvu", True)))  # fmt: skip
+PATHS = ((0, 0, 0, "uvu", True), (0, 1, 1, "uvu", True), (1, 0, 2, "uvu", True))
+SMALL = Product("small", "4x0e+4x1o", "0e+1o", "4x0e+4x1o+4x1o", PATHS)
 
 
 def row(**changes) -> Row:
     known = dict(
-        problem="p", graph="A", pass_name="forward", error=1e-7, ms=2.0, repeats=5, floor_ms=1.0, floor_bytes=3e6, flops=8e6,
-        peers={"e3nn": PeerFigure(20.0, 1e-7), "flashtp": PeerFigure(5.0, 0.5), "cuequivariance": PeerFigure(note="no")},
+        problem="p", graph="A", pass_name="forward", error=1e-7, ms=2.0, repeats=5, floor_ms=1.0, floor_bytes=3e6,
+        flops=8e6, peers={"e3nn": PeerFigure(20.0, 1e-7), "flashtp": PeerFigure(5.0, 0.5)},
     )  # fmt: skip
+    known["peers"]["cuequivariance"] = PeerFigure(note="no")
     return Row(**{**known, **changes})
 
 
 def figures(*rows: Row) -> Figures:
     about = {
-        "device": "a machine", "threads": None, "dtype": "float32", "layout": "mul_ir", "deterministic": False, "resident": False,
+        "device": "a machine", "threads": None, "dtype": "float32", "layout": "mul_ir", "deterministic": False,
+        "resident": False,
         "copy_gigabytes_per_s": 3.0, "matmul_gigaflops_per_s": 50.0, "espmm": "1", "e3nn": "2", "torch": "3",
         "peers": {"e3nn": {"version": "2"}, "openequivariance": {"missing": "ModuleNotFoundError: no"}},
     }  # fmt: skip
@@ -49,7 +52,9 @@ def figures(*rows: Row) -> Figures:
 @pytest.mark.parametrize("graph", ["7x5", "9"])
 def test_e3nn_is_right_and_timed(layout, graph):
     setting, size = replace(SETTING, layout=layout), named_graph(graph)
-    found = measure_peer(PEERS["e3nn"], SMALL, size, setting, [random_operands(SMALL, size, setting)], lambda doing: None)
+    found = measure_peer(
+        PEERS["e3nn"], SMALL, size, setting, [random_operands(SMALL, size, setting)], lambda doing: None
+    )
     assert list(found) == list(PASSES)
     assert all(figure.error < 1e-14 and figure.ms > 0 and not figure.note for figure in found.values())
 
@@ -95,7 +100,10 @@ def test_a_peer_that_fails_is_a_note():
     assert attempt(broken, SETTING) == (None, "RuntimeError: no kernel")
     assert attempt(lambda: 3, SETTING) == (3, "")
     size = named_graph("5")
-    for name, note in (("flashtp", "it has convolutions only"), ("openequivariance-det", "a batch has no sums over edges")):
+    for name, note in (
+        ("flashtp", "it has convolutions only"),
+        ("openequivariance-det", "a batch has no sums over edges"),
+    ):
         with pytest.raises(Unsupported, match=note):
             PEERS[name].bind(SMALL, size.nodes, "mul_ir", random_operands(SMALL, size, SETTING))
 
@@ -111,7 +119,9 @@ def test_arithmetic(library):
     setting = replace(SETTING, dtype=torch.float32)
     found = flops_per_row(product, setting, conv=True)
     assert 8 * 3 <= found["forward"] <= 8 * 4
-    costs = [program.cost for program in espmm.compile(product.problem("float32", "mul_ir"), conv=True, grad_order=2).kernels]
+    costs = [
+        program.cost for program in espmm.compile(product.problem("float32", "mul_ir"), conv=True, grad_order=2).kernels
+    ]
     assert list(found.values()) == [cost["multiplications_per_edge"] + cost["additions_per_edge"] for cost in costs]
     assert row().gigaflops_per_s == pytest.approx(4.0) and row().gigabytes_per_s == pytest.approx(1.5)
     assert row().percent_of_floor == 50 and row().speedup("e3nn") == 10 and row().speedup("cuequivariance") is None
@@ -137,7 +147,7 @@ def _is_first() -> bool:
 
 def test_tables():
     text = report.text(figures(row(), row(error=math.nan)))
-    assert "peer openequivariance is missing: ModuleNotFoundError: no" in text
+    assert "peer openequivariance (oeq) is missing: ModuleNotFoundError: no" in text
     assert "5.0e-01 WRONG" in text and "nan WRONG" in text
     assert "cuequivariance: no (p A forward, p A forward)" in text
     assert "10 (p A forward) to 10 times faster than e3nn, in 2 of 2 rows" in text
@@ -148,7 +158,18 @@ def test_command(library, tmp_path, capsys):
     """A run, its file, and the plots drawn from the file in a process that has no torch."""
     pytest.importorskip("matplotlib")
     file, plots = tmp_path / "bench.json", tmp_path / "plots"
-    arguments = ["--device", "cpu", "--problem", "nequip-aspirin", "--graph", "6x5", "--budget", "0", "--json", str(file)]
+    arguments = [
+        "--device",
+        "cpu",
+        "--problem",
+        "nequip-aspirin",
+        "--graph",
+        "6x5",
+        "--budget",
+        "0",
+        "--json",
+        str(file),
+    ]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "peer flashtp is missing: runs on a GPU only" in printed and "GFLOP/s" in printed
@@ -200,5 +221,7 @@ def test_what_is_not_installed_is_named(missing, argv):
 
 def test_the_page_is_what_the_files_say():
     """docs/Benchmarks.md has not drifted from docs/benchmarks."""
-    done = subprocess.run([sys.executable, str(ROOT / "scripts/benchmarks_doc.py"), "--check"], stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/benchmarks_doc.py"), "--check"], stderr=subprocess.PIPE, text=True
+    )
     assert done.returncode == 0, done.stderr

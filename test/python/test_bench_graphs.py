@@ -45,7 +45,9 @@ def test_a_and_b():
     assert describe(named_graph("17")) == {"nodes": 17, "edges": 17}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("diamond", "water", "alloy", "protein")] + ["50x7"])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in ("diamond", "water", "alloy", "protein")] + ["50x7"]
+)
 def test_sorted_and_repeatable(name):
     graph = named_graph(name)
     receivers, senders = graph.indices(CPU)
@@ -65,7 +67,9 @@ def test_names_are_documented():
     """The table of docs/Benchmarks.md has every graph, with its true numbers."""
     pytest.importorskip("ase")
     pytest.importorskip("matscipy")
-    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+)(?: to ([\d,]+))? \|", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+)(?: to ([\d,]+))? \|", PAGE.read_text(), re.MULTILINE
+    )
     found = {name: [int(text.replace(",", "")) for text in numbers if text] for name, *numbers in rows}
     assert set(found) == set(NAMES)
     for name, (nodes, edges, *degrees) in found.items():

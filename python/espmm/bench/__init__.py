@@ -7,13 +7,13 @@
     python -m espmm bench --problem mace-large --graph 500x60 --device cpu --dtype float64
 
 Suites: `conv`, convolutions on large graphs (GPU: A and B; CPU: small); `batch`, products without a graph (GPU: 50,000
-rows; CPU: 2,560); `small`, convolutions on small graphs, timed from the host as well on the GPU; `compile`, from the Python call to
-kernels that are ready, without and with the disk cache.
+rows; CPU: 2,560); `small`, convolutions on small graphs, timed from the host as well on the GPU; `compile`, from the
+Python call to kernels that are ready, without and with the disk cache.
 
-Graphs: A is carbon diamond, 1000 nodes x 158 neighbours, B a cubic lattice, 23,000 x 6, small 64 x 40 at random; NxK is any other
-at random; N alone is a batch of N rows; the rest are described in `espmm.bench.graphs`. What a pass, its time and its floor
-mean is said in `espmm.bench.measure`, how peers are called in `espmm.bench.peers`, and all of it in docs/Benchmarks.md. The exit
-status is 1 if a result of espmm's is wrong.
+Graphs: A is carbon diamond, 1000 nodes x 158 neighbours, B a cubic lattice, 23,000 x 6, small 64 x 40 at random; NxK is
+any other at random; N alone is a batch of N rows; the rest are described in `espmm.bench.graphs`. What a pass, its time
+and its floor mean is said in `espmm.bench.measure`, how peers are called in `espmm.bench.peers`, and all of it in
+docs/Benchmarks.md. The exit status is 1 if a result of espmm's is wrong.
 """
 
 from __future__ import annotations
@@ -44,27 +44,39 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m espmm bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument("--suite", choices=(*SUITES, "all"), default="conv")
-    result.add_argument("--problem", nargs="+", choices=tuple(NAMED), default=list(NAMED), metavar="NAME", help="; ".join(NAMED))
+    result.add_argument(
+        "--problem", nargs="+", choices=tuple(NAMED), default=list(NAMED), metavar="NAME", help="; ".join(NAMED)
+    )
     result.add_argument("--graph", nargs="+", metavar="NAME|NxK|N", help="in place of the suite's own")
     result.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is a GPU")
     result.add_argument("--dtype", choices=tuple(TOLERANCE), default="float32")
     result.add_argument("--layout", choices=("mul_ir", "ir_mul"), default="mul_ir")
     result.add_argument("--deterministic", action="store_true", help="bit-equal results on the GPU too")
     result.add_argument("--threads", type=int, help="CPU threads of torch and espmm (default: torch's)")
-    result.add_argument("--budget", type=float, default=1.0, metavar="SECONDS", help="measuring time of a pass (default 1)")
     result.add_argument(
-        "--resident", action="store_true", help="one set of inputs, in the cache if it fits (default: several in turn, which do not)"
+        "--budget", type=float, default=1.0, metavar="SECONDS", help="measuring time of a pass (default 1)"
+    )
+    result.add_argument(
+        "--resident",
+        action="store_true",
+        help="one set of inputs, in the cache if it fits (default: several in turn, which do not)",
     )
     peers = result.add_mutually_exclusive_group()
     peers.add_argument(
         "--peers", nargs="+", choices=PEER_NAMES, default=list(PEER_NAMES), metavar="PEER",
         help=f"what to time beside espmm, if it is installed: {', '.join(PEER_NAMES)} (default: all)",
     )  # fmt: skip
-    peers.add_argument("--no-peers", action="store_true", help="time espmm alone (results are still compared with e3nn)")
+    peers.add_argument(
+        "--no-peers", action="store_true", help="time espmm alone (results are still compared with e3nn)"
+    )
     result.add_argument("--tracebacks", action="store_true", help="print the exceptions that peers raise in full")
-    result.add_argument("--json", metavar="FILE", help="write the figures and the environment to FILE, after every graph")
+    result.add_argument(
+        "--json", metavar="FILE", help="write the figures and the environment to FILE, after every graph"
+    )
     result.add_argument("--from-json", metavar="FILE", help="measure nothing: tables, and plots, of what --json wrote")
-    result.add_argument("--plot", metavar="DIR", help="draw bars and a roofline of each suite, PNGs in DIR (needs matplotlib)")
+    result.add_argument(
+        "--plot", metavar="DIR", help="draw bars and a roofline of each suite, PNGs in DIR (needs matplotlib)"
+    )
     return result
 
 
@@ -158,7 +170,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             import matplotlib  # noqa: F401
         except ImportError as error:
-            return _fail(f"--plot needs matplotlib: {error}; without it, keep --json and draw elsewhere with --from-json")
+            return _fail(
+                f"--plot needs matplotlib: {error}; without it, keep --json and draw elsewhere with --from-json"
+            )
     if arguments.from_json:
         return _show(arguments)
     try:
@@ -193,9 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _measure(arguments, device, suites, graphs)
 
 
-def _measure(
-    arguments: argparse.Namespace, device, suites: Sequence[str], graphs: dict[str, list[BenchGraph]]
-) -> int:
+def _measure(arguments: argparse.Namespace, device, suites: Sequence[str], graphs: dict[str, list[BenchGraph]]) -> int:
     import torch
 
     from . import compile_time, report

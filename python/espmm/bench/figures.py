@@ -1,4 +1,4 @@
-"""The figures of a run, as they are kept in a JSON file. Needs no torch: tables and plots are made from the file too."""
+"""The figures of a run, as they are kept in a JSON file. Needs no torch: tables and plots are made of the file too."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class Row:
         own = {f.name: found[f.name] for f in fields(cls) if f.name in found}
         if "peers" in found:
             kept = [f.name for f in fields(PeerFigure)]
-            own["peers"] = {name: PeerFigure(**{key: peer[key] for key in kept}) for name, peer in found["peers"].items()}
+            own["peers"] = {
+                name: PeerFigure(**{key: peer[key] for key in kept}) for name, peer in found["peers"].items()
+            }
         else:
             own["floor_bytes"] = 1e6 * found["gigabytes_per_s"] * found["ms"]
             own["peers"] = {"e3nn": PeerFigure(ms=found["e3nn_ms"], note=found["note"].removeprefix("e3nn "))}
@@ -128,4 +130,6 @@ class Figures:
                 version = found.get("format", 1)
                 return cls(found["environment"], found["tolerance"], found.get("graphs", {}), suites, version)
             except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"expected {path} to be what bench --json wrote, got {type(error).__name__}: {error}") from None
+                raise ValueError(
+                    f"expected {path} to be what bench --json wrote, got {type(error).__name__}: {error}"
+                ) from None

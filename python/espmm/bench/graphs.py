@@ -1,4 +1,4 @@
-"""Graphs to convolve on: lattices made here, structures made by ase, and uneven ones. All are the same on every machine.
+"""Graphs to convolve on: lattices made here, structures made by ase, uneven ones. All are the same on every machine.
 
 Edges are sorted by receiver, and by sender within a receiver, as some peers require.
 
@@ -14,8 +14,8 @@ Edges are sorted by receiver, and by sender within a receiver, as some peers req
     NxK        N nodes with K neighbours each, senders at random
     N          no graph: a batch of N rows
 
-The last four of the named ones need ase and matscipy. Water is not equilibrated: molecules stand on a jittered grid at random
-orientations, which has the density and the uneven degrees of the liquid, but not its correlations.
+The last four of the named ones need ase and matscipy. Water is not equilibrated: molecules stand on a jittered grid at
+random orientations, which has the density and the uneven degrees of the liquid, but not its correlations.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MOLECULE_VOLUME = 29.9  # of water at 1 g/cm3, in A^3
 
 @dataclass(frozen=True)
 class GraphSize:
-    """`nodes` receivers with `neighbours` edges each, their senders at random; or, without neighbours, a batch of `nodes` rows."""
+    """`nodes` receivers with `neighbours` edges each, senders at random; without neighbours, a batch of rows."""
 
     name: str
     nodes: int
@@ -122,7 +122,7 @@ def named_graph(text: str) -> BenchGraph:
 
 
 def simple_cubic(shape: tuple[int, int, int], name: str = "cubic") -> ListedGraph:
-    """A periodic simple cubic lattice, each node with its 6 nearest neighbours; node (i, j, k) is number (i J + j) K + k."""
+    """A periodic simple cubic lattice of nearest neighbours; node (i, j, k) is number (i J + j) K + k."""
     nodes = torch.arange(shape[0] * shape[1] * shape[2]).view(shape)
     senders = torch.stack([nodes.roll(step, axis) for axis in range(3) for step in (1, -1)], -1)
     receivers = nodes.unsqueeze(-1).expand_as(senders)
@@ -132,7 +132,8 @@ def simple_cubic(shape: tuple[int, int, int], name: str = "cubic") -> ListedGrap
 def diamond(cells: int = 5, cutoff: float = 6.0, name: str = "diamond") -> ListedGraph:
     """Carbon diamond, cells x cells x cells cubic cells of 8 atoms, periodic; neighbours within the cutoff (A).
 
-    Atoms are numbered as ase does: by cell, and in a cell by basis. An atom is its own neighbour where it meets an image of itself.
+    Atoms are numbered as ase does: by cell, and in a cell by basis. An atom that meets an image of itself is its own
+    neighbour.
     """
     basis = torch.tensor(_DIAMOND_BASIS, dtype=torch.float64)
     reach = int(cutoff / _LATTICE_CONSTANT) + 1
@@ -185,7 +186,9 @@ def _graph_a() -> ListedGraph:
     graph = diamond(name="A")
     degrees = torch.bincount(graph.receivers, minlength=graph.nodes)
     if graph.nodes != 1000 or not bool((degrees == 158).all()):
-        raise RuntimeError(f"expected graph A to be 1000 x 158, got {graph.nodes} nodes with {degrees.unique().tolist()} edges")
+        raise RuntimeError(
+            f"expected graph A to be 1000 x 158, got {graph.nodes} nodes with {degrees.unique().tolist()} edges"
+        )
     return graph
 
 
@@ -214,7 +217,7 @@ def _ase_droplet() -> ListedGraph:
 
 
 def _molecules(cells: int, side: float, keep: int, periodic: bool):
-    """The `keep` water molecules nearest to the middle of a cube of cells^3, one a cell; atoms of a molecule follow each other."""
+    """Water, a molecule a cell, in the `keep` cells nearest to the middle of a cube of cells^3."""
     import numpy as np
     from ase import Atoms
     from ase.build import molecule

@@ -92,7 +92,9 @@ def espmm_module(product: Product, setting: Setting, conv: bool) -> torch.nn.Mod
     import espmm
 
     problem = product.problem(setting.dtype, setting.layout)
-    return espmm.TensorProductConv(problem, deterministic=setting.deterministic) if conv else espmm.TensorProduct(problem)
+    return (
+        espmm.TensorProductConv(problem, deterministic=setting.deterministic) if conv else espmm.TensorProduct(problem)
+    )
 
 
 def bind_espmm(product: Product, size: BenchGraph, setting: Setting, operands: Operands) -> Bound:
@@ -112,7 +114,7 @@ def bind_e3nn(product: Product, setting: Setting, operands: Operands) -> Bound:
 
 
 def flops_per_row(product: Product, setting: Setting, conv: bool) -> dict[str, int]:
-    """Multiplications and additions a row (with a graph, an edge) of each pass: what its kernel computes, by the compiler's count."""
+    """Multiplications and additions a row (with a graph, an edge) of each pass's kernel, by the compiler's count."""
     import espmm
     from espmm.launch import target_of
 
@@ -216,7 +218,7 @@ def measure_peer(
     sets: list[Operands],
     progress: Callable[[str], None],
 ) -> dict[str, PeerFigure]:
-    """The peer's figures in each pass, in its own form; `sets` are in the run's layout, and correctness is that of the first."""
+    """The peer's figures in each pass, in its own form; `sets` are in the run's layout, errors those of the first."""
     first = sets[0]
     need, available = peer.needs_bytes(product, size.edges, first.x.element_size()), available_bytes(setting.device)
     # On the host, running out of memory ends the process; on the GPU it can be tried.
@@ -249,14 +251,12 @@ def measure_peer(
         _release(setting.device)
         if figure.error is None:
             continue
-        timing, figure.note = attempt(partial(time_pass, name, bind, turned, setting, warm_up=False), setting)
+        timing, figure.note = attempt(partial(time_pass, name, bind, turned, setting), setting)
         figure.ms = None if timing is None else 1e3 * timing.median_s
     return figures
 
 
-def measure(
-    product: Product, size: BenchGraph, setting: Setting, progress: Callable[[str], None]
-) -> list[Row]:
+def measure(product: Product, size: BenchGraph, setting: Setting, progress: Callable[[str], None]) -> list[Row]:
     """The rows of one product on one graph; `progress` is told what is being done."""
     torch.manual_seed(0)
     first = random_operands(product, size, setting)

@@ -1,17 +1,18 @@
-"""What espmm is compared with: other packages' convolutions, each as its users call it and with its rows laid out its way.
+"""What espmm is compared with: other packages' convolutions, as their users call them, with rows laid out their way.
 
-A peer that is not installed, or cannot run here, says why. What it is timed on is converted beforehand, into the layout that
-it is made for (`Form`), and its results are converted back before they are compared with the reference:
+A peer that is not installed, or cannot run here, says why. What it is timed on is converted beforehand, into the layout
+that it is made for (`Form`), and its results are converted back before they are compared with the reference:
 
     e3nn                  gather, o3.TensorProduct, index_add; mul_ir
-    openequivariance      TensorProductConv, atomic; the layout of the run, weights in its own order (reorder_weights_from_e3nn)
+    openequivariance      TensorProductConv, atomic; the layout of the run, weights in its own order
+                          (reorder_weights_from_e3nn)
     openequivariance-det  the same with deterministic=True, which wants edges sorted by receiver and sender, and the
                           permutation that sorts them by sender
     cuequivariance        SegmentedPolynomial(channelwise_tensor_product, method="uniform_1d") with indices; ir_mul
     flashtp               flashTP_e3nn.uvu_TP; mul_ir
 
-Without a graph, they are o3.TensorProduct, openequivariance.TensorProduct, and the polynomial without indices; the other two
-have only convolutions.
+Without a graph, they are o3.TensorProduct, openequivariance.TensorProduct, and the polynomial without indices; the
+other two have only convolutions.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ from .reference import E3nnConv, Operands, Product, e3nn_module, with_layout
 
 Bound = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-# What e3nn's double backward holds at its peak, in rows of x, w and z together an edge; measured for mace-large, on the safe side.
+# What e3nn's double backward holds at its peak, in rows of x, w and z together an edge; measured for mace-large, on the
+# safe side.
 _E3NN_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Form:
-    """How rows are laid out: "mul_ir" or "ir_mul", and where each column of weights is found in e3nn's; None: as in e3nn's."""
+    """How rows are laid out: "mul_ir" or "ir_mul", and for each column of weights e3nn's; None: as in e3nn."""
 
     layout: str
     weights: tuple[int, ...] | None = None

@@ -46,8 +46,13 @@ def _title(figures: Figures) -> str:
 
 
 def _bars(rows: Sequence[Row], figures: Figures, path: Path) -> Path:
-    """Milliseconds on a logarithmic scale, a panel a pass, a group of bars a problem and graph, the floor as a line over each."""
+    """Milliseconds on a logarithmic scale: a panel a pass, a group of bars a problem and graph, a line for the floor.
+
+    Bars of wrong results are hatched.
+    """
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     passes = list(dict.fromkeys(row.pass_name for row in rows))
     cases = list(dict.fromkeys((row.problem, row.graph) for row in rows))
@@ -61,14 +66,16 @@ def _bars(rows: Sequence[Row], figures: Figures, path: Path) -> Path:
         of_pass = {(row.problem, row.graph): row for row in rows if row.pass_name == pass_name}
         for i, name in enumerate(names):
             found = [(at, of_pass[case]) for at, case in enumerate(cases) if case in of_pass]
-            times = [(at, _ms(row, name)) for at, row in found]
-            times = [(at, ms) for at, ms in times if ms is not None]
-            left = [at - 0.4 + (i + 0.5) * width for at, _ in times]
-            axis.bar(left, [ms for _, ms in times], width, color=_COLOURS.get(name), label=name)
+            found = [(at, row) for at, row in found if _ms(row, name) is not None]
+            middle = [at - 0.4 + (i + 0.5) * width for at, _ in found]
+            bars = axis.bar(middle, [_ms(row, name) for _, row in found], width, color=_COLOURS.get(name))
+            for bar, (_, row) in zip(bars, found):
+                if _is_wrong(row, name, figures.tolerance):
+                    bar.set(hatch="xxx", edgecolor="red")
         floors = [(at, of_pass[case].floor_ms) for at, case in enumerate(cases) if case in of_pass]
         axis.hlines(
             [ms for _, ms in floors], [at - 0.42 for at, _ in floors], [at + 0.42 for at, _ in floors],
-            color="black", linewidth=1, label="memory floor",
+            color="black", linewidth=1,
         )  # fmt: skip
         axis.set_yscale("log")
         axis.set_ylabel(f"{pass_name}\nms")
@@ -76,7 +83,9 @@ def _bars(rows: Sequence[Row], figures: Figures, path: Path) -> Path:
         axis.set_axisbelow(True)
     axes[-1, 0].set_xticks(range(len(cases)), [f"{problem}\n{graph}" for problem, graph in cases], fontsize=8)
     axes[0, 0].set_title(_title(figures), fontsize=10)
-    axes[0, 0].legend(fontsize=8, ncols=len(names) + 1, loc="lower left", bbox_to_anchor=(0, 1.1))
+    handles = [Patch(color=_COLOURS.get(name), label=name) for name in names]
+    handles.append(Line2D([], [], color="black", linewidth=1, label="memory floor"))
+    axes[0, 0].legend(handles=handles, fontsize=8, ncols=len(handles), loc="lower left", bbox_to_anchor=(0, 1.1))
     return _save(figure, path)
 
 
@@ -86,8 +95,13 @@ def _ms(row: Row, name: str) -> float | None:
     return row.peers[name].ms if name in row.peers else None
 
 
+def _is_wrong(row: Row, name: str, tolerance: float) -> bool:
+    error = row.error if name == "espmm" else row.peers[name].error
+    return error is not None and not error <= tolerance
+
+
 def _roofline(rows: Sequence[Row], figures: Figures, path: Path) -> Path:
-    """Bytes a second over operations a byte, a point a kernel; bytes are those of the floor, operations those of espmm's kernel."""
+    """Bytes a second over operations a byte, a point a kernel: the floor's bytes, the operations of espmm's kernel."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(8, 5.5))

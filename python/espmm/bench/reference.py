@@ -59,7 +59,7 @@ class Product:
 
 @dataclass
 class Operands:
-    """Inputs of all three passes: x, y, w; the cotangent gz of z; the cotangents cx, cy, cw of the gradients of x, y, w.
+    """Inputs of all passes: x, y, w; the cotangent gz of z; the cotangents cx, cy, cw of the gradients of x, y, w.
 
     With a graph, x and cx have a row a sender, gz a row a receiver, the others a row an edge. In a batch
     (`receivers` and `senders` None) all have a row a row.
@@ -182,7 +182,9 @@ def relative_errors(
     summed = {name: torch.zeros_like(like) for name, like in (("z", gz), ("gx", x), ("dx", x), ("dgz", gz))}
     for start in range(0, operands.y.shape[0], rows):
         piece = slice(start, min(start + rows, operands.y.shape[0]))
-        at_receivers = receivers[piece] if receivers is not None else torch.arange(piece.start, piece.stop, device=x.device)
+        at_receivers = (
+            receivers[piece] if receivers is not None else torch.arange(piece.start, piece.stop, device=x.device)
+        )
         at_senders = senders[piece] if senders is not None else at_receivers
         inputs = [
             tensor.requires_grad_()
