@@ -1,34 +1,39 @@
-"""`python -m espmm bench`: speed beside correctness, against e3nn and against what memory allows.
+"""`python -m espmm bench`: speed beside correctness, against other packages and against what memory allows.
 
     python -m espmm bench                                     the convolutions, on the GPU if there is one
-    python -m espmm bench --suite all --json results.json
+    python -m espmm bench --suite all --json results.json --plot plots
+    python -m espmm bench --graph water alloy --peers e3nn openequivariance
+    python -m espmm bench --from-json results.json --plot plots
     python -m espmm bench --problem mace-large --graph 500x60 --device cpu --dtype float64
 
 Suites: `conv`, convolutions on large graphs (GPU: A and B; CPU: small); `batch`, products without a graph (GPU: 50,000
-rows; CPU: 2,560); `small`, convolutions on small graphs, timed from the host as well on the GPU; `compile`, from the Python call to
-kernels that are ready, without and with the disk cache.
+rows; CPU: 2,560); `small`, convolutions on small graphs, timed from the host as well on the GPU; `compile`, from the
+Python call to kernels that are ready, without and with the disk cache.
 
-Graphs: A is 1000 nodes x 158 neighbours, B 23,000 x 6, small 64 x 40; NxK is any other; N alone is a batch of N rows. What a pass, its time and
-its floor mean is said in `espmm.bench.measure`. The exit status is 1 if a result is wrong.
+Graphs: A is carbon diamond, 1000 nodes x 158 neighbours, B a cubic lattice, 23,000 x 6, small 64 x 40 at random; NxK is
+any other at random; N alone is a batch of N rows; the rest are described in `espmm.bench.graphs`. What a pass, its time
+and its floor mean is said in `espmm.bench.measure`, how peers are called in `espmm.bench.peers`, and all of it in
+docs/Benchmarks.md. The exit status is 1 if a result of espmm's is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .measure import GraphSize, Row, Setting
+    from .figures import Figures, Row
+    from .graphs import BenchGraph
+    from .measure import Setting
 
 # Largest relative error (norm) that counts as right.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
-NAMED_GRAPHS = {"A": (1000, 158), "B": (23000, 6), "small": (64, 40)}
 SUITES = ("conv", "batch", "small", "compile")
+PEER_NAMES = ("e3nn", "openequivariance", "openequivariance-det", "cuequivariance", "flashtp")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,47 +44,52 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m espmm bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument("--suite", choices=(*SUITES, "all"), default="conv")
-    result.add_argument("--problem", nargs="+", choices=tuple(NAMED), default=list(NAMED), metavar="NAME", help="; ".join(NAMED))
-    result.add_argument("--graph", nargs="+", type=graph_size, metavar="A|B|small|NxK|N", help="in place of the suite's own")
+    result.add_argument(
+        "--problem", nargs="+", choices=tuple(NAMED), default=list(NAMED), metavar="NAME", help="; ".join(NAMED)
+    )
+    result.add_argument("--graph", nargs="+", metavar="NAME|NxK|N", help="in place of the suite's own")
     result.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is a GPU")
     result.add_argument("--dtype", choices=tuple(TOLERANCE), default="float32")
     result.add_argument("--layout", choices=("mul_ir", "ir_mul"), default="mul_ir")
     result.add_argument("--deterministic", action="store_true", help="bit-equal results on the GPU too")
     result.add_argument("--threads", type=int, help="CPU threads of torch and espmm (default: torch's)")
-    result.add_argument("--budget", type=float, default=1.0, metavar="SECONDS", help="measuring time of a pass (default 1)")
     result.add_argument(
-        "--resident", action="store_true", help="one set of inputs, in the cache if it fits (default: several in turn, which do not)"
+        "--budget", type=float, default=1.0, metavar="SECONDS", help="measuring time of a pass (default 1)"
     )
-    result.add_argument("--no-peers", action="store_true", help="do not time e3nn (results are still compared with it)")
-    result.add_argument("--json", metavar="FILE", help="write the figures and the environment to FILE")
+    result.add_argument(
+        "--resident",
+        action="store_true",
+        help="one set of inputs, in the cache if it fits (default: several in turn, which do not)",
+    )
+    peers = result.add_mutually_exclusive_group()
+    peers.add_argument(
+        "--peers", nargs="+", choices=PEER_NAMES, default=list(PEER_NAMES), metavar="PEER",
+        help=f"what to time beside espmm, if it is installed: {', '.join(PEER_NAMES)} (default: all)",
+    )  # fmt: skip
+    peers.add_argument(
+        "--no-peers", action="store_true", help="time espmm alone (results are still compared with e3nn)"
+    )
+    result.add_argument("--tracebacks", action="store_true", help="print the exceptions that peers raise in full")
+    result.add_argument(
+        "--json", metavar="FILE", help="write the figures and the environment to FILE, after every graph"
+    )
+    result.add_argument("--from-json", metavar="FILE", help="measure nothing: tables, and plots, of what --json wrote")
+    result.add_argument(
+        "--plot", metavar="DIR", help="draw bars and a roofline of each suite, PNGs in DIR (needs matplotlib)"
+    )
     return result
 
 
-def graph_size(text: str) -> GraphSize:
-    """Reads A, B, small, NxK or N."""
-    from .measure import GraphSize
-
-    if text in NAMED_GRAPHS:
-        return GraphSize(text, *NAMED_GRAPHS[text])
-    match = re.fullmatch(r"([1-9]\d*)(?:x(\d+))?", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"expected A, B, small, NxK such as 500x60, or N, got {text!r}")
-    nodes, neighbours = match.groups()
-    if neighbours is None:
-        return GraphSize(f"{nodes} rows", int(nodes), None)
-    return GraphSize(text, int(nodes), int(neighbours))
-
-
-def suite_graphs(suite: str, device: str) -> list[GraphSize]:
+def suite_graphs(suite: str, device: str) -> list[str]:
     """The suite's own graphs."""
     if suite == "batch":
-        return [graph_size("50000" if device == "cuda" else "2560")]
+        return ["50000" if device == "cuda" else "2560"]
     if suite == "small":
-        return [graph_size("small"), graph_size("8x20")]
-    return [graph_size(name) for name in (("A", "B") if device == "cuda" else ("small",))]
+        return ["small", "8x20"]
+    return ["A", "B"] if device == "cuda" else ["small"]
 
 
-def environment(setting: Setting) -> dict[str, object]:
+def environment(setting: Setting, matmul: float) -> dict[str, object]:
     """What the figures depend on."""
     import e3nn
     import torch
@@ -95,9 +105,11 @@ def environment(setting: Setting) -> dict[str, object]:
         "deterministic": setting.deterministic,
         "resident": setting.resident,
         "copy_gigabytes_per_s": 1e-9 * setting.bandwidth,
+        "matmul_gigaflops_per_s": 1e-9 * matmul,
         "espmm": espmm.__version__,
         "torch": torch.__version__,
         "e3nn": e3nn.__version__,
+        "cuda": torch.version.cuda if setting.device.type == "cuda" else None,
         "python": platform.python_version(),
     }
 
@@ -110,80 +122,174 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def run_suite(arguments: argparse.Namespace, suite: str, setting: Setting) -> Iterator[Row]:
-    """Measures; rows come as they are done, a progress bar on stderr."""
+def find_peers(names: Sequence[str], device, tracebacks: bool = False) -> dict[str, dict[str, str]]:
+    """For each peer its `version`, or why it is `missing`."""
+    from .peers import PEERS
+
+    found = {}
+    for name in names:
+        missing = PEERS[name].missing(device)
+        if missing is None:
+            found[name] = {"version": PEERS[name].version()}
+        else:
+            found[name] = {"missing": missing}
+            if tracebacks and device.type == "cuda":
+                try:
+                    PEERS[name].version()
+                except Exception:  # noqa: BLE001  what is asked for is to see it
+                    traceback.print_exc()
+    return found
+
+
+def run_suite(
+    arguments: argparse.Namespace, suite: str, setting: Setting, graphs: Sequence[BenchGraph]
+) -> Iterator[list[Row]]:
+    """Measures; the rows of a problem on a graph come when they are done, a progress bar on stderr."""
     from tqdm import tqdm
 
     from .measure import measure
     from .reference import PASSES, Product
 
-    graphs = arguments.graph or suite_graphs(suite, setting.device.type)
     cases = [(Product.named(name), graph) for name in arguments.problem for graph in graphs]
-    with tqdm(total=len(cases) * len(PASSES), desc=suite, unit="pass", file=sys.stderr) as bar:
-        for product, graph in cases:
-            prefix = f"{product.name}, {graph.name}: "
-            for row in measure(product, graph, setting, lambda doing: bar.set_postfix_str(prefix + doing)):
+    steps = 1 + len(PASSES) + len(setting.peers) * (1 + len(PASSES))
+    with tqdm(total=len(cases) * steps, desc=suite, unit="step", file=sys.stderr) as bar:
+        for i, (product, graph) in enumerate(cases):
+
+            def progress(doing: str) -> None:
+                bar.set_postfix_str(f"{product.name}, {graph.name}: {doing}", refresh=False)
                 bar.update()
-                yield row
+
+            yield measure(product, graph, setting, progress)
+            bar.update((i + 1) * steps - bar.n)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; the exit status."""
     arguments = parser().parse_args(argv)
+    if arguments.plot:
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            return _fail(
+                f"--plot needs matplotlib: {error}; without it, keep --json and draw elsewhere with --from-json"
+            )
+    if arguments.from_json:
+        return _show(arguments)
     try:
         import e3nn  # noqa: F401
         import torch
         import tqdm  # noqa: F401
     except ImportError as error:
-        print(f"error: the benchmark needs torch, e3nn and tqdm: {error}", file=sys.stderr)
-        return 2
+        return _fail(f"the benchmark needs torch, e3nn and tqdm: {error}")
     import espmm
 
-    from . import compile_time, report
-    from .measure import Setting
-    from .timing import copy_bandwidth
+    from .graphs import named_graph
 
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            print("error: --device cuda, but torch sees no GPU", file=sys.stderr)
-            return 2
+            return _fail("--device cuda, but torch sees no GPU")
         device = torch.device("cuda", torch.cuda.current_device())
+    suites = SUITES if arguments.suite == "all" else (arguments.suite,)
+    try:
+        graphs = {
+            suite: [named_graph(name) for name in arguments.graph or suite_graphs(suite, device.type)]
+            for suite in suites
+            if suite != "compile"
+        }
+    except ValueError as error:
+        return _fail(f"--graph: {error}")
+    except ImportError as error:
+        return _fail(f"--graph: this graph is made by ase and matscipy: {error}")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
         espmm.set_num_threads(arguments.threads)
-    suites = SUITES if arguments.suite == "all" else (arguments.suite,)
+    return _measure(arguments, device, suites, graphs)
+
+
+def _measure(arguments: argparse.Namespace, device, suites: Sequence[str], graphs: dict[str, list[BenchGraph]]) -> int:
+    import torch
+
+    from . import compile_time, report
+    from .figures import Figures
+    from .graphs import describe
+    from .measure import DeviceLost, Setting
+    from .timing import copy_bandwidth, matmul_rate
+
+    dtype = getattr(torch, arguments.dtype)
+    peers = find_peers([] if arguments.no_peers else arguments.peers, device, arguments.tracebacks)
     print("measuring the copy bandwidth ...", file=sys.stderr)
     setting = Setting(
         device=device,
-        dtype=getattr(torch, arguments.dtype),
+        dtype=dtype,
         layout=arguments.layout,
         deterministic=arguments.deterministic,
         bandwidth=copy_bandwidth(device),
         budget_s=arguments.budget,
-        peers=not arguments.no_peers,
+        peers=tuple(name for name, about in peers.items() if "version" in about),
         resident=arguments.resident,
+        tracebacks=arguments.tracebacks,
     )
-    about = environment(setting)
+    about = environment(setting, matmul_rate(device, dtype)) | {"peers": peers}
+    figures = Figures(about, TOLERANCE[arguments.dtype])
+    figures.graphs = {graph.name: describe(graph) for listed in graphs.values() for graph in listed}
     print(report.heading(about))
-    tolerance = TOLERANCE[arguments.dtype]
-    figures: dict[str, list[dict[str, object]]] = {}
-    wrong = 0
+    lost = None
     for suite in suites:
         if suite == "compile":
-            compiled = compile_time.measure_all(arguments.problem, setting)
-            print(report.compile_table(compiled))
-            figures[suite] = compiled
-            continue
-        rows = list(run_suite(arguments, suite, setting.for_suite(suite)))
-        print(report.table(suite, rows, tolerance))
-        # `not <=`, so that NaN counts as wrong.
-        wrong += sum(not row.error <= tolerance for row in rows)
-        figures[suite] = [row.as_json() for row in rows]
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"environment": about, "tolerance": tolerance, "suites": figures}, file, indent=1)
-            file.write("\n")
-    if wrong:
-        print(f"error: {wrong} results are further than {tolerance:g} from e3nn in float64", file=sys.stderr)
-    return 1 if wrong else 0
+            figures.suites[suite] = compile_time.measure_all(arguments.problem, setting)
+        else:
+            rows = figures.suites[suite] = []
+            try:
+                for found in run_suite(arguments, suite, setting.for_suite(suite), graphs[suite]):
+                    rows += found
+                    if arguments.json:
+                        figures.save(arguments.json)
+            except DeviceLost as error:
+                lost = f"a peer left the GPU unusable, what follows is not measured: {error}"
+        print(report.suite_table(figures, suite))
+        if arguments.json:
+            figures.save(arguments.json)
+        if lost:
+            break
+    if arguments.plot:
+        _draw(figures, arguments.plot)
+    return max(_verdict(figures), _fail(lost) if lost else 0)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from . import report
+    from .figures import Figures
+
+    try:
+        figures = Figures.load(arguments.from_json)
+    except (OSError, ValueError) as error:
+        return _fail(f"--from-json: {error}")
+    print(report.text(figures))
+    if arguments.plot:
+        _draw(figures, arguments.plot)
+    return _verdict(figures)
+
+
+def _draw(figures: Figures, folder: str) -> None:
+    from . import plots
+
+    for path in plots.draw(figures, folder):
+        print(f"wrote {path}")
+
+
+def _verdict(figures: Figures) -> int:
+    from .figures import Row
+
+    rows = [row for suite in figures.suites.values() for row in suite if isinstance(row, Row)]
+    # `not <=`, so that NaN counts as wrong.
+    wrong = sum(not row.error <= figures.tolerance for row in rows)
+    if not wrong:
+        return 0
+    print(f"error: {wrong} results are further than {figures.tolerance:g} from e3nn in float64", file=sys.stderr)
+    return 1
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

@@ -15,7 +15,7 @@ from .reference import Product
 
 
 def measure_all(names: Sequence[str], setting: Setting) -> list[dict[str, object]]:
-    """For each problem, all three passes of its convolution: `compiled_s` from nothing, `cached_s` from the disk cache."""
+    """For each problem, all passes of its convolution: `compiled_s` from nothing, `cached_s` from the disk cache."""
     from tqdm import tqdm
 
     figures: list[dict[str, object]] = []
@@ -37,7 +37,11 @@ def _in_fresh_process(name: str, setting: Setting, cache: str) -> float:
     # The disk cache is on, and empty the first time.
     environment = {key: value for key, value in os.environ.items() if key != "ESPMM_CACHE"} | {"ESPMM_CACHE_DIR": cache}
     done = subprocess.run(
-        [sys.executable, "-m", __name__, json.dumps(request)], env=environment, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-m", __name__, json.dumps(request)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return float(done.stdout)
 

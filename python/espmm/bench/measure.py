@@ -15,40 +15,24 @@ likewise double backward: it is what maps the cotangents cx, cy, cw of gx, gy, g
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from .reference import PASSES, E3nnConv, Operands, Product, Results, e3nn_module, relative_errors
+from .figures import PeerFigure, Row
+from .graphs import BenchGraph, GraphSize  # noqa: F401  GraphSize is found here too
+from .peers import PEERS, Bound, Form, Peer, Unsupported, one_line
+from .reference import PASSES, Operands, Product, relative_errors
 from .timing import Call, Timing, median_time, sets_beyond_cache
 
 _INDEX_BYTES = 4
-# What e3nn's double backward holds at its peak, in rows of x, w and z together an edge; measured for mace-large, on the safe side.
-_E3NN_ROWS = 8
-
-
-@dataclass(frozen=True)
-class GraphSize:
-    """`nodes` receivers with `neighbours` edges each, their senders at random; or, without neighbours, a batch of `nodes` rows."""
-
-    name: str
-    nodes: int
-    neighbours: int | None
-
-    @property
-    def edges(self) -> int:
-        return self.nodes * (1 if self.neighbours is None else self.neighbours)
-
-    def indices(self, device: torch.device) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """receivers (sorted) and senders."""
-        if self.neighbours is None:
-            return None, None
-        receivers = torch.arange(self.nodes, device=device).repeat_interleave(self.neighbours)
-        return receivers, torch.randint(self.nodes, (self.edges,), device=device)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -61,53 +45,30 @@ class Setting:
     deterministic: bool
     bandwidth: float
     budget_s: float = 1.0
-    peers: bool = True
+    peers: tuple[str, ...] = ()
     resident: bool = False
     host: bool = False
+    tracebacks: bool = False
 
     def for_suite(self, suite: str) -> Setting:
         """Small graphs are timed from the host as well: there it may be what takes longest."""
         return replace(self, host=suite == "small" and self.device.type == "cuda")
 
 
-@dataclass
-class Row:
-    """A line of the table; times in milliseconds. `note` says why e3nn has no time."""
-
-    problem: str
-    graph: str
-    pass_name: str
-    error: float
-    ms: float
-    repeats: int
-    floor_ms: float
-    gigabytes_per_s: float
-    host_ms: float | None = None
-    e3nn_ms: float | None = None
-    note: str = ""
-
-    @property
-    def percent_of_floor(self) -> float:
-        return 100 * self.floor_ms / self.ms
-
-    @property
-    def speedup(self) -> float | None:
-        return None if self.e3nn_ms is None else self.e3nn_ms / self.ms
-
-    def as_json(self) -> dict[str, object]:
-        return asdict(self) | {"percent_of_floor": self.percent_of_floor, "speedup": self.speedup}
+class DeviceLost(Exception):
+    """A peer left the GPU in a state in which nothing more can be measured in this process."""
 
 
-def floor_bytes(product: Product, size: GraphSize, pass_name: str, itemsize: int) -> int:
+def floor_bytes(product: Product, size: BenchGraph, pass_name: str, itemsize: int) -> int:
     """Bytes that the pass must read and write; see the head of this module."""
     x, y, w, z = product.dims
     node = {"forward": x + z, "backward": 2 * x + z, "double backward": 3 * x + 2 * z}[pass_name]
     edge = {"forward": y + w, "backward": 2 * (y + w), "double backward": 3 * (y + w)}[pass_name]
-    indices = 0 if size.neighbours is None else _INDEX_BYTES * (size.edges + size.nodes + 1)
+    indices = 0 if size.is_batch else _INDEX_BYTES * (size.edges + size.nodes + 1)
     return itemsize * (size.nodes * node + size.edges * edge) + indices
 
 
-def random_operands(product: Product, size: GraphSize, setting: Setting) -> Operands:
+def random_operands(product: Product, size: BenchGraph, setting: Setting) -> Operands:
     """Normal random values for every operand."""
     x, y, w, z = product.dims
     normal = partial(torch.randn, device=setting.device, dtype=setting.dtype)
@@ -126,18 +87,17 @@ def random_operands(product: Product, size: GraphSize, setting: Setting) -> Oper
     )
 
 
-Bound = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
 def espmm_module(product: Product, setting: Setting, conv: bool) -> torch.nn.Module:
     """`TensorProductConv`, or `TensorProduct` for a batch."""
     import espmm
 
     problem = product.problem(setting.dtype, setting.layout)
-    return espmm.TensorProductConv(problem, deterministic=setting.deterministic) if conv else espmm.TensorProduct(problem)
+    return (
+        espmm.TensorProductConv(problem, deterministic=setting.deterministic) if conv else espmm.TensorProduct(problem)
+    )
 
 
-def bind_espmm(product: Product, size: GraphSize, setting: Setting, operands: Operands) -> Bound:
+def bind_espmm(product: Product, size: BenchGraph, setting: Setting, operands: Operands) -> Bound:
     """espmm on the operands' graph, its plan made beforehand, as layers of a model share it."""
     import espmm
 
@@ -150,8 +110,19 @@ def bind_espmm(product: Product, size: GraphSize, setting: Setting, operands: Op
 
 def bind_e3nn(product: Product, setting: Setting, operands: Operands) -> Bound:
     """e3nn on the operands' graph."""
-    conv = E3nnConv(e3nn_module(product, setting.dtype, setting.device))
-    return lambda x, y, w: conv(x, y, w, operands.receivers, operands.senders)
+    return PEERS["e3nn"].bind(product, operands.x.shape[0], setting.layout, operands)
+
+
+def flops_per_row(product: Product, setting: Setting, conv: bool) -> dict[str, int]:
+    """Multiplications and additions a row (with a graph, an edge) of each pass's kernel, by the compiler's count."""
+    import espmm
+    from espmm.launch import target_of
+
+    problem = product.problem(setting.dtype, setting.layout)
+    deterministic = setting.deterministic and conv
+    kernel = espmm.compile(problem, target_of(setting.device), conv=conv, grad_order=2, deterministic=deterministic)
+    costs = [program.cost for program in kernel.kernels]
+    return {name: cost["multiplications_per_edge"] + cost["additions_per_edge"] for name, cost in zip(PASSES, costs)}
 
 
 def pass_call(pass_name: str, bound: Bound, operands: Operands) -> Call:
@@ -184,12 +155,15 @@ def time_pass(
     return timing
 
 
-def espmm_results(bound: Bound, operands: Operands) -> Results:
+def pass_results(pass_name: str, bound: Bound, operands: Operands) -> dict[str, Tensor]:
+    """The pass, once."""
+    found = pass_call(pass_name, bound, operands)()
+    return dict(zip(PASSES[pass_name], (found,) if isinstance(found, Tensor) else found))
+
+
+def espmm_results(bound: Bound, operands: Operands) -> dict[str, Tensor]:
     """All three passes, once."""
-    z = pass_call("forward", bound, operands)()
-    first = pass_call("backward", bound, operands)()
-    second = pass_call("double backward", bound, operands)()
-    return Results(z, *first, *second)
+    return {key: value for name in PASSES for key, value in pass_results(name, bound, operands).items()}
 
 
 def available_bytes(device: torch.device) -> int:
@@ -209,31 +183,80 @@ def _release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _time_e3nn(
-    pass_name: str, product: Product, size: GraphSize, sets: list[Operands], setting: Setting
-) -> tuple[float | None, str]:
-    """Milliseconds, or None and why."""
-    x, _, w, z = product.dims
-    need = _E3NN_ROWS * size.edges * (x + w + z) * sets[0].x.element_size()
+def attempt(call: Callable[[], _T], setting: Setting) -> tuple[_T | None, str]:
+    """What a peer's call gives, or None and why; what it raises ends nothing.
+
+    Raises:
+        DeviceLost: the GPU is of no use after it.
+    """
     available = available_bytes(setting.device)
-    # On the host, running out of memory ends the process; on the GPU it can be tried.
-    if setting.device.type == "cpu" and need > available:
-        return None, f"e3nn needs about {need / 2**30:.0f} GiB, {available / 2**30:.0f} GiB are free"
-    timing = None
     try:
-        timing = time_pass(pass_name, partial(bind_e3nn, product, setting), sets, setting)
+        return call(), ""
     except torch.cuda.OutOfMemoryError:
-        pass
+        note = f"does not fit in the {available / 2**30:.0f} GiB that are free"
+    except Unsupported as error:
+        note = str(error)
+    except Exception as error:  # noqa: BLE001  peers raise what they like
+        note = one_line(error)
+        if setting.tracebacks:
+            traceback.print_exc()
     # Not within `except`, where the exception still holds on to what was allocated.
     _release(setting.device)
-    if timing is None:
-        return None, f"e3nn does not fit in the {available / 2**30:.0f} GiB that are free"
-    return 1e3 * timing.median_s, ""
+    if setting.device.type == "cuda":
+        try:
+            torch.cuda.synchronize()
+        except RuntimeError:
+            raise DeviceLost(note) from None
+    return None, note
 
 
-def measure(
-    product: Product, size: GraphSize, setting: Setting, progress: Callable[[str], None]
-) -> Iterator[Row]:
+def measure_peer(
+    peer: Peer,
+    product: Product,
+    size: BenchGraph,
+    setting: Setting,
+    sets: list[Operands],
+    progress: Callable[[str], None],
+) -> dict[str, PeerFigure]:
+    """The peer's figures in each pass, in its own form; `sets` are in the run's layout, errors those of the first."""
+    first = sets[0]
+    need, available = peer.needs_bytes(product, size.edges, first.x.element_size()), available_bytes(setting.device)
+    # On the host, running out of memory ends the process; on the GPU it can be tried.
+    if setting.device.type == "cpu" and need > available:
+        note = f"needs about {need / 2**30:.0f} GiB, {available / 2**30:.0f} GiB are free"
+        return {name: PeerFigure(note=note) for name in PASSES}
+
+    bind = partial(peer.bind, product, size.nodes, setting.layout)
+
+    def prepare() -> tuple[Form, list[Operands], Bound]:
+        form = peer.form(product, setting.dtype, setting.layout, size.is_batch)
+        turned = [form.of_operands(product, setting.layout, each) for each in (sets if peer.cached else sets[:1])]
+        return form, turned, bind(turned[0])
+
+    def error(pass_name: str) -> float:
+        results = pass_results(pass_name, bound, turned[0])
+        back = {name: form.to_layout(product, setting.layout, name, result) for name, result in results.items()}
+        return relative_errors(product, setting.layout, first, back)[pass_name]
+
+    progress(f"{peer.name}, its rows")
+    prepared, note = attempt(prepare, setting)
+    if prepared is None:
+        return {name: PeerFigure(note=note) for name in PASSES}
+    form, turned, bound = prepared
+    figures = {}
+    for name in PASSES:
+        progress(f"{name}, {peer.name}")
+        figure = figures[name] = PeerFigure()
+        figure.error, figure.note = attempt(partial(error, name), setting)
+        _release(setting.device)
+        if figure.error is None:
+            continue
+        timing, figure.note = attempt(partial(time_pass, name, bind, turned, setting), setting)
+        figure.ms = None if timing is None else 1e3 * timing.median_s
+    return figures
+
+
+def measure(product: Product, size: BenchGraph, setting: Setting, progress: Callable[[str], None]) -> list[Row]:
     """The rows of one product on one graph; `progress` is told what is being done."""
     torch.manual_seed(0)
     first = random_operands(product, size, setting)
@@ -241,25 +264,31 @@ def measure(
     progress("correctness")
     errors = relative_errors(product, setting.layout, first, espmm_results(bind(first), first))
     _release(setting.device)
+    flops = flops_per_row(product, setting, conv=not size.is_batch)
     count = 1 if setting.resident else sets_beyond_cache(first.nbytes, setting.device)
     sets = [first] + [random_operands(product, size, setting) for _ in range(count - 1)]
+    rows = []
     for pass_name in PASSES:
         progress(f"{pass_name}, espmm")
         timing = time_pass(pass_name, bind, sets, setting)
         nbytes = floor_bytes(product, size, pass_name, first.x.element_size())
-        row = Row(
-            problem=product.name,
-            graph=size.name,
-            pass_name=pass_name,
-            error=errors[pass_name],
-            ms=1e3 * timing.median_s,
-            repeats=timing.repeats,
-            floor_ms=1e3 * nbytes / setting.bandwidth,
-            gigabytes_per_s=1e-9 * nbytes / timing.median_s,
-            host_ms=None if timing.host_s is None else 1e3 * timing.host_s,
+        rows.append(
+            Row(
+                problem=product.name,
+                graph=size.name,
+                pass_name=pass_name,
+                error=errors[pass_name],
+                ms=1e3 * timing.median_s,
+                repeats=timing.repeats,
+                floor_ms=1e3 * nbytes / setting.bandwidth,
+                floor_bytes=nbytes,
+                flops=flops[pass_name] * size.edges,
+                host_ms=None if timing.host_s is None else 1e3 * timing.host_s,
+            )
         )
-        if setting.peers:
-            progress(f"{pass_name}, e3nn")
-            # e3nn reads and writes far more than a cache holds: it need not take turns.
-            row.e3nn_ms, row.note = _time_e3nn(pass_name, product, size, sets[:1], setting)
-        yield row
+    for name in setting.peers:
+        figures = measure_peer(PEERS[name], product, size, setting, sets, progress)
+        for row in rows:
+            row.peers[name] = figures[row.pass_name]
+        _release(setting.device)
+    return rows

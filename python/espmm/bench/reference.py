@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -58,7 +59,7 @@ class Product:
 
 @dataclass
 class Operands:
-    """Inputs of all three passes: x, y, w; the cotangent gz of z; the cotangents cx, cy, cw of the gradients of x, y, w.
+    """Inputs of all passes: x, y, w; the cotangent gz of z; the cotangents cx, cy, cw of the gradients of x, y, w.
 
     With a graph, x and cx have a row a sender, gz a row a receiver, the others a row an edge. In a batch
     (`receivers` and `senders` None) all have a row a row.
@@ -84,20 +85,7 @@ class Operands:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-@dataclass
-class Results:
-    """What the passes give: z; gx, gy, gw; dx, dy, dw, dgz (of sum(cx gx) + sum(cy gy) + sum(cw gw))."""
-
-    z: Tensor
-    gx: Tensor
-    gy: Tensor
-    gw: Tensor
-    dx: Tensor
-    dy: Tensor
-    dw: Tensor
-    dgz: Tensor
-
-
+#: What each pass gives, by name: z; gx, gy, gw; dx, dy, dw, dgz (of sum(cx gx) + sum(cy gy) + sum(cw gw)).
 PASSES: dict[str, tuple[str, ...]] = {
     "forward": ("z",),
     "backward": ("gx", "gy", "gw"),
@@ -170,8 +158,15 @@ class _Error:
         return math.sqrt(self.difference / self.reference)
 
 
-def relative_errors(product: Product, layout: str, operands: Operands, results: Results) -> dict[str, float]:
-    """Error of each pass's results, all of them together, against e3nn in float64: the largest over its tensors."""
+def relative_errors(
+    product: Product, layout: str, operands: Operands, results: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Error of each pass's results against e3nn in float64: the largest over its tensors.
+
+    Args:
+        product, layout, operands: what was computed.
+        results: by name, those of `PASSES`; passes that have some missing are left out.
+    """
     module = e3nn_module(product, torch.float64, operands.x.device)
     rows = max(1, _REFERENCE_BYTES[operands.x.device.type] // (8 * _BUFFERS * sum(product.dims)))
     receivers, senders = operands.receivers, operands.senders
@@ -187,7 +182,9 @@ def relative_errors(product: Product, layout: str, operands: Operands, results: 
     summed = {name: torch.zeros_like(like) for name, like in (("z", gz), ("gx", x), ("dx", x), ("dgz", gz))}
     for start in range(0, operands.y.shape[0], rows):
         piece = slice(start, min(start + rows, operands.y.shape[0]))
-        at_receivers = receivers[piece] if receivers is not None else torch.arange(piece.start, piece.stop, device=x.device)
+        at_receivers = (
+            receivers[piece] if receivers is not None else torch.arange(piece.start, piece.stop, device=x.device)
+        )
         at_senders = senders[piece] if senders is not None else at_receivers
         inputs = [
             tensor.requires_grad_()
@@ -212,7 +209,16 @@ def relative_errors(product: Product, layout: str, operands: Operands, results: 
             ("dy", "y", second[1]),
             ("dw", "w", second[2]),
         ):
-            errors[name].add(convert(getattr(results, name)[piece], side), value)
+            if name in results:
+                errors[name].add(convert(results[name][piece], side), value)
     for name, value in summed.items():
-        errors[name].add(convert(getattr(results, name), "z" if name.endswith("z") else "x"), value)
-    return {title: max(errors[name].relative for name in names) for title, names in PASSES.items()}
+        if name in results:
+            errors[name].add(convert(results[name], name[-1]), value)
+    complete = {title: names for title, names in PASSES.items() if all(name in results for name in names)}
+    return {title: _largest(errors[name].relative for name in names) for title, names in complete.items()}
+
+
+def _largest(errors: Iterable[float]) -> float:
+    """The largest, or NaN if one is: max() would drop it."""
+    found = list(errors)
+    return math.nan if any(math.isnan(error) for error in found) else max(found)

@@ -60,6 +60,19 @@ def copy_bandwidth(device: torch.device) -> float:
     return 2 * 4 * count / timing.median_s
 
 
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product in the dtype, without TF32: the roofline's other roof."""
+    size = 4096 if device.type == "cuda" else 1024
+    left, right = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(2))
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        timing = median_time([lambda: left @ right], device, budget_s=0.3)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    return 2 * size**3 / timing.median_s
+
+
 def median_time(
     calls: Sequence[Call],
     device: torch.device,
@@ -113,7 +126,9 @@ def _median_time_cuda(
         call_s = (time.perf_counter() - before) / trial
 
         group = max(1, round(_SHORTEST_SPAN_S / call_s))
-        repeats = max(min_repeats, min(_MAX_QUEUED // group, int(budget_s / (group * call_s))))
+        # No more than the host can queue, with time to spare, while the longest sleep lasts.
+        queued = min(_MAX_QUEUED, int(_MAX_SLEEP_S / (2 * queueing_s)))
+        repeats = max(min_repeats, min(queued // group, int(budget_s / (group * call_s))))
         events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
         sleep_s = min(_MAX_SLEEP_S, 2 * queueing_s * group * repeats + 1e-3)
         rounds = cycle(calls)
