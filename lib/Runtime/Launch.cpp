@@ -29,7 +29,7 @@ public:
     return llvm::Error::success();
   }
 
-  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], LaunchFrame::Words &words) {
+  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], unsigned, LaunchFrame::Words &words) {
     parallelFor(kernels[step.kernelIndex], words.data(), grid[0], threads);
     return llvm::Error::success();
   }
@@ -59,7 +59,7 @@ public:
                                     code.device.str());
   }
 
-  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], LaunchFrame::Words &words) {
+  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], unsigned rows, LaunchFrame::Words &words) {
     const int64_t limits[] = {std::numeric_limits<int32_t>::max(), 65535, 65535};
     for (unsigned i = 0; i < 3; ++i)
       if (grid[i] > limits[i])
@@ -69,17 +69,17 @@ public:
     llvm::SmallVector<void *, 48> parameters;
     for (uint64_t &word : words)
       parameters.push_back(&word);
-    cuda::Result result =
-        driver.launchKernel(code.kernels[step.kernelIndex], grid[0], grid[1], grid[2], step.block[0], step.block[1],
-                            step.block[2], step.shared, stream, parameters.data(), nullptr);
+    const unsigned block[] = {step.block[0], rows, step.block[2]}, shared = step.shared / step.block[1] * rows;
+    cuda::Result result = driver.launchKernel(code.kernels[step.kernelIndex], grid[0], grid[1], grid[2], block[0], block[1],
+                                              block[2], shared, stream, parameters.data(), nullptr);
     if (LLVM_LIKELY(result == cuda::result::success))
       return llvm::Error::success();
     auto dimensions = [](auto &sizes) {
       return std::to_string(sizes[0]) + " x " + std::to_string(sizes[1]) + " x " + std::to_string(sizes[2]);
     };
     return driver.check(result, "launching kernel " + step.kernel + " on " + code.device.str() + " (grid " +
-                                    dimensions(grid) + ", block " + dimensions(step.block) + ", " +
-                                    llvm::Twine(step.shared) + " bytes of shared memory)");
+                                    dimensions(grid) + ", block " + dimensions(block) + ", " +
+                                    llvm::Twine(shared) + " bytes of shared memory)");
   }
 
 private:
@@ -136,7 +136,10 @@ static llvm::Error runSteps(const Manifest &manifest, const LaunchFrame &frame, 
     words.clear();
     if (llvm::Error error = frame.arguments(step.launch, words))
       return error;
-    if (llvm::Error error = launcher.launch(step.launch, grid, words))
+    llvm::Expected<unsigned> rows = frame.rows(step.launch);
+    if (!rows)
+      return rows.takeError();
+    if (llvm::Error error = launcher.launch(step.launch, grid, *rows, words))
       return error;
   }
   return llvm::Error::success();

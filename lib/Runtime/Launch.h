@@ -32,6 +32,9 @@ public:
   /// The grid's dimensions. With a 0 among them there is nothing to launch.
   llvm::Error grid(const LaunchStep &step, int64_t (&dimensions)[3]) const;
 
+  /// How many rows the blocks have.
+  llvm::Expected<unsigned> rows(const LaunchStep &step) const;
+
   /// One word for each argument of the kernel.
   using Words = llvm::SmallVector<uint64_t, 48>;
   llvm::Error arguments(const LaunchStep &step, Words &words) const;

@@ -131,6 +131,16 @@ llvm::Error LaunchFrame::grid(const LaunchStep &step, int64_t (&dimensions)[3]) 
   return llvm::Error::success();
 }
 
+llvm::Expected<unsigned> LaunchFrame::rows(const LaunchStep &step) const {
+  llvm::Expected<int64_t> rows = evaluate(step.rows);
+  if (!rows)
+    return withContext("kernel " + step.kernel + ": its blocks' rows", rows.takeError());
+  if (*rows < 1 || *rows > int64_t(step.block[1]))
+    return makeError(ESPMM_INVALID, "kernel " + step.kernel + ": its blocks have 1 to " + llvm::Twine(step.block[1]) +
+                                        " rows, got " + llvm::Twine(*rows));
+  return unsigned(*rows);
+}
+
 llvm::Error LaunchFrame::arguments(const LaunchStep &step, Words &words) const {
   for (const KernelArgument &argument : step.arguments) {
     if (argument.buffer) {

@@ -155,11 +155,12 @@ LaunchStep Reader::readLaunch(const JsonPath &json) {
   if (manifest.target == TargetKind::Cuda) {
     readBlock(json, step);
   } else {
+    step.rows = Expression(1);
     // A host kernel is given one task number.
     for (unsigned i = 1; i < 3; ++i)
       if (step.grid[i].constant() != 1)
         grid.expected("[tasks] or [tasks, 1, 1] on the cpu");
-    for (llvm::StringRef key : {"block", "shared"})
+    for (llvm::StringRef key : {"block", "shared", "rows"})
       if (json.has(key))
         json[key].expected("nothing: it is for cuda targets");
   }
@@ -179,6 +180,7 @@ void Reader::readBlock(const JsonPath &json, LaunchStep &step) {
   if (block.elements().size() != 3 || threads > 1024)
     block.expected("three dimensions of together at most 1024 threads");
   step.shared = json["shared"].integer(0, 1 << 20);
+  step.rows = json.has("rows") ? readExpression(json["rows"]) : Expression(step.block[1]);
   KernelInfo &kernel = manifest.kernels[step.kernelIndex];
   kernel.shared = std::max(kernel.shared, step.shared);
   kernel.threads = std::max(kernel.threads, threads);

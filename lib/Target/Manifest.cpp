@@ -137,6 +137,12 @@ private:
       step["block"] = json::Array(*block);
       step["shared"] = static_cast<int64_t>(launch.getShared().value_or(0));
     }
+    if (Value rows = launch.getRows()) {
+      auto value = expression(rows);
+      if (!value)
+        return failure();
+      step["rows"] = std::move(*value);
+    }
     steps.push_back(std::move(step));
     describeKernel(launch);
     return success();

@@ -69,7 +69,7 @@ static const char *const base = R"({"format": 1, "target": "cuda:sm_90", "space"
  "plan": ["receivers.offsets", "senders.parts"],
  "scratch": [{"bytes": ["*", "S", 96]}],
  "steps": [{"op": "fill", "buffer": ["result", 0], "bytes": ["*", "R", 32]},
-           {"op": "launch", "kernel": "conv_0", "grid": [["*", "R", 4], 1, 1], "block": [32, 2, 1], "shared": 6784,
+           {"op": "launch", "kernel": "conv_0", "grid": [["*", "R", 4], 1, 1], "block": [32, 2, 1], "shared": 6784, "rows": ["min", "R", 2],
             "args": [["argument", 0], ["plan", 1], ["scratch", 0], ["result", 0], ["size", "E"], ["const", -7],
                      ["expression", ["*", "E", 2]]]},
            {"op": "launch", "kernel": "conv_0", "grid": [1], "block": [32, 4, 1], "shared": 16, "args": []}],
@@ -101,6 +101,8 @@ void testManifest() {
   CHECK_EQUAL(manifest.kernels[0].threads, 128u);
   const LaunchStep &launch = manifest.steps[1].launch;
   CHECK_EQUAL(launch.block[1], 2u);
+  CHECK_EQUAL(llvm::cantFail(launch.rows.evaluate({1, 1, 3})), 1);
+  CHECK_EQUAL(llvm::cantFail(manifest.steps[2].launch.rows.evaluate({1, 1, 3})), 4);
   CHECK_EQUAL(launch.arguments.size(), 7u);
   CHECK(launch.arguments[1].buffer->kind == BufferRef::Kind::Plan);
   CHECK_EQUAL(launch.arguments[1].buffer->index, 1u);

@@ -62,6 +62,7 @@ struct LaunchStep {
   std::array<Expression, 3> grid;
   std::array<unsigned, 3> block = {1, 1, 1}; // CUDA only, like `shared`
   unsigned shared = 0;                       // bytes of dynamic shared memory
+  Expression rows;                           // of the block, at most block[1]; shared memory is in proportion
   std::vector<KernelArgument> arguments;
 };
 

@@ -99,17 +99,12 @@ private:
     return share;
   }
 
-  /// Where what an op needs is made, once: before the outermost loop around it. But what is beside an inner loop, not in it, is made there:
-  /// it would take registers from that loop.
+  /// The block with the outermost loop around an op, or beside it: before and after the loop everything is done once.
   Block &getLoopBlock(Operation *op) {
     Block *found = op->getBlock();
     for (Block *block = op->getBlock();; block = block->getParentOp()->getBlock()) {
-      if (!block->getOps<scf::ForOp>().empty()) {
+      if (!block->getOps<scf::ForOp>().empty())
         found = block;
-        bool isBeside = block->findAncestorOpInBlock(*op) && !isa<scf::ForOp>(block->findAncestorOpInBlock(*op));
-        if (isBeside)
-          return *found;
-      }
       if (block->getParentOp() == function)
         return *found;
     }

@@ -189,6 +189,9 @@ LogicalResult LaunchOp::verify() {
       return emitOpError("expects a block of three dimensions of together at most 1024 threads, and shared >= 0, got ")
              << getBlockAttr() << " and " << *getShared();
   }
+  // launch_c5
+  if (getRows() && (!getBlock() || *getShared() % (16 * (*getBlock())[1]) != 0))
+    return emitOpError("expects rows with a block, and shared memory that its rows have equal parts of, multiples of 16 bytes");
   return success();
 }
 

@@ -65,7 +65,7 @@ void GPUFunction::syncWarp() {
 
 void GPUFunction::syncBlock() { NVVM::BarrierOp::create(builder, loc); }
 
-void GPUFunction::launch(Value grid, int64_t sharedBytes, int64_t registers) {
+void GPUFunction::launch(Value grid, Value rows, int64_t sharedBytes, int64_t registers) {
   builder.setInsertionPointToEnd(entry);
   LLVM::ReturnOp::create(builder, loc, ValueRange());
   SmallVector<Type> types(entry->getArgumentTypes());
@@ -83,5 +83,5 @@ void GPUFunction::launch(Value grid, int64_t sharedBytes, int64_t registers) {
       if (readOnlyArguments[i])
         function.setArgAttr(i, "llvm.readonly", builder.getUnitAttr());
     }
-  host.launch(name, grid, operands, std::array<int64_t, 3>{warpSize, warps, 1}, sharedBytes);
+  host.launch(name, grid, operands, std::array<int64_t, 3>{warpSize, warps, 1}, sharedBytes, rows);
 }

@@ -24,8 +24,9 @@ public:
   mlir::scf::IfOp guard(mlir::Value condition, mlir::TypeRange types = {});
   void syncWarp();
   void syncBlock();
-  /// Ends the function, and lets the host program launch it; `registers` is what a thread may have, 0 any number.
-  void launch(mlir::Value grid, int64_t sharedBytes, int64_t registers);
+  /// Ends the function, and lets the host program launch it. `rows` is how many warps a block has, of the host function, if not all;
+  /// `sharedBytes` is what all of them take, `registers` what a thread may have, 0 any number.
+  void launch(mlir::Value grid, mlir::Value rows, int64_t sharedBytes, int64_t registers);
 
   HostProgram &host;
   mlir::OpBuilder builder;

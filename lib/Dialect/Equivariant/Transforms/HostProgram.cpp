@@ -258,8 +258,8 @@ void HostProgram::requireAlignment(Value buffer, int64_t bytes) {
 void HostProgram::fill(Value buffer, Value bytes) { FillOp::create(builder, source.getLoc(), buffer, bytes); }
 
 void HostProgram::launch(StringRef kernel, Value grid, ValueRange operands,
-                         std::optional<std::array<int64_t, 3>> block, int64_t shared) {
-  auto op = LaunchOp::create(builder, source.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel), grid, operands,
+                         std::optional<std::array<int64_t, 3>> block, int64_t shared, Value rows) {
+  auto op = LaunchOp::create(builder, source.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel), grid, rows, operands,
                              block ? builder.getDenseI64ArrayAttr(*block) : DenseI64ArrayAttr(),
                              block ? builder.getI64IntegerAttr(shared) : IntegerAttr());
   if (DictionaryAttr attribute = costs.lookup(kernel))

@@ -77,7 +77,7 @@ public:
   /// What the kernel that is named next costs; kernels with a suffix, which only move rows, have no cost an edge.
   void setCost(mlir::DictionaryAttr attribute) { cost = attribute; }
   void launch(llvm::StringRef kernel, mlir::Value grid, mlir::ValueRange operands,
-              std::optional<std::array<int64_t, 3>> block = std::nullopt, int64_t shared = 0);
+              std::optional<std::array<int64_t, 3>> block = std::nullopt, int64_t shared = 0, mlir::Value rows = {});
   /// Ends the function and erases the source.
   void finish();
 

@@ -36,22 +36,6 @@ void RowLayout::addBlock(RankedTensorType block, int64_t offset, bool hasChannel
   }
 }
 
-SmallVector<RowLayout, 0> RowLayout::split(KernelAnalysis &analysis, unsigned result, int64_t most) const {
-  SmallVector<RowLayout, 0> parts;
-  for (auto [offset, position] : positions) {
-    auto isBlock = [&, offset = offset](const Contribution &c) { return c.result == result && c.offset == offset; };
-    auto block = cast<RankedTensorType>(llvm::find_if(analysis.getContributions(), isBlock)->value.getType());
-    int64_t lanes = block.getNumElements() / block.getDimSize(0) * warpSize;
-    if (parts.empty() || parts.back().size + lanes > most) {
-      parts.emplace_back();
-      parts.back().irreps = irreps;
-      parts.back().width = width;
-    }
-    parts.back().addBlock(block, offset, /*hasChannels=*/true);
-  }
-  return parts;
-}
-
 static IrrepsAttr getIrreps(Value tensor) {
   return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
 }

@@ -22,9 +22,6 @@ struct RowLayout {
     size += count;
   }
   void addBlock(mlir::RankedTensorType block, int64_t offset, bool hasChannels);
-
-  /// The layout of a result's blocks in parts of at most `most` elements each, or one block.
-  llvm::SmallVector<RowLayout, 0> split(KernelAnalysis &analysis, unsigned result, int64_t most) const;
 };
 
 /// The layouts of a kernel's operands that are not grouped by `side` (the others' stay empty), and of its results.

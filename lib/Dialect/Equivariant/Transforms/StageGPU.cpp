@@ -1,12 +1,11 @@
 //===- StageGPU.cpp - kernels as warps over segments and slabs ------------===//
 //
-//   a warp: a few nodes, or some edges of one node, or a range of rows; one slab of channels, a channel a lane
-//     once: the copies of the first edges' rows to a ring in shared memory
-//     per node: its rows of grouped operands to registers, zeroed accumulators for grouped results
-//       per edge: wait for its rows in shared memory; start the copies of the rows of an edge to come, of this node or the next
-//                 the einsums, on registers
-//                 results by edge: through shared memory, so that they leave in whole lines
-//       accumulators through shared memory, those of the warps that share a node added, to memory
+//   a warp: some edges of one node (or a range of rows), one slab of channels, a channel a lane
+//     once: its rows of grouped operands to registers, zeroed accumulators for grouped results
+//     per edge: wait for its rows in shared memory; start the copies of the rows of an edge to come
+//               the einsums, on registers
+//               results by edge: through shared memory, so that they leave in whole lines
+//     once: accumulators through shared memory, those of the warps that share a node added, to memory
 //
 //===----------------------------------------------------------------------===//
 #include "GPUFunction.h"
@@ -24,24 +23,23 @@ namespace {
 constexpr int64_t edgesOfSharedWarp = 8;
 /// Nodes times slabs up to which a graph is small: about what a GPU can have under way at once.
 constexpr int64_t warpsOfSmallGraph = 1024;
-/// A warp takes nodes until it has about so many edges, so that filling the ring does not take long beside using it; as long as there
-/// are this many warps.
-constexpr int64_t edgesOfWarp = 24;
-constexpr int64_t warpsOfLargeGraph = 16384;
-/// Rows of nodes up to this many bytes stay in the cache beside what streams through it.
-constexpr int64_t bytesInCache = 24 << 20;
+/// Rows of nodes up to this many bytes stay in the cache beside what streams through it, where edges next to each other add to them.
+constexpr int64_t bytesInCache = 64 << 20;
 
 class GPUKernelStaging {
 public:
-  GPUKernelStaging(KernelOp kernel, GPUFunction &function)
+  /// `sharingBits` is of the host function: log2 of the warps that share a node; null if that is known to be one.
+  GPUKernelStaging(KernelOp kernel, GPUFunction &function, Value sharingBits)
       : kernel(kernel), schedule(getSchedule(kernel)), host(function.host), analysis(kernel), function(function),
         builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
         element(cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType()),
-        elementBytes(element.getIntOrFloatBitWidth() / 8), numSlabs(schedule.getSlabEnd() - schedule.getSlabBegin()) {
+        elementBytes(element.getIntOrFloatBitWidth() / 8), numSlabs(schedule.getSlabEnd() - schedule.getSlabBegin()),
+        sharingBits(sharingBits) {
     host.index().loc = loc;
     planRows();
     IndexBuilder &h = host.index();
-    blocks = h.ceildiv(countUnits(), h.constant(schedule.getWarps()));
+    blocks = side == Access::Edge ? h.ceildiv(host.getSize(HostProgram::E), h.constant(schedule.getRows() * schedule.getWarps()))
+                                  : host.getRows(side);
   }
 
   /// How many blocks there are, of the host function.
@@ -54,8 +52,7 @@ public:
     Value unit = takeSlab(block);
     channel = ix.add(ix.mul(slab, warpSize), function.lane);
     warpMemory = function.getWarpMemory(sharedSize, element);
-    unit = ix.add(ix.mul(unit, schedule.getWarps()), function.warp);
-    side == Access::Edge ? stageRows(unit) : stageNodes(unit);
+    side == Access::Edge ? stageRows(ix.add(ix.mul(unit, schedule.getWarps()), function.warp)) : stageSegment(unit);
   }
 
   static ScheduleAttr getSchedule(KernelOp kernel) { return kernel->getAttrOfType<ScheduleAttr>("schedule"); }
@@ -78,14 +75,9 @@ private:
       inputPositions.push_back(slotSize);
       slotSize += align(layout.size);
     }
-    // A slot that is not in use holds sums on their way to memory, some blocks at a time.
-    for (auto [r, layout] : llvm::enumerate(results))
-      if (isSum(r))
-        for (const RowLayout &part : layout.split(analysis, r, 0))
-          slotSize = std::max(slotSize, align(part.size));
     int64_t end = slotSize * schedule.getStages(), sums = 0;
     for (auto [r, layout] : llvm::enumerate(results)) {
-      // Sums that warps share are added when the ring is not in use any more.
+      // Sums over a node's edges are written when the ring is not in use any more.
       int64_t &next = isSum(r) ? sums : end;
       resultPositions.push_back(next);
       next += align(layout.size);
@@ -93,39 +85,14 @@ private:
     sharedSize = std::max(end, sums);
   }
 
-  /// How many warps there are to do for a slab; and how many nodes a warp takes, and, if the warps of a block may share a node, log2 of
-  /// how many of them do.
-  Value countUnits() {
-    IndexBuilder &h = host.index();
-    Value edges = host.getSize(HostProgram::E);
-    if (side == Access::Edge)
-      return h.ceildiv(edges, h.constant(schedule.getRows()));
-    Value nodes = host.getRows(side);
-    Value wanted = h.ceildiv(h.mul(nodes, edgesOfWarp), h.max(edges, h.constant(1)));
-    nodesOfWarp = h.max(h.min(wanted, h.ceildiv(h.mul(nodes, numSlabs), h.constant(warpsOfLargeGraph))), h.constant(1));
-    if (schedule.getWarps() == 1)
-      return h.ceildiv(nodes, nodesOfWarp);
-    // A node's edges are shared if there are enough of them for each warp; or if there are so few nodes that most of the
-    // multiprocessors would have nothing to do.
-    Value isLong = h.isMore(edges, h.mul(nodes, edgesOfSharedWarp * schedule.getWarps()));
-    Value isSmall = h.sub(h.constant(1), h.isMore(h.mul(nodes, numSlabs), h.constant(warpsOfSmallGraph)));
-    Value many = h.max(isLong, isSmall);
-    sharingBits = h.mul(many, llvm::Log2_64(schedule.getWarps()));
-    nodesOfWarp = h.max(h.mul(nodesOfWarp, h.sub(h.constant(1), many)), h.constant(1));
-    return h.mul(h.ceildiv(nodes, nodesOfWarp), h.add(h.mul(many, schedule.getWarps() - 1), 1));
-  }
-
-  /// Which slab a block has, and which block of those that have this slab it is. Slab after slab, or all slabs of a node before the
-  /// next node: with a slab at a time, rows of nodes that are read and added to are a slab's part, which may fit into the cache.
+  /// Which slab a block has, and which block of those that have this slab it is. All slabs of a node before the next node, so that
+  /// rows by edge come from memory whole; or slab after slab, if rows are added to that only a slab at a time fit into the cache.
   Value takeSlab(Value block) {
     slab = ix.constant(schedule.getSlabBegin());
     if (numSlabs == 1)
       return block;
     Value n = ix.constant(numSlabs);
     int64_t rowBytes = 0;
-    for (unsigned i = 0; i < inputs.size(); ++i)
-      if (kernel.getInputAccess(i) == otherSide())
-        rowBytes += getWidth(kernel.getInputs()[i]) * elementBytes;
     for (unsigned r = 0; r < results.size(); ++r)
       if (kernel.getResultAccess(r) == otherSide())
         rowBytes += getWidth(kernel.getResult(r)) * elementBytes;
@@ -152,119 +119,55 @@ private:
   }
   Value getShared(Value slot, int64_t position) { return ix.address(slot, ix.constant(position), element); }
 
-  //===-- Nodes, or a range of rows --------------------------------------===//
+  //===-- A segment, or a range of rows ----------------------------------===//
 
-  /// An edge and the node at its other end; as int32 where they come from the plan, which has no larger ones.
-  struct Ids {
-    Value edge, node;
-  };
-
-  /// What a warp carries from edge to edge: the slot in use, and the ids of this edge and the next ones.
-  struct Ring {
-    Value slot;
-    SmallVector<Ids> window;
-  };
-
-  /// A warp for some nodes, or all of a block's for one.
-  void stageNodes(Value unit) {
-    Value bits, group = unit;
+  /// A node's edges, or this warp's part of them.
+  void stageSegment(Value segment) {
+    Value offsets = getArgument(host.getPlan(side, "offsets"));
+    Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
+    Value bits;
     if (sharingBits) {
       bits = getArgument(sharingBits);
-      group = arith::ShRUIOp::create(builder, loc, unit, bits);
-    }
-    Value rows = getArgument(host.getRows(side)), perWarp = getArgument(nodesOfWarp);
-    Value first = ix.mul(group, perWarp);
-    OpBuilder::InsertionGuard insertion(builder);
-    function.guard(ix.less(first, rows));
-    Value last = ix.min(ix.add(first, perWarp), rows);
-    Value offsets = getArgument(host.getPlan(side, "offsets"));
-    order = getArgument(host.getPlan(side, "order"));
-    other = getArgument(host.getPlan(side, "other"));
-    Value begin = ix.loadIndex(offsets, first), end = ix.loadIndex(offsets, last);
-    if (bits) {
       Value sharing = arith::ShLIOp::create(builder, loc, ix.constant(1), bits);
-      Value part = arith::AndIOp::create(builder, loc, unit, ix.add(sharing, -1));
       Value count = ix.add(ix.sub(end, begin), ix.add(sharing, -1));
       Value share = arith::ShRUIOp::create(builder, loc, count, bits);
-      begin = ix.min(ix.add(begin, ix.mul(part, share)), end);
+      begin = ix.min(ix.add(begin, ix.mul(function.warp, share)), end);
       end = ix.min(ix.add(begin, share), end);
     }
-    Ring ring = startRing(begin, end);
+    stageSegmentEdges(segment, begin, end, bits);
+  }
 
-    // The ring goes on from node to node; a node's last edge is known one node ahead.
-    SmallVector<Value> inits{begin, ix.loadIndex(offsets, ix.add(first, 1))};
-    appendRing(inits, ring);
-    auto loop = scf::ForOp::create(builder, loc, first, last, ix.constant(1), inits);
-    builder.setInsertionPointToEnd(loop.getBody());
-    Value node = loop.getInductionVar();
-    Value position = loop.getRegionIterArg(0), nodeEnd = ix.min(loop.getRegionIterArg(1), end);
-    Value nextEnd = ix.loadIndex(offsets, ix.min(ix.add(node, 2), last));
-    takeRing(loop.getRegionIterArgs().drop_front(2), ring);
+  void stageSegmentEdges(Value segment, Value begin, Value end, Value sharingBits) {
+    order = getArgument(host.getPlan(side, "order"));
+    other = getArgument(host.getPlan(side, "other"));
     for (unsigned i = 0; i < inputs.size(); ++i)
       if (isGrouped(kernel.getInputAccess(i))) {
         Value tensor = kernel.getInputs()[i];
-        groupedRows[i] = getRowPointer(getArgument(host.getBuffer(tensor)), node, getWidth(tensor));
+        groupedRows[i] = getRowPointer(getArgument(host.getBuffer(tensor)), segment, getWidth(tensor));
       }
     readGroupedBlocks();
     scaleGroupedBlocks();
-    SmallVector<Value> sums = stageEdges(position, nodeEnd, end, ring);
-    SmallVector<Value> yielded{nodeEnd, nextEnd};
-    appendRing(yielded, ring);
+    SmallVector<Value> sums = stageEdges(begin, end);
     if (!sums.empty())
-      writeSums(sums, node, ring.slot, bits);
-    builder.setInsertionPointToEnd(loop.getBody());
-    scf::YieldOp::create(builder, loc, yielded);
+      writeSums(sums, segment, sharingBits);
   }
 
-  /// Sums over the warp's edges: to shared memory, and from there to the node's row. If warps share the node, all of them add up what
-  /// each has, where the ring was. If not, the next node's rows are in the ring, or on their way: the slot behind is free.
-  void writeSums(ArrayRef<Value> sums, Value node, Value slot, Value sharingBits) {
-    SmallVector<Value> scaled;
-    for (auto [accumulator, sum] : llvm::zip(accumulators, sums))
-      scaled.push_back(scaleSum(accumulator, sum));
+  /// Sums over the warp's edges: to shared memory, where the ring was, and from there to the node's row. If warps share the
+  /// node, all of them add up what each has.
+  void writeSums(ArrayRef<Value> sums, Value segment, Value sharingBits) {
     function.syncWarp();
+    for (auto [accumulator, sum] : llvm::zip(accumulators, sums))
+      writeShared(scaleSum(accumulator, sum), accumulator);
     if (sharingBits) {
       Value isShared = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, sharingBits, ix.constant(0));
       auto choice = scf::IfOp::create(builder, loc, isShared, /*withElseRegion=*/true);
       builder.setInsertionPointToStart(choice.thenBlock());
-      for (auto [r, layout] : llvm::enumerate(results))
-        if (isSum(r))
-          writeSharedSums(scaled, r, layout, getShared(warpMemory, resultPositions[r]));
       function.syncBlock();
-      for (auto [r, layout] : llvm::enumerate(results))
-        if (isSum(r))
-          copyOutSums(node, r, layout, getShared(function.sharedBase, resultPositions[r]), function.thread, schedule.getWarps());
+      copyOutSums(segment, function.sharedBase, function.thread, schedule.getWarps());
       builder.setInsertionPointToStart(choice.elseBlock());
     }
-    Value memory = getSlot(getSlotBefore(slot));
-    bool isFirst = true;
-    for (auto [r, layout] : llvm::enumerate(results)) {
-      if (!isSum(r))
-        continue;
-      for (const RowLayout &part : layout.split(analysis, r, slotSize)) {
-        if (!std::exchange(isFirst, false))
-          function.syncWarp();
-        writeSharedSums(scaled, r, part, memory);
-        function.syncWarp();
-        copyOutSums(node, r, part, memory, function.lane, 1);
-      }
-    }
-  }
-
-  /// Those of a result's sums that a layout has a place for.
-  void writeSharedSums(ArrayRef<Value> sums, unsigned result, const RowLayout &layout, Value memory) {
-    for (auto [accumulator, sum] : llvm::zip(accumulators, sums))
-      if (accumulator.result == result && layout.positions.contains(accumulator.offset))
-        writeShared(sum, accumulator, layout, memory);
-  }
-
-  void copyOutSums(Value node, unsigned r, const RowLayout &layout, Value memory, Value thread, int64_t copies) {
-    if (layout.size == 0)
-      return;
-    Value tensor = kernel.getResult(r);
-    host.requireAlignment(host.getDestination(tensor), layout.width * elementBytes);
-    CopyOutOp::create(builder, loc, memory, getDestination(tensor, node), slab, thread, layout.runs, layout.width, /*atomic=*/false,
-                      /*once=*/true, warpSize * copies, copies, copies > 1 ? sharedSize : 0, element);
+    function.syncWarp();
+    copyOutSums(segment, warpMemory, function.lane, 1);
   }
 
   /// What is added up over the edges for a place of a row: a contribution, or what it is once it is scaled.
@@ -283,11 +186,21 @@ private:
     return cloneSmall(scaling, {sum, scales});
   }
 
+  void copyOutSums(Value segment, Value memory, Value thread, int64_t copies) {
+    for (auto [r, layout] : llvm::enumerate(results)) {
+      if (!isSum(r) || layout.size == 0)
+        continue;
+      Value tensor = kernel.getResult(r);
+      host.requireAlignment(host.getDestination(tensor), layout.width * elementBytes);
+      CopyOutOp::create(builder, loc, getShared(memory, resultPositions[r]), getDestination(tensor, segment), slab, thread, layout.runs,
+                        layout.width, /*atomic=*/false, /*once=*/true, warpSize * copies, copies, copies > 1 ? sharedSize : 0, element);
+    }
+  }
+
   void stageRows(Value unit) {
     Value begin = ix.mul(unit, schedule.getRows());
     Value end = ix.min(ix.add(begin, schedule.getRows()), getArgument(host.getSize(HostProgram::E)));
-    Ring ring = startRing(begin, end);
-    stageEdges(begin, end, end, ring);
+    stageEdges(begin, end);
   }
 
   /// Memory strides of a block of irreps or weights: of its channels, and of its other dimensions.
@@ -360,6 +273,11 @@ private:
 
   //===-- The loop over edges --------------------------------------------===//
 
+  /// An edge and the node at its other end; as int32 where they come from the plan, which has no larger ones.
+  struct Ids {
+    Value edge, node;
+  };
+
   Value widen(Value id) {
     return id.getType().isInteger(64) ? id : arith::ExtSIOp::create(builder, loc, builder.getI64Type(), id).getResult();
   }
@@ -420,58 +338,23 @@ private:
 
   Value getSlot(Value number) { return ix.address(warpMemory, ix.mul(number, slotSize), element); }
 
-  /// The slot before this one, round the ring.
-  Value getSlotBefore(Value slot) {
-    Value last = ix.constant(schedule.getStages() - 1);
-    if (schedule.getStages() == 2)
-      return ix.sub(last, slot);
-    Value isFirst = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, slot, ix.constant(0));
-    return arith::SelectOp::create(builder, loc, isFirst, last, ix.add(slot, -1));
-  }
-
-  Value getSlotAfter(Value slot) {
-    Value last = ix.constant(schedule.getStages() - 1);
-    if (schedule.getStages() == 2)
-      return ix.sub(last, slot);
-    Value isLast = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, slot, last);
-    return arith::SelectOp::create(builder, loc, isLast, ix.constant(0), ix.add(slot, 1));
-  }
-
-  bool carriesIds() const { return side != Access::Edge; }
-
-  void appendRing(SmallVectorImpl<Value> &values, const Ring &ring) {
-    values.push_back(ring.slot);
-    if (carriesIds())
-      for (Ids ids : ring.window)
-        values.append({ids.edge, ids.node});
-  }
-
-  /// The ring as a loop's body gets it; where ids are positions it does not.
-  void takeRing(ValueRange values, Ring &ring) {
-    ring.slot = values[0];
-    if (carriesIds())
-      for (auto [n, ids] : llvm::enumerate(ring.window))
-        ids = {values[1 + 2 * n], values[2 + 2 * n]};
-  }
-
   // The ring: while the edge in slot s is worked on, the next ones' rows are on their way to the slots after it, and the copies
   // to the slot before it, whose edge is done, are started.
-  Ring startRing(Value begin, Value end) {
-    Ring ring{ix.constant(0), {}};
+  SmallVector<Value> stageEdges(Value begin, Value end) {
     int64_t ahead = schedule.getStages() - 1;
+    SmallVector<Ids> window;
     for (int64_t n = 0; n < ahead; ++n) {
-      ring.window.push_back(loadIds(ix.add(begin, n), end));
-      issue(ix.add(begin, n), end, ring.window.back(), getSlot(ix.constant(n)));
+      window.push_back(loadIds(ix.add(begin, n), end));
+      issue(ix.add(begin, n), end, window.back(), getSlot(ix.constant(n)));
     }
-    ring.window.push_back(loadIds(ix.add(begin, ahead), end));
-    return ring;
-  }
+    window.push_back(loadIds(ix.add(begin, ahead), end));
 
-  /// The edges from begin to end, of those up to ringEnd that come through the ring; their sums.
-  SmallVector<Value> stageEdges(Value begin, Value end, Value ringEnd, Ring &ring) {
-    int64_t ahead = schedule.getStages() - 1;
-    SmallVector<Value> inits;
-    appendRing(inits, ring);
+    // Carried: the slot in use, the ids of this edge and the next ones, and what is summed over the edges.
+    bool carriesIds = side != Access::Edge;
+    SmallVector<Value> inits{ix.constant(0)};
+    if (carriesIds)
+      for (Ids ids : window)
+        inits.append({ids.edge, ids.node});
     unsigned firstSum = inits.size();
     for (const Contribution &c : analysis.getContributions())
       if (isSum(c.result) && findAccumulator(c) == accumulators.size()) {
@@ -483,31 +366,35 @@ private:
     IRMapping outside = values;
     auto outsideMasks = masks;
     builder.setInsertionPointToEnd(loop.getBody());
-    Value position = loop.getInductionVar();
-    takeRing(loop.getRegionIterArgs(), ring);
-    if (!carriesIds())
-      for (auto [n, ids] : llvm::enumerate(ring.window))
-        ids = {ix.add(position, n), ix.add(position, n)};
+    Value position = loop.getInductionVar(), slot = loop.getRegionIterArg(0);
+    for (auto [n, ids] : llvm::enumerate(window)) {
+      Value there = ix.add(position, n);
+      ids = carriesIds ? Ids{loop.getRegionIterArg(1 + 2 * n), loop.getRegionIterArg(2 + 2 * n)} : Ids{there, there};
+    }
 
     NVVM::CpAsyncWaitGroupOp::create(builder, loc, ahead - 1);
     function.syncWarp();
-    Value slot = ring.slot;
-    issue(ix.add(position, ahead), ringEnd, ring.window.back(), getSlot(getSlotBefore(slot)));
-    Ids current = ring.window.front();
-    Ring next{getSlotAfter(slot), {}};
-    if (carriesIds()) {
-      next.window.assign(std::next(ring.window.begin()), ring.window.end());
-      next.window.push_back(loadIds(ix.add(position, ahead + 1), ringEnd));
+    Value first = ix.constant(0), last = ix.constant(ahead), other = ix.sub(last, slot), next = other;
+    if (ahead > 1) {
+      auto isAt = [&](Value end) { return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, slot, end); };
+      other = arith::SelectOp::create(builder, loc, isAt(first), last, ix.add(slot, -1));
+      next = arith::SelectOp::create(builder, loc, isAt(last), first, ix.add(slot, 1));
     }
-    SmallVector<Value> yielded, sums(loop.getRegionIterArgs().drop_front(firstSum));
-    appendRing(yielded, next);
-    stageBody(getSlot(slot), current, sums);
+    issue(ix.add(position, ahead), end, window.back(), getSlot(other));
+    SmallVector<Value> yielded{next};
+    if (carriesIds) {
+      Ids coming = loadIds(ix.add(position, ahead + 1), end);
+      for (Ids ids : llvm::drop_begin(window))
+        yielded.append({ids.edge, ids.node});
+      yielded.append({coming.edge, coming.node});
+    }
+    SmallVector<Value> sums(loop.getRegionIterArgs().drop_front(firstSum));
+    stageBody(getSlot(slot), window.front(), sums);
     yielded.append(sums);
     scf::YieldOp::create(builder, loc, yielded);
     builder.setInsertionPointAfter(loop);
     values = outside;
     masks = outsideMasks;
-    takeRing(loop.getResults(), ring);
     return SmallVector<Value>(loop.getResults().drop_front(firstSum));
   }
 
@@ -553,7 +440,7 @@ private:
         Value &sum = sums[findAccumulator(c)];
         sum = AddOp::create(builder, loc, sum, value);
       } else if (analysis.hasChannels(c.value)) {
-        writeShared(value, c, results[c.result], getShared(warpMemory, resultPositions[c.result]));
+        writeShared(value, c);
       }
     }
     writeSmallRows(totals, ids);
@@ -590,10 +477,12 @@ private:
     return {irMul ? 1 : dim, SmallVector<int64_t>(block.getRank() - 1, irMul ? warpSize : 1)};
   }
 
-  void writeShared(Value value, const Contribution &c, const RowLayout &layout, Value memory) {
-    auto [laneStride, strides] = getSharedStrides(cast<RankedTensorType>(c.value.getType()), layout);
-    WriteOp::create(builder, loc, value, memory, function.lane, Value(), layout.positions.lookup(c.offset), laneStride, strides,
-                    /*accumulate=*/false, /*nontemporal=*/false);
+  void writeShared(Value value, const Contribution &c) {
+    const RowLayout &layout = results[c.result];
+    auto block = cast<RankedTensorType>(c.value.getType());
+    auto [laneStride, strides] = getSharedStrides(block, layout);
+    WriteOp::create(builder, loc, value, warpMemory, function.lane, Value(), resultPositions[c.result] + layout.positions.lookup(c.offset),
+                    laneStride, strides, /*accumulate=*/false, /*nontemporal=*/false);
   }
 
   /// Rows that are sums over channels: every lane's share is summed over the warp, and added to the other slabs'.
@@ -675,7 +564,7 @@ private:
   Type element;
   int64_t elementBytes, numSlabs;
 
-  Value blocks, nodesOfWarp, sharingBits; // of the host function
+  Value sharingBits, blocks; // of the host function
   Value slab, channel, warpMemory, order, other;
   llvm::DenseMap<int64_t, Value> masks;
   SmallVector<RowLayout> inputs, results;
@@ -689,18 +578,41 @@ private:
 
 } // namespace
 
+/// Whether the warps of a block share a node in a launch, 1 or 0, of the host function; if not, a block has one warp. Null if blocks have
+/// nothing to share.
+static Value chooseSharing(ArrayRef<KernelOp> kernels, HostProgram &host) {
+  ScheduleAttr schedule = GPUKernelStaging::getSchedule(kernels.front());
+  if (schedule.getGroupBy() == Access::Edge || schedule.getWarps() == 1)
+    return {};
+  int64_t slabs = 0;
+  for (KernelOp kernel : kernels)
+    slabs += GPUKernelStaging::getSchedule(kernel).getSlabEnd() - GPUKernelStaging::getSchedule(kernel).getSlabBegin();
+  IndexBuilder &h = host.index();
+  h.loc = KernelOp(kernels.front()).getLoc();
+  Value edges = host.getSize(HostProgram::E), nodes = host.getRows(schedule.getGroupBy());
+  // A node's edges are shared if there are enough of them for each warp; or if there are so few nodes that most of the
+  // multiprocessors would have nothing to do.
+  Value isLong = h.isMore(edges, h.mul(nodes, edgesOfSharedWarp * schedule.getWarps()));
+  Value isSmall = h.sub(h.constant(1), h.isMore(h.mul(nodes, slabs), h.constant(warpsOfSmallGraph)));
+  return h.max(isLong, isSmall);
+}
+
 LogicalResult espmm::equivariant::stageKernelsForGPU(ArrayRef<KernelOp> kernels, HostProgram &host) {
   for (KernelOp kernel : kernels)
     if (failed(KernelAnalysis(kernel).verify()))
       return failure();
-  GPUFunction function(host, kernels.front(), GPUKernelStaging::getSchedule(kernels.front()).getWarps());
+  int64_t warps = GPUKernelStaging::getSchedule(kernels.front()).getWarps();
+  GPUFunction function(host, kernels.front(), warps);
+  IndexBuilder &h = host.index();
+  Value sharing = chooseSharing(kernels, host);
+  Value sharingBits = sharing ? h.mul(sharing, llvm::Log2_64(warps)) : Value();
   // One kernel's blocks after another's, so that a multiprocessor mostly runs one body at a time.
   Value block = function.block, total;
   int64_t sharedBytes = 0, registers = 0;
   for (KernelOp kernel : kernels) {
-    GPUKernelStaging staging(kernel, function);
+    GPUKernelStaging staging(kernel, function, sharingBits);
     Value blocks = staging.getBlocks();
-    total = total ? host.index().add(total, blocks) : blocks;
+    total = total ? h.add(total, blocks) : blocks;
     sharedBytes = std::max(sharedBytes, staging.getSharedBytes());
     registers = std::max(registers, GPUKernelStaging::getSchedule(kernel).getRegisters());
     if (kernel == kernels.back()) {
@@ -714,6 +626,7 @@ LogicalResult espmm::equivariant::stageKernelsForGPU(ArrayRef<KernelOp> kernels,
     function.builder.setInsertionPointToStart(choice.elseBlock());
     block = function.ix.sub(block, own);
   }
-  function.launch(total, sharedBytes, registers);
+  Value rows = sharing ? h.add(h.mul(sharing, warps - 1), 1) : Value();
+  function.launch(total, rows, sharedBytes, registers);
   return success();
 }

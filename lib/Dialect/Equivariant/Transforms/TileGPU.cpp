@@ -242,7 +242,7 @@ private:
     auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
     auto makeSchedule = [&](int64_t registers) {
       return ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, slabBegin, slabEnd,
-                                      choose(wishes.rows, 4), choose(wishes.warps, side == Access::Edge ? 1 : 4),
+                                      choose(wishes.rows, 2), choose(wishes.warps, side == Access::Edge ? 1 : 4),
                                       choose(wishes.stages, hasRows() ? 2 : 3), registers, wishes.deterministic);
     };
     ScheduleAttr schedule = makeSchedule(wishes.registers);

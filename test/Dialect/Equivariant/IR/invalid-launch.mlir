@@ -72,3 +72,25 @@ func.func @no_task(%n: i64) {
   equivariant.launch @kernel grid(%n) (%n, %n) : i64, i64
   return
 }
+
+// -----
+
+llvm.func @kernel(i64)
+
+// launch_c5
+func.func @rows_of_no_block(%n: i64) {
+  // expected-error@+1 {{'equivariant.launch' op expects rows with a block, and shared memory that its rows have equal parts of, multiples of 16 bytes}}
+  equivariant.launch @kernel grid(%n) rows(%n) (%n) : i64
+  return
+}
+
+// -----
+
+llvm.func @kernel(i64)
+
+// launch_c5
+func.func @unequal_rows(%n: i64) {
+  // expected-error@+1 {{'equivariant.launch' op expects rows with a block, and shared memory that its rows have equal parts of, multiples of 16 bytes}}
+  equivariant.launch @kernel grid(%n) block [32, 4, 1] shared 1040 rows(%n) (%n) : i64
+  return
+}

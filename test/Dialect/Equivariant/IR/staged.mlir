@@ -71,6 +71,8 @@ func.func @host(%z: !llvm.ptr, %n: i64) {
   %p = equivariant.scratch %n : !llvm.ptr
   // CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared 6784(%{{.*}}, %[[P]]) : !llvm.ptr, !llvm.ptr
   equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 (%z, %p) : !llvm.ptr, !llvm.ptr
+  // CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared 6784 rows(%{{.*}})(%{{.*}}, %[[P]]) : !llvm.ptr, !llvm.ptr
+  equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 rows(%n) (%z, %p) : !llvm.ptr, !llvm.ptr
   // CHECK: equivariant.launch @conv_1 grid(%{{.*}})(%{{.*}}) : !llvm.ptr
   equivariant.launch @conv_1 grid(%n) (%z) : !llvm.ptr
   // CHECK: equivariant.launch @conv_1 grid(%{{.*}})()

@@ -1,48 +1,41 @@
 // RUN: espmm-opt %s --equivariant-stage | FileCheck %s
 
-// Four warps a block: they share a node, or each has one of its own, as the numbers of edges and nodes say at the launch.
+// Four warps a block that share a node, or one warp for it, as the numbers of edges and nodes say at the launch.
 // CHECK-LABEL: func.func @conv(
-// CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared {{[0-9]+}}(
+// CHECK: %[[BITS:[0-9]+]] = arith.muli %[[SHARED:[0-9]+]], %c2_i64
+// CHECK: %[[MORE:[0-9]+]] = arith.muli %[[SHARED]], %c3_i64
+// CHECK: %[[ROWS:.*]] = arith.addi %[[MORE]], %{{.*}} : i64
+// CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared {{[0-9]+}} rows(%[[ROWS]])({{.*}}%[[BITS]],
 // CHECK: llvm.func @conv_0({{.*}}) attributes {{{.*}}nvvm.maxntid = array<i32: 32, 4, 1>, nvvm.minctasm = 3 : i32}
-// CHECK: nvvm.shfl.sync idx
-// A warp's nodes, or the node that all of the block's share: then each has a part of its edges.
-// CHECK: %[[GROUP:.*]] = arith.shrui %{{.*}}, %[[BITS:.*]] : i64
-// CHECK: %[[FIRST:.*]] = arith.muli %[[GROUP]], %[[NODES:.*]] : i64
-// CHECK: %[[THERE:.*]] = arith.cmpi slt, %[[FIRST]], %[[ROWS:.*]] : i64
-// CHECK: scf.if %[[THERE]]
-// CHECK: %[[PAST:.*]] = arith.addi %[[FIRST]], %[[NODES]] : i64
-// CHECK: %[[LAST:.*]] = arith.minsi %[[PAST]], %[[ROWS]] : i64
+// CHECK: %[[ID:.*]] = nvvm.shfl.sync idx
+// CHECK: %[[WARP:.*]] = arith.extui %[[ID]]
+// Each has its part of the edges.
+// CHECK: %[[SHARE:.*]] = arith.shrui %{{.*}}, %{{.*}} : i64
+// CHECK: arith.muli %[[WARP]], %[[SHARE]] : i64
 
-// A ring of three slots: two edges' rows are on their way before the loops, and within them those of one more wherever the edge
-// before was; also when that edge is the next node's. Weights pass the cache by; rows of senders stay in it.
+// A ring of three slots: two edges' rows are on their way before the loop, and within it those of one more wherever the edge
+// before was. Weights pass the cache by; rows of senders stay in it.
 // CHECK-COUNT-2: nvvm.cp.async.commit.group
-// CHECK: scf.for %{{.*}} = %[[FIRST]] to %[[LAST]]
-// CHECK: %[[END:.*]] = arith.minsi %{{.*}}, %[[RING_END:.*]] : i64
-// CHECK: %[[LOOP:[^:]*]]:{{[0-9]+}} = scf.for %[[POSITION:.*]] = %{{.*}} to %[[END]]
+// CHECK: %[[LOOP:[^:]*]]:{{[0-9]+}} = scf.for
 // CHECK: nvvm.cp.async.wait.group 1
-// CHECK: %[[COMING:.*]] = arith.addi %[[POSITION]], %{{.*}} : i64
-// CHECK: arith.cmpi slt, %[[COMING]], %[[RING_END]]
 // CHECK-DAG: equivariant.async_copy {{.*}}runs [0, 32, 32, 1, 64] width 4 once
 // CHECK-DAG: equivariant.async_copy {{.*}}runs [0, 96, 96, 3, 64] width 4 : f32
 // CHECK: nvvm.cp.async.commit.group
 
 // The products are added up unscaled; the sum is scaled once, and goes out through shared memory: those of the four warps
-// added by all of their threads; or a warp's own, by way of the slot behind the one in use.
+// added by all of their threads, or a warp's own.
 // CHECK-NOT: "uk,k->uk"
+// CHECK-NOT: scales
 // CHECK: scf.yield
 // CHECK: equivariant.coefficients(1, 1, 0) * 5.000000e-01 scales
 // CHECK: %[[SCALED:.*]] = equivariant.einsum "k,k->k"(%[[LOOP]]#{{[0-9]+}}, %{{.*}})
-// CHECK: scf.if
 // CHECK: equivariant.write %[[SCALED]]
+// CHECK: scf.if
 // CHECK: nvvm.barrier
 // CHECK: equivariant.copy_out {{.*}}runs [0, 32, 32, 1, 64] width 4 once threads 128 copies 4 stride
 // CHECK: } else {
-// CHECK: %[[BEHIND:.*]] = arith.select
-// CHECK: %[[OFFSET:.*]] = arith.muli %[[BEHIND]], %{{.*}} : i64
-// CHECK: %[[SLOT:.*]] = llvm.getelementptr %{{.*}}[%[[OFFSET]]]
-// CHECK: equivariant.write %[[SCALED]] to %[[SLOT]]
 // CHECK: nvvm.bar.warp.sync
-// CHECK: equivariant.copy_out %[[SLOT]] {{.*}}runs [0, 32, 32, 1, 64] width 4 once :
+// CHECK: equivariant.copy_out {{.*}}runs [0, 32, 32, 1, 64] width 4 once :
 func.func @conv(%g: !equivariant.graph, %x: tensor<?x192xf32, #equivariant.irreps<"64x1o", mul_ir>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %w: tensor<?x64xf32>) -> tensor<?x64xf32, #equivariant.irreps<"64x0e", mul_ir>> {
   %z = equivariant.kernel over %g : !equivariant.graph
       ins(%x at senders, %y at edge, %w at edge : tensor<?x192xf32, #equivariant.irreps<"64x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x64xf32>)

@@ -197,24 +197,27 @@ def Equivariant_ScratchOp : Equivariant_Op<"scratch"> {
   let assemblyFormat = "$bytes attr-dict `:` type($buffer)";
 }
 
-def Equivariant_LaunchOp : Equivariant_Op<"launch", [MemoryEffects<[MemRead, MemWrite]>,
+def Equivariant_LaunchOp : Equivariant_Op<"launch", [MemoryEffects<[MemRead, MemWrite]>, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "run a kernel over a grid";
   let description = [{
-    On the CPU the kernel is called once for each task of the grid; block and shared are absent.
+    On the CPU the kernel is called once for each task of the grid; block and shared are absent. On the GPU `block` is the largest that the kernel is
+    launched with, and `shared` the bytes of shared memory that it takes; if `rows` is given, it is what the block's second dimension is this time, and
+    the shared memory is in proportion.
 
-    Example: `equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 (%x, %y) : !llvm.ptr, !llvm.ptr`
+    Example: `equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 rows(%r)(%x, %y) : !llvm.ptr, !llvm.ptr`
 
     Constraints:
     - (launch_c1) operands have 64 bits: pointers or i64.
     - (launch_c2) block and shared are given together; block has three dimensions, at most 1024 threads in all.
     - (launch_c3) the kernel is a device function, an `llvm.func` of the module.
     - (launch_c4) with a block the kernel takes the operands; without one it takes a pointer to the array of them, and the task (i64).
+    - (launch_c5) rows go with a block; then shared is a multiple of 16 bytes times the block's second dimension.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$kernel, I64:$grid, Variadic<AnyType>:$operands_,
+  let arguments = (ins FlatSymbolRefAttr:$kernel, I64:$grid, Optional<I64>:$rows, Variadic<AnyType>:$operands_,
     OptionalAttr<DenseI64ArrayAttr>:$block, OptionalAttr<I64Attr>:$shared);
   let assemblyFormat = [{
-    $kernel `grid` `(` $grid `)` (`block` $block^)? (`shared` $shared^)? `(` $operands_ `)` attr-dict (`:` type($operands_)^)?
+    $kernel `grid` `(` $grid `)` (`block` $block^)? (`shared` $shared^)? (`rows` `(` $rows^ `)`)? `` `(` $operands_ `)` attr-dict (`:` type($operands_)^)?
   }];
   let hasVerifier = 1;
 }
