@@ -159,7 +159,7 @@ void testManifest() {
   // The cpu has no blocks; a batch has no plan.
   std::string cpu = edited("cuda:sm_90", "cpu:znver4");
   CHECK_CONTAINS(test::textOf(Manifest::parse(cpu)), "manifest: steps[1].block: expected nothing");
-  cpu = edited("\"block\": [32, 2, 1], \"shared\": 6784,", "", cpu);
+  cpu = edited("\"block\": [32, 2, 1], \"shared\": 6784, \"rows\": [\"min\", \"R\", 2],", "", cpu);
   cpu = edited("\"block\": [32, 4, 1], \"shared\": 16,", "", cpu);
   CHECK_EQUAL(test::textOf(Manifest::parse(cpu)), "");
   CHECK_CONTAINS(test::textOf(Manifest::parse(edited("4], 1, 1]", "4], 2, 1]", cpu))),
