@@ -64,9 +64,9 @@ llvm::Error LaunchFrame::checkBuffers() const {
     if (llvm::Error error = checkTensor(manifest.arguments[i], "argument " + llvm::Twine(i), buffers[i]))
       return error;
   for (size_t i = 0; i < manifest.plan.size(); ++i) {
-    // A null order means edges that are sorted already.
+    // A null order means edges that are sorted already, null nodes one segment a node.
     PlanArray array = manifest.plan[i].array;
-    bool mayBeNull = array == PlanArray::Order || (array == PlanArray::Other && sizes.edges == 0);
+    bool mayBeNull = array == PlanArray::Order || array == PlanArray::Nodes || (array == PlanArray::Other && sizes.edges == 0);
     if (!mayBeNull && !address({BufferRef::Kind::Plan, unsigned(i)}))
       return makeError(ESPMM_INVALID, "plan array " + llvm::Twine(i) + " is null");
   }

@@ -15,7 +15,7 @@ namespace espmm {
 enum class TargetKind { Host, Cuda };
 enum class Rows { Edges, Receivers, Senders, All };
 enum class ElementType { F32, F64 };
-enum class PlanArray { Offsets, Order, Other, Parts };
+enum class PlanArray { Offsets, Order, Other, Parts, Nodes };
 
 llvm::StringRef rowsName(Rows rows);
 

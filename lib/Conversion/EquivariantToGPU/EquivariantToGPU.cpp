@@ -31,7 +31,7 @@ public:
   void run() {
     SmallVector<Operation *> ops;
     function.walk<WalkOrder::PreOrder>([&](Operation *op) {
-      if (isa<AsyncCopyOp, CopyOutOp, LaneSumOp>(op))
+      if (isa<AsyncCopyOp, CopyOutOp, LaneSumOp>(op) || isSumInMemory(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -40,6 +40,8 @@ public:
         lowerAsyncCopy(copy);
       else if (auto copy = dyn_cast<CopyOutOp>(op))
         lowerCopyOut(copy);
+      else if (auto sum = dyn_cast<LLVM::AtomicRMWOp>(op))
+        addToMemory(sum.getVal(), sum.getPtr(), sum.getType(), 1);
       else
         lowerLaneSum(cast<LaneSumOp>(op));
       op->erase();
@@ -47,6 +49,11 @@ public:
   }
 
 private:
+  static bool isSumInMemory(Operation *op) {
+    auto atomic = dyn_cast<LLVM::AtomicRMWOp>(op);
+    return atomic && atomic.getBinOp() == LLVM::AtomicBinOp::fadd && op->use_empty();
+  }
+
   Value i64(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 64); }
   Value i32(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 32); }
   Value less(Value a, Value b) { return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, a, b); }
@@ -238,12 +245,8 @@ private:
 
   /// Sums in memory, several at a time where the chip can.
   void addToMemory(Value value, Value to, Type element, int64_t width) {
-    if (width == 1) {
-      LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, to, value, LLVM::AtomicOrdering::monotonic);
-      return;
-    }
     SmallVector<Value> values = getElements(value, width);
-    if (element.isF32() && computeCapability >= 90) {
+    if (width > 1 && element.isF32() && computeCapability >= 90) {
       // No upstream op has the vector form.
       std::string text = "red.relaxed.gpu.global.add.v" + std::to_string(width) + ".f32 [$0], {", constraints = "l";
       SmallVector<Value> operands{to};
@@ -255,9 +258,10 @@ private:
       emitPTX(text + "};", constraints, operands);
       return;
     }
+    // Nor the form without a result: ptxas keeps that of `atom` though nobody reads it, and waits for it.
     for (int64_t i = 0; i < width; ++i)
-      LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, gep(to, element, static_cast<int32_t>(i)), values[i],
-                                LLVM::AtomicOrdering::monotonic);
+      emitPTX(element.isF32() ? "red.relaxed.gpu.global.add.f32 [$0], $1;" : "red.relaxed.gpu.global.add.f64 [$0], $1;",
+              element.isF32() ? "l,f" : "l,d", {gep(to, element, static_cast<int32_t>(i)), values[i]});
   }
 
   //===-- Sums over a warp -----------------------------------------------===//

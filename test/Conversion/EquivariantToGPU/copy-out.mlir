@@ -38,10 +38,20 @@ llvm.func @sum_copies(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %thre
   llvm.return
 }
 
-// Doubles have no such instruction.
+// Doubles have no vector form.
 // CHECK-LABEL: llvm.func @add_doubles(
-// CHECK-COUNT-2: llvm.atomicrmw fadd %{{.*}} monotonic : !llvm.ptr<1>, f64
+// CHECK-COUNT-2: llvm.inline_asm has_side_effects "red.relaxed.gpu.global.add.f64 [$0], $1;", "l,d"
 llvm.func @add_doubles(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) attributes {nvvm.kernel} {
   equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 2 atomic : f64, !llvm.ptr<3>, !llvm.ptr<1>
   llvm.return
+}
+
+// A sum in memory whose result nobody reads, and one whose result is read.
+// CHECK-LABEL: llvm.func @atomics(
+// CHECK: llvm.inline_asm has_side_effects "red.relaxed.gpu.global.add.f32 [$0], $1;", "l,f" %{{.*}}, %{{.*}} : (!llvm.ptr<1>, f32) -> ()
+// CHECK: llvm.atomicrmw fadd
+llvm.func @atomics(%p: !llvm.ptr<1>, %v: f32) -> f32 {
+  %0 = llvm.atomicrmw fadd %p, %v monotonic : !llvm.ptr<1>, f32
+  %1 = llvm.atomicrmw fadd %p, %v monotonic : !llvm.ptr<1>, f32
+  llvm.return %1 : f32
 }

@@ -137,13 +137,28 @@ private:
     stageSegmentEdges(segment, begin, end, bits);
   }
 
+  /// The node whose edges a segment has: one with very many edges has several segments.
+  Value loadNode(Value segment) {
+    Value nodes = getArgument(host.getPlan(side, "nodes"));
+    Value isPlain = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, nodes, LLVM::ZeroOp::create(builder, loc, nodes.getType()));
+    auto choice = scf::IfOp::create(builder, loc, builder.getI64Type(), isPlain, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard insertion(builder);
+    builder.setInsertionPointToStart(choice.thenBlock());
+    scf::YieldOp::create(builder, loc, segment);
+    builder.setInsertionPointToStart(choice.elseBlock());
+    scf::YieldOp::create(builder, loc, ix.loadIndex(nodes, segment));
+    return choice.getResult(0);
+  }
+
   void stageSegmentEdges(Value segment, Value begin, Value end, Value sharingBits) {
     order = getArgument(host.getPlan(side, "order"));
     other = getArgument(host.getPlan(side, "other"));
+    Value node;
     for (unsigned i = 0; i < inputs.size(); ++i)
       if (isGrouped(kernel.getInputAccess(i))) {
+        node = node ? node : loadNode(segment);
         Value tensor = kernel.getInputs()[i];
-        groupedRows[i] = getRowPointer(getArgument(host.getBuffer(tensor)), segment, getWidth(tensor));
+        groupedRows[i] = getRowPointer(getArgument(host.getBuffer(tensor)), node, getWidth(tensor));
       }
     readGroupedBlocks();
     scaleGroupedBlocks();
@@ -287,25 +302,28 @@ private:
     return LLVM::LoadOp::create(builder, loc, i32, ix.address(base, index, i32), 4);
   }
 
+  /// Those at a position, which is an edge's.
+  Ids loadIds(Value position) {
+    if (side == Access::Edge)
+      return {position, position};
+    // Without a branch, so that the loads can start long before they are needed.
+    Value null = LLVM::ZeroOp::create(builder, loc, order.getType());
+    Value sorted = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, order, null);
+    Value base = arith::SelectOp::create(builder, loc, sorted, other, order);
+    Value narrow = arith::TruncIOp::create(builder, loc, builder.getI32Type(), position);
+    Value edge = arith::SelectOp::create(builder, loc, sorted, narrow, loadNarrow(base, position));
+    return {edge, loadNarrow(other, position)};
+  }
+
   /// Those at a position; zeros past the end.
-  Ids loadIds(Value position, Value end) {
+  Ids loadIdsIfAny(Value position, Value end) {
     if (side == Access::Edge)
       return {position, position};
     OpBuilder::InsertionGuard insertion(builder);
     Type i32 = builder.getI32Type();
     auto inside = function.guard(ix.less(position, end), {i32, i32});
-    Value node = loadNarrow(other, position);
-    Value null = LLVM::ZeroOp::create(builder, loc, order.getType());
-    Value sorted = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, order, null);
-    auto choice = scf::IfOp::create(builder, loc, i32, sorted, /*withElseRegion=*/true);
-    {
-      OpBuilder::InsertionGuard inner(builder);
-      builder.setInsertionPointToStart(choice.thenBlock());
-      scf::YieldOp::create(builder, loc, arith::TruncIOp::create(builder, loc, i32, position).getResult());
-      builder.setInsertionPointToStart(choice.elseBlock());
-      scf::YieldOp::create(builder, loc, loadNarrow(order, position));
-    }
-    scf::YieldOp::create(builder, loc, ValueRange{choice.getResult(0), node});
+    Ids ids = loadIds(position);
+    scf::YieldOp::create(builder, loc, ValueRange{ids.edge, ids.node});
     builder.setInsertionPointToStart(inside.elseBlock());
     Value zero = arith::ConstantIntOp::create(builder, loc, 0, 32);
     scf::YieldOp::create(builder, loc, ValueRange{zero, zero});
@@ -344,10 +362,10 @@ private:
     int64_t ahead = schedule.getStages() - 1;
     SmallVector<Ids> window;
     for (int64_t n = 0; n < ahead; ++n) {
-      window.push_back(loadIds(ix.add(begin, n), end));
+      window.push_back(loadIdsIfAny(ix.add(begin, n), end));
       issue(ix.add(begin, n), end, window.back(), getSlot(ix.constant(n)));
     }
-    window.push_back(loadIds(ix.add(begin, ahead), end));
+    window.push_back(loadIdsIfAny(ix.add(begin, ahead), end));
 
     // Carried: the slot in use, the ids of this edge and the next ones, and what is summed over the edges.
     bool carriesIds = side != Access::Edge;
@@ -383,7 +401,7 @@ private:
     issue(ix.add(position, ahead), end, window.back(), getSlot(other));
     SmallVector<Value> yielded{next};
     if (carriesIds) {
-      Ids coming = loadIds(ix.add(position, ahead + 1), end);
+      Ids coming = loadIds(ix.min(ix.add(position, ahead + 1), ix.add(end, -1)));
       for (Ids ids : llvm::drop_begin(window))
         yielded.append({ids.edge, ids.node});
       yielded.append({coming.edge, coming.node});
@@ -414,7 +432,8 @@ private:
       if (getSummand(c) != c.value && c.value.hasOneUse())
         later.insert(c.value.getDefiningOp());
     for (Operation &op : kernel.getBody().front().without_terminator()) {
-      if (isa<AssembleOp>(op) || values.contains(op.getResult(0)) || later.contains(&op))
+      if (isa<AssembleOp>(op) || values.contains(op.getResult(0)) || later.contains(&op) ||
+          (isa<CoefficientsOp>(op) && llvm::all_of(op.getUsers(), [&](Operation *user) { return later.contains(user); })))
         continue;
       if (auto block = dyn_cast<BlockOp>(op)) {
         values.map(block.getResult(), readShared(block, slot));
