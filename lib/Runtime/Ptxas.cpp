@@ -121,7 +121,7 @@ llvm::Expected<Cubin> assembleWithPtxas(llvm::StringRef ptx, llvm::StringRef chi
   llvm::Expected<std::string> code = output.read();
   if (!code)
     return code.takeError();
-  return Cubin{std::move(*code), std::move(*log)};
+  return Cubin{"", std::move(*code), std::move(*log)};
 }
 
 /// The number before ` unit` in "320 bytes stack frame, 8 bytes spill stores", or 0.

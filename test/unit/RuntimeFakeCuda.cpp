@@ -38,9 +38,22 @@ struct CUlinkState_st {
 namespace {
 
 constexpr Result invalidValue = 1, invalidImage = 200, invalidContext = 201;
-constexpr int sharedPerBlock = 227 * 1024;
+constexpr Result captureUnsupported = 900;
 const char *const cubinMagic = "a fake cubin of:";
 const char *const kernelNames[] = {"scale_add", "reverse_block"};
+
+/// A number from the environment: the fake is another device in a child of the test.
+int configured(const char *variable, int usual) {
+  const char *text = std::getenv(variable);
+  return text ? std::atoi(text) : usual;
+}
+int sharedPerBlock() { return configured("ESPMM_FAKE_SHARED", 227 * 1024); }
+int capability() { return configured("ESPMM_FAKE_CHIP", 90); }
+
+std::atomic<bool> capturing{false};  // a stream, in the mode "global"
+std::atomic<bool> faulty{false};     // the kernel launched next reads an illegal address
+std::atomic<Result> pending{0};      // what an earlier kernel came to, told at every call from then on
+thread_local int captureMode = 0;
 
 CUctx_st primary, foreign;
 thread_local std::vector<Context> contexts;
@@ -93,6 +106,9 @@ FAKE int fakeCount(const char *what) {
   return counts[what];
 }
 FAKE Context fakeForeignContext() { return &foreign; }
+FAKE void fakeCapture(bool on) { capturing = on; }
+FAKE void fakeFault() { faulty = true; }
+FAKE int fakeCaptureMode() { return captureMode; }
 
 FAKE Result cuInit(unsigned flags) {
   if (std::getenv("ESPMM_FAKE_NO_DEVICE"))
@@ -113,6 +129,7 @@ FAKE Result cuGetErrorName(Result code, const char **name) {
                                                        {218, "CUDA_ERROR_INVALID_PTX"},
                                                        {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
                                                        {500, "CUDA_ERROR_NOT_FOUND"},
+                                                       {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
                                                        {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
   auto found = names.find(code);
   *name = found == names.end() ? nullptr : found->second;
@@ -137,16 +154,16 @@ FAKE Result cuDeviceGetName(char *name, int length, DeviceNumber) {
 FAKE Result cuDeviceGetAttribute(int *value, int attribute, DeviceNumber) {
   switch (attribute) {
   case device_attribute::computeCapabilityMajor:
-    *value = 9;
+    *value = capability() / 10;
     return 0;
   case device_attribute::computeCapabilityMinor:
-    *value = 0;
+    *value = capability() % 10;
     return 0;
   case device_attribute::multiprocessorCount:
     *value = 1;
     return 0;
   case device_attribute::maxSharedMemoryPerBlockOptin:
-    *value = sharedPerBlock;
+    *value = sharedPerBlock();
     return 0;
   }
   return invalidValue;
@@ -232,6 +249,8 @@ FAKE Result cuLinkDestroy(LinkState state) {
 FAKE Result cuModuleLoadDataEx(Module *module, const void *image, unsigned, int *, void **) {
   if (!current())
     return invalidContext;
+  if (capturing && captureMode != capture_mode::relaxed)
+    return captureUnsupported;
   std::string text(static_cast<const char *>(image));
   if (text.compare(0, std::strlen(cubinMagic), cubinMagic) != 0)
     return invalidImage;
@@ -255,7 +274,7 @@ FAKE Result cuModuleGetFunction(Function *function, Module module, const char *n
   return 0;
 }
 FAKE Result cuFuncSetAttribute(Function function, int attribute, int value) {
-  if (attribute != function_attribute::maxDynamicSharedSizeBytes || value < 0 || value > sharedPerBlock)
+  if (attribute != function_attribute::maxDynamicSharedSizeBytes || value < 0 || value > sharedPerBlock())
     return invalidValue;
   function->dynamicShared = value;
   return 0;
@@ -273,7 +292,13 @@ FAKE Result cuLaunchKernel(Function function, unsigned gx, unsigned gy, unsigned
   if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || bx * by * bz > 512 ||
       int(shared) > function->dynamicShared)
     return invalidValue;
+  if (pending)
+    return pending;
   countCall("launch");
+  if (faulty) {
+    pending = result::illegalAddress; // found out later
+    return 0;
+  }
   auto word = [&](int i) { return *static_cast<uint64_t *>(parameters[i]); };
   int64_t threads = int64_t(gx) * gy * gz * bx * by * bz;
   if (function->name == "scale_add")
@@ -326,7 +351,18 @@ FAKE Result cuStreamCreate(Stream *stream, unsigned) {
   *stream = new CUstream_st;
   return 0;
 }
-FAKE Result cuStreamSynchronize(Stream) { return 0; }
+FAKE Result cuStreamSynchronize(Stream) {
+  countCall("synchronize");
+  return capturing ? captureUnsupported : pending.load();
+}
+FAKE Result cuStreamIsCapturing(Stream, int *status) {
+  *status = capturing;
+  return pending;
+}
+FAKE Result cuThreadExchangeStreamCaptureMode(int *mode) {
+  std::swap(*mode, captureMode);
+  return 0;
+}
 FAKE Result cuStreamDestroy_v2(Stream stream) {
   delete stream;
   return 0;
