@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import json
 import shlex
 from typing import Any, Mapping, Optional, Sequence
 
 from . import _capi
 from .arrays import View, empty_like_kind, host_buffer, view
+from .background import Once
 from .dtypes import ITEMSIZE
 from .plan import SIDES, HostPlan
 from .program import STAGES, Program, Spec
@@ -20,14 +21,20 @@ class CompiledProgram:
         self.program = program
         self.target = target
         self.pipeline = program.pipeline(target)
+        self._once = Once(lambda: _capi.Executable(program.text, self.pipeline))
 
-    @functools.cached_property
+    @property
     def _executable(self) -> _capi.Executable:
-        return _capi.Executable(self.program.text, self.pipeline)
+        return self._once.get()
 
     def compile(self) -> "CompiledProgram":
         """Compiles now, if it has not been yet; otherwise the first thing that needs code does."""
         self._executable  # noqa: B018  computed and kept
+        return self
+
+    def load(self, device: int = 0) -> "CompiledProgram":
+        """Gets ready to run on a CUDA device (or, compiled for the CPU, here), as the first call would."""
+        self._executable.load(-1 if self.target == "cpu" else device)
         return self
 
     def __repr__(self) -> str:

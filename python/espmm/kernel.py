@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
+from .background import together
 from .compiled import CompiledProgram
 from .problem import TPProblem
 from .program import Program, forward_program
@@ -30,6 +31,8 @@ def compile(  # noqa: A001  the name that users know
     2     x, y, w, gz, gdx, gdy, gdw     dx, dy, dw, dgz
     ===== ============================== ======================
 
+    All orders compile at the same time, each in a thread.
+
     Args:
         problem: what to compute.
         target: ``"cpu"``, or ``"cuda:sm_90"`` (any compute capability that LLVM knows).
@@ -46,7 +49,7 @@ def compile(  # noqa: A001  the name that users know
     if not isinstance(problem, TPProblem):
         raise TypeError(f"expected problem to be an espmm.TPProblem, got {type(problem).__name__}")
     programs = programs_up_to(problem, conv, grad_order, deterministic, schedule)
-    return Kernel(problem, target, [CompiledProgram(program, target).compile() for program in programs])
+    return Kernel(problem, target, together([CompiledProgram(program, target).compile for program in programs]))
 
 
 def programs_up_to(
@@ -78,6 +81,11 @@ class Kernel:
         self.problem = problem
         self.target = target
         self.kernels = tuple(kernels)
+
+    def load(self, device: int = 0) -> "Kernel":
+        """Gets all orders ready to run on a CUDA device (or, compiled for the CPU, here), each in a thread."""
+        together([lambda k=k: k.load(device) for k in self.kernels])
+        return self
 
     def __repr__(self) -> str:
         return f"Kernel({str(self.problem)!r}, {self.target!r}, orders 0 to {len(self.kernels) - 1})"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from typing import Any, Optional, Sequence
 
 import torch
 
 from . import _capi, threads
+from .background import Once
 from .dtypes import ITEMSIZE
 from .program import Program
 
@@ -95,6 +96,7 @@ class Launcher:
         self.results = tuple((_ROWS[spec.rows], spec.width, torch_dtype(spec.dtype)) for spec in program.results)
         self.has_scratch = bool(manifest["scratch"])
         self._scratch: tuple[tuple[int, ...], int] = ((), 0)
+        self.executable.load(self.index)
 
     def scratch_bytes(self, sizes: Any) -> int:
         key = tuple(sizes)
@@ -148,18 +150,26 @@ def prepare(tensor: torch.Tensor, align: int) -> torch.Tensor:
     return tensor
 
 
-_lock = threading.Lock()
+#: Whether gradients' programs are compiled ahead of their need.
+PREFETCH = os.environ.get("ESPMM_PREFETCH") != "0"
 
 
 def launcher_of(program: Program, device: torch.device) -> Launcher:
-    """The program compiled for a device, compiled now if it is not yet."""
+    """The program compiled for a device: compiled now if it is not yet, waited for if another thread is at it."""
     found = program.memo.get(device)
     if found is None:
-        with _lock:
-            found = program.memo.get(device)
-            if found is None:
-                found = program.memo[device] = Launcher(program, device)
+        found = program.memo[device] = _launcher_once(program, device).get()
     return found
+
+
+def prefetch(program: Program, device: torch.device) -> None:
+    """Begins to compile a program for a device in the background. What goes wrong is raised by who launches it."""
+    if PREFETCH and device.type in ("cpu", "cuda"):
+        _launcher_once(program, device).begin()
+
+
+def _launcher_once(program: Program, device: torch.device) -> Once[Launcher]:
+    return program.memo.setdefault(("launcher", device), Once(lambda: Launcher(program, device)))
 
 
 def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]:
