@@ -27,6 +27,7 @@ _HOMES = {
     "MulIrrep": "irreps",
     "Program": "program",
     "TPProblem": "problem",
+    "Tuning": "tuning",
     "TensorProduct": "modules",
     "TensorProductConv": "modules",
     "compile": "kernel",
@@ -36,6 +37,7 @@ _HOMES = {
     "get_num_threads": "threads",
     "named_problem": "problems",
     "set_num_threads": "threads",
+    "tune": "tuning",
 }
 
 __all__ = ["ProblemError", "UnsupportedError", "__version__", "info", *_HOMES]
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from .problems import every_path, every_path_problem, named_problem
     from .program import Program, forward_program
     from .threads import get_num_threads, set_num_threads
+    from .tuning import Tuning, tune
 
 
 def info() -> dict:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any, Mapping, Optional, Sequence
 
 from . import _capi
 from .arrays import View, empty_like_kind, host_buffer, view
 from .background import Once
 from .dtypes import ITEMSIZE
+from .errors import UnsupportedError
+from .faults import explained
 from .plan import SIDES, HostPlan
 from .program import STAGES, Program, Spec
+from .schedules import scheduled
 
 
 class CompiledProgram:
     """One program for one target, compiled when its code is first needed; callable on arrays (see :meth:`__call__`)."""
 
     def __init__(self, program: Program, target: str) -> None:
-        self.program = program
+        self.program = scheduled(program, target)
         self.target = target
-        self.pipeline = program.pipeline(target)
+        self.pipeline = self.program.pipeline(target)
         self._once = Once(lambda: _capi.Executable(program.text, self.pipeline))
 
     @property
@@ -34,7 +36,10 @@ class CompiledProgram:
 
     def load(self, device: int = 0) -> "CompiledProgram":
         """Gets ready to run on a CUDA device (or, compiled for the CPU, here), as the first call would."""
-        self._executable.load(-1 if self.target == "cpu" else device)
+        try:
+            self._executable.load(-1 if self.target == "cpu" else device)
+        except (RuntimeError, UnsupportedError) as error:
+            raise explained(error, self.program, self.target, self.manifest) from None
         return self
 
     def __repr__(self) -> str:
@@ -83,12 +88,7 @@ class CompiledProgram:
         """The shell command that gives :meth:`ir` of a stage from the source stage kept in the file ``source``."""
         if stage not in self.stages:
             raise ValueError(f"expected a stage, one of {', '.join(self.stages)}, got {stage!r}")
-        until = stage if stage in STAGES else "target"
-        pipeline = f"builtin.module({self.program.pipeline(self.target, until=until)})"
-        command = f"espmm-opt {shlex.quote(source)} --pass-pipeline={shlex.quote(pipeline)}"
-        if stage in STAGES:
-            return command
-        return f"{command} | espmm-translate --to-{'ptx' if stage == 'ptx' else stage}"
+        return self.program.repro(self.target, stage, source)
 
     def __call__(
         self,
@@ -157,7 +157,10 @@ class CompiledProgram:
                 raise ValueError(f"expected scratch of at least {need} bytes, got {size}")
         pointers = [0 if given is None else given.pointer for given in views] + plan_pointers
         pointers += [given.pointer for given in out_views]
-        self._executable.launch(device, stream or None, sizes, pointers, scratch_pointer, need)
+        try:
+            self._executable.launch(device, stream or None, sizes, pointers, scratch_pointer, need)
+        except RuntimeError as error:
+            raise explained(error, program, self.target, self.manifest) from None
         del keep
         return tuple(out)
 
