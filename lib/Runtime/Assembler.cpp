@@ -75,6 +75,7 @@ llvm::Expected<Cubin> assembleWithDriver(llvm::StringRef ptx, const Device &devi
   CurrentContext current(device);
   if (llvm::Error error = current.takeError())
     return error;
+  RelaxedCapture relaxed(device.driver);
   return Linker(device.driver).assemble(ptx, "assembling PTX with the driver for " + device.str());
 }
 

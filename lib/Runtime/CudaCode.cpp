@@ -64,22 +64,6 @@ private:
   std::vector<std::pair<std::string, Module>> modules; // with the kernel that is in it, "" for any
 };
 
-/// While it lives this thread may load modules although another captures a graph; nothing of a load is put on a stream.
-class RelaxedCapture {
-public:
-  explicit RelaxedCapture(const Driver &driver)
-      : driver(driver), changed(driver.threadExchangeStreamCaptureMode(&mode) == result::success) {}
-  ~RelaxedCapture() {
-    if (changed)
-      driver.threadExchangeStreamCaptureMode(&mode); // back to what it was
-  }
-
-private:
-  const Driver &driver;
-  int mode = capture_mode::relaxed;
-  const bool changed;
-};
-
 } // namespace
 
 llvm::Expected<std::unique_ptr<LoadedCode>> loadCode(llvm::StringRef ptx, const Manifest &manifest,
