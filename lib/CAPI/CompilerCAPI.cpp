@@ -179,7 +179,7 @@ llvm::Expected<std::string> describeAssembly(const Executable &executable) {
                                            {"spill_load_bytes", kernel.spillLoads},
                                            {"stack_bytes", kernel.stack},
                                            {"static_shared_bytes", kernel.shared},
-                                           {"code_bytes", int64_t(cubin.code.size())}});
+                                           {"code_bytes", cuda::codeBytes(cubin.code, kernel.kernel)}});
   std::string text;
   llvm::raw_string_ostream(text) << llvm::json::Value(std::move(kernels));
   return text;

@@ -13,6 +13,7 @@ from .errors import UnsupportedError
 from .faults import explained
 from .plan import SIDES, HostPlan
 from .program import STAGES, Program, Spec
+from .report import report
 from .schedules import scheduled
 
 
@@ -62,14 +63,20 @@ class CompiledProgram:
 
     @property
     def resources(self) -> dict:
-        """The kernels' registers and shared memory: estimates, and ptxas's report under ``"sass"`` where there is one."""
+        """The kernels' registers and shared memory: estimates under ``"kernels"``, and under ``"sass"`` what ptxas says of each
+        kernel, where there is a ptxas: ``registers``, ``spill_store_bytes``, ``spill_load_bytes``, ``stack_bytes``,
+        ``static_shared_bytes``, ``code_bytes``; or under ``"sass_error"`` why it says nothing."""
         result: dict = {"kernels": self.manifest.get("kernels", [])}
-        if self.target != "cpu":
+        if self.target != "cpu" and "path" in _capi.info()["ptxas"]:
             try:
-                result["sass"] = self._executable.code("sass_info")
-            except (RuntimeError, ValueError):  # no ptxas on this machine
-                pass
+                result["sass"] = json.loads(self._executable.code("sass_info"))
+            except RuntimeError as error:  # a ptxas that is too old for the chip, say
+                result["sass_error"] = str(error)
         return result
+
+    def report(self) -> str:
+        """The compiler's estimates of each kernel, and what ptxas made of it, side by side as a table."""
+        return report(self)
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -144,6 +144,10 @@ class Kernel:
     def resources(self) -> dict:
         return self.kernels[-1].resources
 
+    def report(self) -> str:
+        """The compiler's estimates of each kernel of all orders, and what ptxas made of it, side by side."""
+        return "\n\n".join(f"order {i}\n{k.report()}" for i, k in enumerate(self.kernels))
+
     def __call__(self, *arrays: Any, **options: Any) -> Any:
         """Runs the highest order; see :meth:`CompiledProgram.__call__`. One result is given bare, several as a tuple."""
         results = self.kernels[-1](*arrays, **options)

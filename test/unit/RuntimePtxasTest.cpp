@@ -97,6 +97,10 @@ void testPtxas() {
     std::vector<KernelResources> kernels = parseAssemblerLog(cubin.log);
     CHECK_EQUAL(kernels.size(), 1u);
     CHECK_EQUAL(kernels[0].kernel, cubin.kernel);
+    CHECK(codeBytes(cubin.code, cubin.kernel) >= 16 * 10);
+    CHECK(codeBytes(cubin.code, cubin.kernel) < int64_t(cubin.code.size()));
+    CHECK_EQUAL(codeBytes(cubin.code, "another"), 0);
+    CHECK_EQUAL(codeBytes(llvm::StringRef(cubin.code).take_front(100), cubin.kernel), 0);
   }
   std::string broken = std::string(testPtx).replace(std::string(testPtx).find("ld.global.f32"), 13, "ld.globl.f32");
   std::string error = test::textOf(assembleWithPtxas(broken, "sm_90"));

@@ -58,6 +58,9 @@ struct KernelResources {
 
 std::vector<KernelResources> parseAssemblerLog(llvm::StringRef log);
 
+/// Bytes of a kernel's machine code in a cubin; 0 if the cubin has no such kernel.
+int64_t codeBytes(llvm::StringRef cubin, llvm::StringRef kernel);
+
 } // namespace espmm::cuda
 
 #endif
