@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Mapping, Optional, TypeVar
 
@@ -31,6 +29,9 @@ def explained(error: E, program: Program, target: str, manifest: Optional[Mappin
 
 def _keep_source(program: Program) -> Optional[str]:
     """A file with the program's text, named after it; None if it can't be written."""
+    import hashlib  # it and tempfile take longer to import than a cached program to load
+    import tempfile
+
     path = Path(tempfile.gettempdir()) / f"espmm-{hashlib.blake2b(program.text.encode(), digest_size=8).hexdigest()}.mlir"
     try:
         if path.is_symlink() or not path.is_file() or path.read_text() != program.text:

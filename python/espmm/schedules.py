@@ -7,10 +7,8 @@ writers wins. ``ESPMM_TUNED=0`` has them ignored; with ``ESPMM_CACHE=0`` they la
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, Mapping, Optional
@@ -40,6 +38,8 @@ def folder() -> Optional[Path]:
 
 def key(program: Program, target: str) -> str:
     """What a schedule is kept under. It does not depend on the program's own schedule."""
+    import hashlib  # it and tempfile take longer to import than a cached program to load
+
     from . import __version__
 
     parts = [_FORMAT, __version__, target, program.text, program.steps, program.deterministic]
@@ -82,6 +82,8 @@ def store(program: Program, target: str, schedule: Mapping[str, int], notes: Map
     _known[name, place] = entry
     if place is None:
         return None
+    import tempfile
+
     file = place / f"{name}.schedule.json"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -60,9 +60,11 @@ def test_a_launch_that_the_library_refuses(device, monkeypatch):
 
 
 def test_the_source_can_not_be_kept(device, monkeypatch):
+    import tempfile
+
     from espmm import faults
 
-    monkeypatch.setattr(faults.tempfile, "gettempdir", lambda: "/nowhere")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/nowhere")
     program = espmm.TensorProductConv(PROBLEM)._program
     text = str(faults.explained(ValueError("why"), program, "cuda:sm_90"))
     assert text.startswith("why\nin Program(") and "espmm-opt source.mlir" in text

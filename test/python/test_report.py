@@ -35,9 +35,9 @@ def test_for_a_gpu(library):
     assert found["threads a-block"] == ["128"]
     assert found["bytes an-edge"] == [str(kernel.cost["bytes_per_edge"])]
     assert found["multiply an-edge"] == [str(kernel.cost["multiplications_per_edge"])]
-    # The code is more than a loop's arithmetic of one channel, and less than the PTX has lines.
+    # A lane's arithmetic for an edge is in the code, most of which is one loop.
     instructions = int(found["instructions in-the-code"][0])
-    assert kernel.cost["multiplications_per_edge"] / 64 < instructions < len(kernel.ptx.splitlines())
+    assert kernel.cost["multiplications_per_edge"] / 64 < instructions < 4 * len(kernel.ptx.splitlines())
     assert kernel.report() == "\n\n".join(f"order {i}\n{k.report()}" for i, k in enumerate(kernel.kernels))
 
 
