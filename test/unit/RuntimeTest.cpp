@@ -34,6 +34,7 @@ int main(int argc, char **argv) {
   testManifest();
   testPlan();
   testThreadPool();
+  testForkGate();
   testCache();
   if (!clang) {
     std::fprintf(stderr, "usage: RuntimeTest CLANG\n");

@@ -5,8 +5,8 @@
 namespace espmm {
 
 /// Held while a thread compiles, assembles or links. A fork waits until nobody holds one: the child has only the thread that
-/// forked, and a lock inside LLVM or the driver that another thread held would stay locked there for ever. The holder itself
-/// must not fork; starting a program by posix_spawn is fine.
+/// forked, and a lock inside LLVM or the driver that another thread held would stay locked there for ever. A fork by a holder
+/// does not wait.
 class ForkGate {
 public:
   ForkGate();
