@@ -51,13 +51,12 @@ def _keep(ctx: Any, program: Program, space: Any, tensors: Tensors) -> None:
     ctx.program, ctx.space = program, space
     ctx.set_materialize_grads(False)
     needs = ctx.needs_input_grad[2:]
-    device = next(tensors[i] for i in program.used).device  # type: ignore[union-attr]
-    if (needs, device) not in program.memo:
-        program.memo[needs, device] = True
+    kept = program.memo.get(("kept", needs))
+    if kept is None:  # nobody has asked for these gradients before
+        kept = program.kept(needs)
         found = program.gradient(needs, (True,) * len(program.results))
         if found is not None:
-            prefetch(found[0], device)
-    kept = program.kept(needs)
+            prefetch(found[0], next(tensors[i].device for i in program.used))  # type: ignore[union-attr]
     ctx.save_for_backward(*[tensor if keep else None for tensor, keep in zip(tensors, kept)])
     ctx.save_for_forward(*tensors)
 

@@ -57,8 +57,9 @@ class DeviceRunner:
             return self._launcher(program)(self._inputs(program), self.space)
 
     def error(self, got: torch.Tensor, expected: torch.Tensor) -> float:
-        scale = float(expected.double().norm())
-        return float((got.double() - expected.double()).norm()) / (scale or 1.0)
+        norm = torch.linalg.vector_norm
+        scale = float(norm(expected, dtype=torch.float64))
+        return float(norm(got - expected, dtype=torch.float64)) / (scale or 1.0)
 
     def seconds(self, program: Program) -> float:
         """The median of several stretches of launches, behind a sleep, so that the host's time is not in it."""

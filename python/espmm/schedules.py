@@ -101,6 +101,12 @@ def store(program: Program, target: str, schedule: Mapping[str, int], notes: Map
     return file
 
 
+def count() -> int:
+    """How many entries lie in the folder."""
+    place = folder()
+    return 0 if place is None else len(list(place.glob("*.schedule.json")))
+
+
 def _read(file: Path) -> Optional[dict]:
     try:
         text = file.read_text()
