@@ -12,9 +12,9 @@ T = TypeVar("T")
 class Once(Generic[T]):
     """A value, and the function that makes it.
 
-    Whoever asks while it is being made waits for it. A function that fails raises where the value is asked for, and is called
-    again by who asks next. A thread begun by :meth:`begin` is waited for at the interpreter's exit; a forked child, which has no
-    such thread, makes the value anew.
+    Whoever asks while it is being made waits for it. A function that fails raises where the value is asked for, and is
+    called again by who asks next. A thread begun by :meth:`begin` is waited for at the interpreter's exit; a forked
+    child, which has no such thread, makes the value anew.
     """
 
     __slots__ = ("_make", "_lock", "_made", "_begun", "_value", "_error")

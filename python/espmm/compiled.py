@@ -63,9 +63,12 @@ class CompiledProgram:
 
     @property
     def resources(self) -> dict:
-        """The kernels' registers and shared memory: estimates under ``"kernels"``, and under ``"sass"`` what ptxas says of each
-        kernel, where there is a ptxas: ``registers``, ``spill_store_bytes``, ``spill_load_bytes``, ``stack_bytes``,
-        ``static_shared_bytes``, ``code_bytes``; or under ``"sass_error"`` why it says nothing."""
+        """The kernels' registers and shared memory.
+
+        Estimates are under ``"kernels"``. Where there is a ptxas, what it says of each kernel is under ``"sass"``
+        (``registers``, ``spill_store_bytes``, ``spill_load_bytes``, ``stack_bytes``, ``static_shared_bytes``,
+        ``code_bytes``), or why it says nothing under ``"sass_error"``.
+        """
         result: dict = {"kernels": self.manifest.get("kernels", [])}
         if self.target != "cpu" and "path" in _capi.info()["ptxas"]:
             try:

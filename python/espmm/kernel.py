@@ -39,8 +39,9 @@ def compile(  # noqa: A001  the name that users know
         conv: around the product, take x of each edge's sender and sum over each receiver's edges.
         grad_order: the highest order.
         deterministic: on the GPU, bit-equal results on every run (the CPU's always are).
-        schedule: numbers of the GPU's schedules to use in place of what the compiler would choose, or :func:`espmm.tune` has found
-            for this chip, such as ``{"warps": 4, "stages": 3, "registers": 168}``; for every order. ``k.ir("tiled")`` shows what there is.
+        schedule: numbers of the GPU's schedules to use in place of what the compiler would choose, or :func:`espmm.tune`
+            has found for this chip, such as ``{"warps": 4, "stages": 3, "registers": 168}``; for every order.
+            ``k.ir("tiled")`` shows what there is.
 
     Raises:
         ProblemError: the product has nothing to compute, or the target does not lower it (UnsupportedError).

@@ -122,7 +122,9 @@ class Launcher:
         sizes, device = space.sizes, self.device
         scratch_pointer, scratch_bytes, stream = None, 0, None
         try:
-            results = [allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results]
+            results = [
+                allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results
+            ]
             if self.has_scratch:
                 scratch_bytes = self.scratch_bytes(sizes)
                 scratch = allocate((scratch_bytes,), torch.uint8, device)

@@ -237,8 +237,10 @@ class Program:
         return ",".join([*map(str, self.steps), name + (f"{{{text}}}" if text else "")])
 
     def repro(self, target: str, stage: str = "target", source: str = "source.mlir") -> str:
-        """The shell command that gives the text of a stage, or of ``llvmir``, ``ptx`` or ``assembly``, from the file ``source``
-        that holds the program's text."""
+        """The shell command that gives the text of a stage, or of ``llvmir``, ``ptx`` or ``assembly``.
+
+        It reads the program's text from the file ``source``.
+        """
         until = stage if stage in STAGES else "target"
         pipeline = f"builtin.module({self.pipeline(target, until=until)})"
         command = f"espmm-opt {shlex.quote(source)} --pass-pipeline={shlex.quote(pipeline)}"

@@ -1,4 +1,7 @@
-"""``espmm.tune``: schedules by measuring. Coordinate descent from the compiler's own choice, one derivative order at a time."""
+"""``espmm.tune``: schedules by measuring.
+
+Coordinate descent from the compiler's own choice, one derivative order at a time.
+"""
 
 from __future__ import annotations
 
@@ -106,9 +109,9 @@ def tune(
 ) -> Tuning:
     """Looks for faster schedules of a product's kernels by measuring them on a GPU, and keeps the fastest.
 
-    What is kept is used from then on, in this process and others, wherever the same program is compiled for the same chip and no
-    schedule is given: by modules made later and by :func:`espmm.compile`. ``ESPMM_TUNED=0`` in the environment has it ignored; a
-    ``schedule=`` that is given always wins. Each order has a schedule of its own.
+    What is kept is used from then on, in this process and others, wherever the same program is compiled for the same
+    chip and no schedule is given: by modules made later and by :func:`espmm.compile`. ``ESPMM_TUNED=0`` in the
+    environment has it ignored; a ``schedule=`` that is given always wins. Each order has a schedule of its own.
 
     Args:
         problem: the product.

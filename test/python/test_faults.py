@@ -124,10 +124,10 @@ def run():
 def with_fake_driver(text: str, **environment: str) -> str:
     if not (FAKE / "libcuda.so.1").exists():
         pytest.skip(f"{FAKE} is not built")
-    environment = {
-        **os.environ, "ESPMM_CACHE": "0", "PYTHONPATH": os.pathsep.join(sys.path), "LD_LIBRARY_PATH": str(FAKE), **environment
-    }  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", PROGRAM + text], env=environment, capture_output=True, text=True, timeout=120)
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "LD_LIBRARY_PATH": str(FAKE)}
+    environment = {**os.environ, "ESPMM_CACHE": "0", **paths, **environment}
+    command = [sys.executable, "-c", PROGRAM + text]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -143,11 +143,9 @@ def test_a_kernel_that_fails_is_named_if_asked_for(library):
     first, second = with_fake_driver(text).split("-----\n")
     assert first == "done\n" * 2
     assert "may be the fault of a kernel launched before: with ESPMM_SYNC=1" in second
-    check_command(
-        second, "RuntimeError: launching kernel conv_0 on cuda:0 (Fake GPU)", "CUDA_ERROR_ILLEGAL_ADDRESS (700)", "kernels conv_0"
-    )
+    check_command(second, "RuntimeError: launching kernel conv_0 on cuda:0 (Fake GPU)", "_ADDRESS (700)", "kernels conv_0")
     first, second = with_fake_driver(text, ESPMM_SYNC="1").split("-----\n")
-    check_command(first.removeprefix("done\n"), "RuntimeError: kernel conv_0 on cuda:0 (Fake GPU) (grid", "ILLEGAL_ADDRESS (700)")
+    check_command(first.removeprefix("done\n"), "RuntimeError: kernel conv_0 on cuda:0 (Fake GPU) (grid", "_ADDRESS (700)")
     assert "ESPMM_SYNC" not in first
 
 
@@ -156,7 +154,7 @@ def test_memory_that_is_not_the_devices(library):
     text = "wild = [Array(t[0], t[1], pointer=4096) for t in ((N, 32), (E, 4), (E, problem.weight_numel))]\n"
     text += "attempt(lambda: kernel.kernels[1](x, y, w, z, out=wild, **options))\n"
     told = with_fake_driver(ARRAYS + text).removeprefix("done\n")
-    check_command(told, "RuntimeError: filling ", "bytes of result ", "on cuda:0 (Fake GPU): CUDA_ERROR_ILLEGAL_ADDRESS", "kernels conv_vjp_0")
+    check_command(told, "RuntimeError: filling ", "bytes of result ", "CUDA_ERROR_ILLEGAL_ADDRESS", "kernels conv_vjp_0")
 
 
 def test_devices_that_do_not_suit(library):

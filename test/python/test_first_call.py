@@ -1,4 +1,4 @@
-"""The first call: orders compile at the same time, gradients ahead of their need, each program once, through forks and exits."""
+"""The first call: orders compile at the same time, gradients ahead of their need, each program once; forks and exits."""
 
 from __future__ import annotations
 
@@ -205,7 +205,8 @@ import espmm
 torch.set_num_threads(1)
 problem = espmm.every_path_problem("5x0e+5x1o+5x2e", "0e+1o+2e", "0e+1o+2e")
 conv = espmm.TensorProductConv(problem)
-x, y, w = (torch.ones(3, n, requires_grad=True) for n in (problem.irreps_in1.dim, problem.irreps_in2.dim, problem.weight_numel))
+widths = problem.irreps_in1.dim, problem.irreps_in2.dim, problem.weight_numel
+x, y, w = (torch.ones(3, n, requires_grad=True) for n in widths)
 index = torch.tensor([0, 1, 2])
 z = conv(x, y, w, index, index)
 compiling = any(thread.name == "espmm-compile" for thread in threading.enumerate())
@@ -214,7 +215,8 @@ compiling = any(thread.name == "espmm-compile" for thread in threading.enumerate
 
 def run_program(text: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "ESPMM_CACHE": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, "-c", PROGRAM + text], env=environment, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", PROGRAM + text]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("ending", ["", "sys.exit(3)", "raise SystemError('the end')", "os._exit(4)"])
@@ -240,7 +242,8 @@ for number in range(4):
         print(compiling, bool(torch.isfinite(x.grad).all()), flush=True)
         os._exit(0)
     children.append(child)
-    z = espmm.TensorProductConv(problem.replace(irrep_dtype="float64", weight_dtype="float64"))(x.double(), y.double(), w.double(), index, index)
+    double = problem.replace(irrep_dtype="float64", weight_dtype="float64")
+    z = espmm.TensorProductConv(double)(x.double(), y.double(), w.double(), index, index)
 z.sum().backward()
 print([os.waitpid(child, 0)[1] for child in children])
 """

@@ -56,7 +56,8 @@ def test_without_ptxas_or_a_gpu(library, monkeypatch, capsys):
 def test_a_ptxas_that_fails(library, monkeypatch, tmp_path):
     """One that does not know the chip: the estimates are there, and the reason."""
     ptxas = tmp_path / "ptxas"
-    ptxas.write_text('#!/bin/sh\n[ "$1" = --version ] && { echo "release 1.0, V1"; exit 0; }\necho no such chip >&2\nexit 1\n')
+    script = '#!/bin/sh\n[ "$1" = --version ] && { echo "release 1.0, V1"; exit 0; }\necho no such chip >&2\nexit 1\n'
+    ptxas.write_text(script)
     ptxas.chmod(0o755)
     monkeypatch.setenv("ESPMM_PTXAS", str(ptxas))
     kernel = espmm.compile(PROBLEM, "cuda:sm_90", conv=True)

@@ -176,7 +176,8 @@ def test_luck_does_not_stay(library, folder):
 
 def test_another_result_is_a_bug(library, folder):
     clock = Clock(valley, result=lambda program: 1 + 1e-4 * ("stages" in program.schedule))
-    with pytest.raises(RuntimeError, match=r"schedule {'stages': .} gives another z .*relative error 1.00e-04.*is a bug") as caught:
+    message = r"schedule {'stages': .} gives another z .*relative error 1.00e-04.*is a bug"
+    with pytest.raises(RuntimeError, match=message) as caught:
         tune(clock)
     assert "espmm-opt" in str(caught.value)
     assert not list(folder.iterdir()) or not list(folder.glob("*.schedule.json"))
@@ -219,7 +220,12 @@ def test_programs_are_those_that_modules_launch(library, folder, monkeypatch):
 
     launched = []
     launch_before = launch.Launcher.__call__
-    monkeypatch.setattr(launch.Launcher, "__call__", lambda self, *a: (launched.append(self.program), launch_before(self, *a))[1])
+
+    def noting(self, *arguments):
+        launched.append(self.program)
+        return launch_before(self, *arguments)
+
+    monkeypatch.setattr(launch.Launcher, "__call__", noting)
     for wrt in ("xyw", "yw"):
         launched.clear()
         inputs = [t.float().requires_grad_(name in wrt) for name, t in zip("xyw", random_inputs(PROBLEM, 9, 6))]
@@ -272,11 +278,9 @@ def test_the_folder_is_the_librarys(library, monkeypatch, tmp_path):
 
 def test_keys_tell_programs_chips_and_versions_apart(monkeypatch):
     program = forward_program(PROBLEM, conv=True)
-    keys = {
-        schedules.key(p, target)
-        for p in (program, program.vjp((0,), (0,)), program.vjp((0, 1), (0,)), forward_program(PROBLEM, conv=True, deterministic=True))
-        for target in (TARGET, "cuda:sm_80")
-    }
+    exact = forward_program(PROBLEM, conv=True, deterministic=True)
+    programs = (program, program.vjp((0,), (0,)), program.vjp((0, 1), (0,)), exact)
+    keys = {schedules.key(p, target) for p in programs for target in (TARGET, "cuda:sm_80")}
     assert len(keys) == 8
     assert schedules.key(program.with_schedule({"stages": 3}), TARGET) == schedules.key(program, TARGET)
     before = schedules.key(program, TARGET)
@@ -285,7 +289,8 @@ def test_keys_tell_programs_chips_and_versions_apart(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "7", '{"format": 2, "schedule": {}}', '{"format": 1}', '{"format": 1, "schedule": {"warps": 3}}', "\0\xff"]
+    "text",
+    ["", "{", "[]", "7", '{"format": 2, "schedule": {}}', '{"format": 1}', '{"format": 1, "schedule": {"warps": 3}}', "\0\xff"],
 )
 def test_damaged_entries_are_ignored_with_a_warning(text, folder):
     program = forward_program(PROBLEM, conv=True)
