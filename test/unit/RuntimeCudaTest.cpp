@@ -390,6 +390,7 @@ static void testOtherDevices(void *fake) {
 int main(int argc, char **argv) {
   test::TemporaryFolder cache;
   setenv("ESPMM_CACHE_DIR", cache.path().c_str(), 1);
+  unsetenv("ESPMM_CACHE");
   void *fake = nullptr;
   if (argc > 1) {
     // Loaded first, it answers to its soname when the runtime asks for libcuda.so.1.

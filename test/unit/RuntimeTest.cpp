@@ -29,6 +29,7 @@ int main(int argc, char **argv) {
   const char *clang = argc > 1 ? argv[1] : std::getenv("ESPMM_TEST_CLANG");
   test::TemporaryFolder cache;
   setenv("ESPMM_CACHE_DIR", cache.path().c_str(), 1);
+  unsetenv("ESPMM_CACHE");
 
   testExpressions();
   testManifest();
