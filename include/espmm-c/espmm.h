@@ -47,7 +47,9 @@ ESPMM_EXPORT void espmm_executable_release(espmm_executable *exe);
 
 /* The manifest (docs/Architecture.md, section 3), valid as long as the executable. */
 ESPMM_EXPORT const char *espmm_executable_manifest(const espmm_executable *exe);
-/* kind: "ptx" for CUDA, "assembly" for the CPU, "llvmir" for both; "sass_info" is ptxas's own report where there is one. */
+/* kind: "ptx" for CUDA, "assembly" for the CPU, "llvmir" for both; "sass_info" is what ptxas,
+ * where there is one, says of each kernel: a JSON list of objects with "name", "registers", "spill_store_bytes", "spill_load_bytes",
+ * "stack_bytes", "static_shared_bytes" and "code_bytes" (an instruction has 16). */
 ESPMM_EXPORT espmm_status espmm_executable_code(const espmm_executable *exe, const char *kind, char **out);
 
 /* Gets ready to run on `device` (-1: the host): links host code, or loads the cubin into the device's primary context. Done

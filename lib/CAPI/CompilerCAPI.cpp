@@ -2,7 +2,9 @@
 #include "espmm-c/espmm.h"
 #include "espmm/InitAll.h"
 #include "espmm/Pipelines/Pipelines.h"
+#include "espmm/Runtime/Assembler.h"
 #include "espmm/Runtime/Executable.h"
+#include "espmm/Runtime/ForkGate.h"
 #include "espmm/Runtime/LastError.h"
 #include "espmm/Support/ClebschGordan.h"
 #include "espmm/Target/Codegen.h"
@@ -12,6 +14,7 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/TargetParser/Host.h"
 #include <cstring>
 
@@ -100,49 +103,86 @@ std::string getCompilerKey() {
   return key;
 }
 
-/// The executables of this process, by cache key.
+/// The executables of this process, by cache key. What several threads ask for at a time is made by one of them, while the
+/// others wait.
 class MemoryCache {
 public:
-  std::shared_ptr<Executable> get(const std::string &key) {
-    std::lock_guard<std::mutex> lock(mutex);
-    auto it = entries.find(key);
-    return it == entries.end() ? nullptr : it->second;
-  }
-  std::shared_ptr<Executable> put(const std::string &key, std::shared_ptr<Executable> executable) {
-    std::lock_guard<std::mutex> lock(mutex);
-    return entries.emplace(key, std::move(executable)).first->second;
+  using Made = llvm::Expected<std::shared_ptr<Executable>>;
+
+  Made get(const std::string &key, llvm::function_ref<Made()> make) {
+    Entry &entry = find(key);
+    std::lock_guard<std::mutex> lock(entry.making);
+    if (!entry.executable) {
+      Made made = make();
+      if (!made)
+        return made.takeError(); // who asks next tries again
+      entry.executable = std::move(*made);
+    }
+    return entry.executable;
   }
 
 private:
+  struct Entry {
+    std::mutex making;
+    std::shared_ptr<Executable> executable;
+  };
+
+  Entry &find(const std::string &key) {
+    std::lock_guard<std::mutex> lock(mutex);
+    return entries[key]; // stays where it is
+  }
+
   std::mutex mutex;
-  std::map<std::string, std::shared_ptr<Executable>> entries;
+  std::map<std::string, Entry> entries;
 };
 
-llvm::Expected<std::shared_ptr<Executable>> compile(llvm::StringRef ir, llvm::StringRef pipeline) {
-  static MemoryCache &memory = *new MemoryCache;
-  // Host code is for this machine; no pipeline makes any without naming a conversion to it.
-  std::string machine = pipeline.contains("to-cpu") ? llvm::sys::getHostCPUName().str() + " " + std::to_string(getHostVectorBits()) : "";
-  std::string key = cacheKey({getCompilerKey(), machine, pipeline, ir});
-  if (auto executable = memory.get(key))
-    return executable;
+llvm::Expected<std::shared_ptr<Executable>> createExecutable(Blobs blobs) {
+  std::string manifest = blobs["manifest"];
+  return Executable::create(std::move(manifest), std::move(blobs));
+}
 
+/// From the disk cache, or compiled and put there.
+llvm::Expected<std::shared_ptr<Executable>> findOrCompile(const std::string &key, llvm::StringRef ir, llvm::StringRef pipeline) {
   DiskCache disk = DiskCache::fromEnvironment();
   if (std::optional<Blobs> blobs = disk.get(key)) {
-    std::string manifest = (*blobs)["manifest"];
-    auto executable = Executable::create(std::move(manifest), std::move(*blobs));
+    auto executable = createExecutable(std::move(*blobs));
     if (executable)
-      return memory.put(key, std::move(*executable));
+      return executable;
     llvm::consumeError(executable.takeError());
   }
   auto blobs = compileBlobs(ir, pipeline);
   if (!blobs)
     return blobs.takeError();
   disk.put(key, *blobs);
-  std::string manifest = (*blobs)["manifest"];
-  auto executable = Executable::create(std::move(manifest), std::move(*blobs));
-  if (!executable)
-    return executable.takeError();
-  return memory.put(key, std::move(*executable));
+  return createExecutable(std::move(*blobs));
+}
+
+llvm::Expected<std::shared_ptr<Executable>> compile(llvm::StringRef ir, llvm::StringRef pipeline) {
+  static MemoryCache &memory = *new MemoryCache;
+  // Host code is for this machine; no pipeline makes any without naming a conversion to it.
+  std::string machine = pipeline.contains("to-cpu") ? llvm::sys::getHostCPUName().str() + " " + std::to_string(getHostVectorBits()) : "";
+  std::string key = cacheKey({getCompilerKey(), machine, pipeline, ir});
+  return memory.get(key, [&] { return findOrCompile(key, ir, pipeline); });
+}
+
+/// What ptxas says of each kernel of a program for CUDA, as JSON.
+llvm::Expected<std::string> describeAssembly(const Executable &executable) {
+  auto cubins = cuda::cubinsFor(*executable.blob("ptx"), executable.manifest().chip);
+  if (!cubins)
+    return cubins.takeError();
+  llvm::json::Array kernels;
+  for (const cuda::Cubin &cubin : *cubins)
+    for (const cuda::KernelResources &kernel : cuda::parseAssemblerLog(cubin.log))
+      kernels.push_back(llvm::json::Object{{"name", kernel.kernel},
+                                           {"registers", kernel.registers},
+                                           {"spill_store_bytes", kernel.spillStores},
+                                           {"spill_load_bytes", kernel.spillLoads},
+                                           {"stack_bytes", kernel.stack},
+                                           {"static_shared_bytes", kernel.shared},
+                                           {"code_bytes", cuda::codeBytes(cubin.code, kernel.kernel)}});
+  std::string text;
+  llvm::raw_string_ostream(text) << llvm::json::Value(std::move(kernels));
+  return text;
 }
 
 espmm_status giveText(const std::string &text, char **out) {
@@ -161,6 +201,7 @@ extern "C" {
 espmm_status espmm_opt(const char *ir, const char *pipeline, char **out) {
   if (!ir || !pipeline || !out)
     return nullArgument("espmm_opt");
+  ForkGate gate;
   Compilation compilation;
   if (llvm::Error error = compilation.run(ir, pipeline))
     return report(std::move(error));
@@ -174,6 +215,7 @@ espmm_status espmm_opt(const char *ir, const char *pipeline, char **out) {
 espmm_status espmm_compile(const char *ir, const char *pipeline, espmm_executable **out) {
   if (!ir || !pipeline || !out)
     return nullArgument("espmm_compile");
+  ForkGate gate;
   auto executable = compile(ir, pipeline);
   if (!executable)
     return report(executable.takeError());
@@ -184,11 +226,16 @@ espmm_status espmm_compile(const char *ir, const char *pipeline, espmm_executabl
 espmm_status espmm_executable_code(const espmm_executable *exe, const char *kind, char **out) {
   if (!exe || !kind || !out)
     return nullArgument("espmm_executable_code");
+  ForkGate gate;
   const Executable &executable = *exe->executable;
   llvm::StringRef name(kind);
   bool isHost = executable.manifest().target == TargetKind::Host;
   if (!isHost && name == "ptx")
     return giveText(*executable.blob("ptx"), out);
+  if (!isHost && name == "sass_info") {
+    auto text = describeAssembly(executable);
+    return text ? giveText(*text, out) : report(text.takeError());
+  }
   if (name == "llvmir" || (isHost && name == "assembly")) {
     // Not kept: made again from the source that is.
     Compilation compilation;

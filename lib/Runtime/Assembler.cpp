@@ -1,9 +1,16 @@
 #include "espmm/Runtime/Assembler.h"
 #include "espmm/Runtime/DiskCache.h"
 #include "espmm/Runtime/Error.h"
+#include "espmm/Runtime/ThreadPool.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
+#include <atomic>
+#include <cstdlib>
+#include <thread>
 
 namespace espmm::cuda {
+
+static constexpr llvm::StringLiteral entry(".visible .entry ");
 
 namespace {
 
@@ -61,14 +68,66 @@ llvm::Expected<Cubin> Linker::assemble(llvm::StringRef ptx, llvm::StringRef what
   if (llvm::Error error = driver.check(result, what))
     return text(errorLog).empty() ? std::move(error) : llvm::joinErrors(std::move(error),
                                                            makeError(ESPMM_INTERNAL, text(errorLog)));
-  return Cubin{std::string(static_cast<const char *>(code), size), text(infoLog)};
+  return Cubin{"", std::string(static_cast<const char *>(code), size), text(infoLog)};
 }
 
 llvm::Expected<Cubin> assembleWithDriver(llvm::StringRef ptx, const Device &device) {
   CurrentContext current(device);
   if (llvm::Error error = current.takeError())
     return error;
+  RelaxedCapture relaxed(device.driver);
   return Linker(device.driver).assemble(ptx, "assembling PTX with the driver for " + device.str());
+}
+
+llvm::Expected<Assembler> assemblerFromEnvironment() {
+  const char *variable = std::getenv("ESPMM_ASSEMBLER");
+  llvm::StringRef name = variable ? variable : "";
+  if (name.empty() || name == "driver")
+    return Assembler::Driver;
+  if (name == "ptxas")
+    return Assembler::Ptxas;
+  return makeError(ESPMM_INVALID, "expected ESPMM_ASSEMBLER to be driver or ptxas, got '" + name + "'");
+}
+
+/// Whether a line of a module is a table that the text does not name.
+static bool isUnusedTable(llvm::StringRef line, llvm::StringRef text) {
+  if (!line.starts_with(".global ") || !line.contains('['))
+    return false;
+  llvm::StringRef name = line.take_until([](char c) { return c == '['; });
+  return !text.contains(name.substr(name.find_last_of(' ') + 1));
+}
+
+std::vector<KernelText> splitKernels(llvm::StringRef ptx) {
+  llvm::SmallVector<llvm::StringRef> common, kernels;
+  size_t kernelBegin = llvm::StringRef::npos;
+  for (size_t begin = 0, end; begin < ptx.size(); begin = end) {
+    size_t newline = ptx.find('\n', begin);
+    end = newline == llvm::StringRef::npos ? ptx.size() : newline + 1;
+    llvm::StringRef line = ptx.slice(begin, end);
+    if (kernelBegin != llvm::StringRef::npos) {
+      if (!line.starts_with("}"))
+        continue;
+      kernels.push_back(ptx.slice(kernelBegin, end));
+      kernelBegin = llvm::StringRef::npos;
+    } else if (line.starts_with(entry)) {
+      kernelBegin = begin;
+    } else if (!line.starts_with("//")) {
+      common.push_back(line);
+    }
+  }
+  if (kernelBegin != llvm::StringRef::npos || kernels.empty() || kernels.size() != ptx.count(".entry "))
+    return {{"", ptx.str()}};
+  std::vector<KernelText> texts;
+  for (llvm::StringRef kernel : kernels) {
+    llvm::StringRef name = kernel.drop_front(entry.size()).take_until([](char c) { return c == '('; }).trim();
+    KernelText text{name.str(), ""};
+    for (llvm::StringRef line : common)
+      if (!isUnusedTable(line, kernel))
+        text.ptx += line;
+    text.ptx += kernel;
+    texts.push_back(std::move(text));
+  }
+  return texts;
 }
 
 /// The chip that PTX is to be assembled for on a device: the device's own, or the PTX's where that is bound to one
@@ -78,45 +137,98 @@ static std::string chipFor(llvm::StringRef ptx, const Device &device) {
   return target.ends_with("a") || target.ends_with("f") ? target.str() : device.chip();
 }
 
-llvm::Expected<Cubin> cubinFor(llvm::StringRef ptx, const Device &device, Assembler assembler) {
-  std::string by = "driver " + std::to_string(device.driver.version);
-  if (assembler == Assembler::Ptxas) {
-    llvm::Expected<std::string> ptxas = findPtxas();
-    if (!ptxas)
-      return ptxas.takeError();
-    llvm::Expected<std::string> version = ptxasVersion(*ptxas);
-    if (!version)
-      return version.takeError();
-    by = "ptxas " + *version;
-  }
-  std::string chip = chipFor(ptx, device);
-  DiskCache cache = DiskCache::fromEnvironment();
-  std::string key = cacheKey({"cubin", by, chip, ptx});
-  if (std::optional<Blobs> stored = cache.get(key))
-    if (auto code = stored->find("cubin"); code != stored->end())
-      return Cubin{std::move(code->second), (*stored)["log"]};
-
-  auto assemble = [&] {
-    return assembler == Assembler::Ptxas ? assembleWithPtxas(ptx, chip) : assembleWithDriver(ptx, device);
-  };
-  llvm::Expected<Cubin> cubin = assemble();
-  if (!cubin) {
-    llvm::Error error = cubin.takeError();
-    bool tooOld = false;
-    error = llvm::handleErrors(std::move(error), [&](std::unique_ptr<RuntimeError> info) -> llvm::Error {
-      tooOld = info->status() == ESPMM_UNSUPPORTED;
-      return llvm::Error(std::move(info));
-    });
-    if (!tooOld)
-      return error;
-    // A ptxas of the same major CUDA version makes what even an older driver can load.
-    cubin = assembleWithPtxas(ptx, chip);
-    if (!cubin)
-      return llvm::joinErrors(std::move(error), cubin.takeError());
-    llvm::consumeError(std::move(error));
-  }
-  cache.put(key, {{"cubin", cubin->code}, {"log", cubin->log}});
+/// By the driver, or by ptxas where the driver is too old: a ptxas of the same major CUDA version makes what even an older driver
+/// can load.
+static llvm::Expected<Cubin> assembleForDevice(llvm::StringRef ptx, const Device &device, llvm::StringRef chip) {
+  llvm::Expected<Cubin> cubin = assembleWithDriver(ptx, device);
+  if (cubin)
+    return cubin;
+  bool tooOld = false;
+  llvm::Error error = llvm::handleErrors(cubin.takeError(), [&](std::unique_ptr<RuntimeError> info) -> llvm::Error {
+    tooOld = info->status() == ESPMM_UNSUPPORTED;
+    return llvm::Error(std::move(info));
+  });
+  if (!tooOld)
+    return error;
+  cubin = assembleWithPtxas(ptx, chip);
+  if (!cubin)
+    return llvm::joinErrors(std::move(error), cubin.takeError());
+  llvm::consumeError(std::move(error));
   return cubin;
+}
+
+/// Every kernel's cubin, from the disk cache or by `assemble`. `by` names what assembles.
+static llvm::Expected<std::vector<Cubin>>
+assembleAll(llvm::StringRef ptx, llvm::StringRef by, llvm::StringRef chip,
+            llvm::function_ref<llvm::Expected<Cubin>(llvm::StringRef)> assemble) {
+  std::vector<KernelText> texts = splitKernels(ptx);
+  std::vector<Cubin> cubins(texts.size());
+  DiskCache cache = DiskCache::fromEnvironment();
+  std::vector<std::string> keys;
+  std::vector<size_t> missing;
+  for (auto [i, text] : llvm::enumerate(texts)) {
+    keys.push_back(cacheKey({"cubin", by, chip, text.ptx}));
+    std::optional<Blobs> stored = cache.get(keys.back());
+    if (stored && stored->count("cubin"))
+      cubins[i] = Cubin{text.kernel, std::move((*stored)["cubin"]), std::move((*stored)["log"])};
+    else
+      missing.push_back(i);
+  }
+  std::vector<std::string> failures(texts.size());
+  std::vector<espmm_status> statuses(texts.size(), ESPMM_OK);
+  std::atomic<size_t> next{0};
+  auto work = [&] {
+    for (size_t n; (n = next++) < missing.size();) {
+      size_t i = missing[n];
+      llvm::Expected<Cubin> cubin = assemble(texts[i].ptx);
+      if (!cubin) {
+        // Kept as text: an error has to be handled by somebody, and only the first kernel's is told.
+        llvm::handleAllErrors(cubin.takeError(), [&](const RuntimeError &error) {
+          statuses[i] = statuses[i] == ESPMM_OK ? error.status() : statuses[i];
+          failures[i] += (failures[i].empty() ? "" : "\n") + error.message();
+        });
+        continue;
+      }
+      cache.put(keys[i], {{"cubin", cubin->code}, {"log", cubin->log}});
+      cubins[i] = Cubin{texts[i].kernel, std::move(cubin->code), std::move(cubin->log)};
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < std::min(missing.size(), size_t(hardwareThreads())); ++i)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &thread : threads)
+    thread.join();
+  for (size_t i = 0; i < texts.size(); ++i)
+    if (statuses[i] != ESPMM_OK)
+      return makeError(statuses[i], (texts[i].kernel.empty() ? "" : "kernel " + texts[i].kernel + ": ") + failures[i]);
+  return cubins;
+}
+
+/// What says in a cache key which ptxas it is.
+static llvm::Expected<std::string> ptxasIdentity() {
+  llvm::Expected<std::string> ptxas = findPtxas();
+  if (!ptxas)
+    return ptxas.takeError();
+  llvm::Expected<std::string> version = ptxasVersion(*ptxas);
+  if (!version)
+    return version.takeError();
+  return "ptxas " + *version;
+}
+
+llvm::Expected<std::vector<Cubin>> cubinsFor(llvm::StringRef ptx, const Device &device, Assembler assembler) {
+  std::string chip = chipFor(ptx, device);
+  if (assembler == Assembler::Ptxas)
+    return cubinsFor(ptx, chip);
+  return assembleAll(ptx, "driver " + std::to_string(device.driver.version), chip,
+                     [&](llvm::StringRef text) { return assembleForDevice(text, device, chip); });
+}
+
+llvm::Expected<std::vector<Cubin>> cubinsFor(llvm::StringRef ptx, llvm::StringRef chip) {
+  llvm::Expected<std::string> by = ptxasIdentity();
+  if (!by)
+    return withContext("assembling PTX for " + chip, by.takeError());
+  return assembleAll(ptx, *by, chip, [&](llvm::StringRef text) { return assembleWithPtxas(text, chip); });
 }
 
 } // namespace espmm::cuda

@@ -29,35 +29,72 @@ static llvm::Error prepareKernel(Function function, const KernelInfo &kernel, co
       "asking for " + llvm::Twine(kernel.shared) + " bytes of dynamic shared memory");
 }
 
+namespace {
+
+/// The modules of one program: unloaded again, unless all is found well.
+class Modules {
+public:
+  explicit Modules(const Device &device) : device(device) {}
+  ~Modules() {
+    for (auto &[kernel, module] : modules)
+      device.driver.moduleUnload(module); // nothing has been launched from it
+  }
+  void keep() { modules.clear(); }
+
+  llvm::Error load(const Cubin &cubin) {
+    Module module = nullptr;
+    if (llvm::Error error = device.driver.check(
+            device.driver.moduleLoadDataEx(&module, cubin.code.data(), 0, nullptr, nullptr),
+            "loading a cubin of " + llvm::Twine(cubin.code.size()) + " bytes on " + device.str()))
+      return error;
+    modules.emplace_back(cubin.kernel, module);
+    return llvm::Error::success();
+  }
+
+  llvm::Error find(const std::string &kernel, Function &function) const {
+    Result result = result::notFound;
+    for (auto &[held, module] : modules)
+      if (result == result::notFound && (held.empty() || held == kernel))
+        result = device.driver.moduleGetFunction(&function, module, kernel.c_str());
+    return device.driver.check(result, "looking for it in the module");
+  }
+
+private:
+  const Device &device;
+  std::vector<std::pair<std::string, Module>> modules; // with the kernel that is in it, "" for any
+};
+
+} // namespace
+
 llvm::Expected<std::unique_ptr<LoadedCode>> loadCode(llvm::StringRef ptx, const Manifest &manifest,
                                                      const Device &device) {
   if (llvm::Error error = device.checkRuns(manifest.chip))
     return error;
-  llvm::Expected<Cubin> cubin = cubinFor(ptx, device);
-  if (!cubin)
-    return cubin.takeError();
+  llvm::Expected<Assembler> assembler = assemblerFromEnvironment();
+  if (!assembler)
+    return assembler.takeError();
+  llvm::Expected<std::vector<Cubin>> cubins = cubinsFor(ptx, device, *assembler);
+  if (!cubins)
+    return cubins.takeError();
   CurrentContext current(device);
   if (llvm::Error error = current.takeError())
     return error;
-  const Driver &driver = device.driver;
-  Module module = nullptr;
-  if (llvm::Error error = driver.check(driver.moduleLoadDataEx(&module, cubin->code.data(), 0, nullptr, nullptr),
-                                       "loading a cubin of " + llvm::Twine(cubin->code.size()) + " bytes on " +
-                                           device.str()))
-    return error;
+  RelaxedCapture relaxed(device.driver);
+  Modules modules(device);
+  for (const Cubin &cubin : *cubins)
+    if (llvm::Error error = modules.load(cubin))
+      return error;
   auto code = std::unique_ptr<LoadedCode>(new LoadedCode{device, {}});
   for (const KernelInfo &kernel : manifest.kernels) {
     Function function = nullptr;
-    llvm::Error error = driver.check(driver.moduleGetFunction(&function, module, kernel.name.c_str()),
-                                     "looking for it in the module");
+    llvm::Error error = modules.find(kernel.name, function);
     if (!error)
       error = prepareKernel(function, kernel, device);
-    if (error) {
-      driver.moduleUnload(module); // nothing has been launched from it
+    if (error)
       return withContext("kernel " + kernel.name, std::move(error));
-    }
     code->kernels.push_back(function);
   }
+  modules.keep();
   return code;
 }
 

@@ -1,6 +1,7 @@
 #include "espmm/Runtime/CudaDriver.h"
 #include "espmm/Runtime/Error.h"
 #include <atomic>
+#include <cstdlib>
 #include <dlfcn.h>
 #include <mutex>
 #include <pthread.h>
@@ -12,6 +13,16 @@ static std::atomic<bool> forkedWithCuda{false};
 
 static constexpr const char *forkHint =
     "; this process was forked from one that uses CUDA, where CUDA can't be used: start it by spawn or exec";
+
+/// Errors of kernels come with whatever call is next, and with every call after it.
+static constexpr const char *earlierHint =
+    "; this may be the fault of a kernel launched before: with ESPMM_SYNC=1 in the environment espmm waits for each of its "
+    "kernels and names the one that fails";
+
+static bool isOfKernel(Result result) {
+  return result == result::illegalAddress ||
+         (result >= result::hardwareStackError && result <= result::launchFailed);
+}
 
 namespace {
 
@@ -95,7 +106,15 @@ llvm::Error Driver::check(Result result, const llvm::Twine &what) const {
                   result == result::notInitialized;
   return makeError(noDevice ? ESPMM_NO_DEVICE : ESPMM_INTERNAL,
                    what + ": " + name + " (" + llvm::Twine(result) + "): " + text +
-                       (usable() ? "" : forkHint));
+                       (!usable() ? forkHint : isOfKernel(result) && !synchronous() ? earlierHint : ""));
+}
+
+bool Driver::synchronous() {
+  static const bool wanted = [] {
+    const char *variable = std::getenv("ESPMM_SYNC");
+    return variable && *variable && llvm::StringRef(variable) != "0";
+  }();
+  return wanted;
 }
 
 std::string versionText(int version) {

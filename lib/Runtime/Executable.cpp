@@ -1,5 +1,6 @@
 #include "espmm/Runtime/Executable.h"
 #include "espmm/Runtime/Error.h"
+#include "espmm/Runtime/ForkGate.h"
 
 namespace espmm {
 
@@ -40,6 +41,7 @@ llvm::Error Executable::checkDevice(int device) const {
 llvm::Expected<const Executable::HostKernels &> Executable::loadHost() {
   if (const HostKernels *loaded = host.load(std::memory_order_acquire))
     return *loaded;
+  ForkGate gate;
   std::lock_guard<std::mutex> lock(loading);
   if (const HostKernels *loaded = host.load(std::memory_order_acquire))
     return *loaded;
@@ -63,6 +65,7 @@ llvm::Expected<const Executable::HostKernels &> Executable::loadHost() {
 llvm::Expected<const cuda::LoadedCode &> Executable::loadCuda(int device) {
   if (const cuda::LoadedCode *loaded = devices[device].load(std::memory_order_acquire))
     return *loaded;
+  ForkGate gate;
   std::lock_guard<std::mutex> lock(loading);
   if (const cuda::LoadedCode *loaded = devices[device].load(std::memory_order_acquire))
     return *loaded;

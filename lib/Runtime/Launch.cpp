@@ -69,20 +69,39 @@ public:
     llvm::SmallVector<void *, 48> parameters;
     for (uint64_t &word : words)
       parameters.push_back(&word);
-    const unsigned block[] = {step.block[0], rows, step.block[2]}, shared = step.shared / step.block[1] * rows;
-    cuda::Result result = driver.launchKernel(code.kernels[step.kernelIndex], grid[0], grid[1], grid[2], block[0], block[1],
-                                              block[2], shared, stream, parameters.data(), nullptr);
-    if (LLVM_LIKELY(result == cuda::result::success))
-      return llvm::Error::success();
-    auto dimensions = [](auto &sizes) {
-      return std::to_string(sizes[0]) + " x " + std::to_string(sizes[1]) + " x " + std::to_string(sizes[2]);
-    };
-    return driver.check(result, "launching kernel " + step.kernel + " on " + code.device.str() + " (grid " +
-                                    dimensions(grid) + ", block " + dimensions(block) + ", " +
-                                    llvm::Twine(shared) + " bytes of shared memory)");
+    const LaunchShape shape{grid, {step.block[0], rows, step.block[2]}, step.shared / step.block[1] * rows};
+    cuda::Result result = driver.launchKernel(code.kernels[step.kernelIndex], grid[0], grid[1], grid[2], shape.block[0],
+                                              shape.block[1], shape.block[2], shape.shared, stream, parameters.data(), nullptr);
+    if (LLVM_UNLIKELY(result != cuda::result::success))
+      return driver.check(result, "launching kernel " + describe(step, shape));
+    if (LLVM_UNLIKELY(cuda::Driver::synchronous()))
+      return wait("kernel " + describe(step, shape));
+    return llvm::Error::success();
   }
 
 private:
+  struct LaunchShape {
+    const int64_t (&grid)[3];
+    unsigned block[3], shared;
+  };
+
+  std::string describe(const LaunchStep &step, const LaunchShape &shape) const {
+    auto dimensions = [](auto &sizes) {
+      return std::to_string(sizes[0]) + " x " + std::to_string(sizes[1]) + " x " + std::to_string(sizes[2]);
+    };
+    return step.kernel + " on " + code.device.str() + " (grid " + dimensions(shape.grid) + ", block " +
+           dimensions(shape.block) + ", " + std::to_string(shape.shared) + " bytes of shared memory)";
+  }
+
+  /// For what was just launched, unless it is being captured: then it has not been run.
+  llvm::Error wait(const std::string &what) const {
+    int status = cuda::capture_status::none;
+    cuda::Result result = driver.streamIsCapturing(stream, &status);
+    if (result == cuda::result::captureImplicit || status != cuda::capture_status::none)
+      return llvm::Error::success();
+    return driver.check(driver.streamSynchronize(stream), what);
+  }
+
   const cuda::LoadedCode &code;
   const cuda::Driver &driver;
   const cuda::Stream stream;

@@ -3,6 +3,7 @@
 #include "espmm/Runtime/Error.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Object/ELF.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -121,7 +122,7 @@ llvm::Expected<Cubin> assembleWithPtxas(llvm::StringRef ptx, llvm::StringRef chi
   llvm::Expected<std::string> code = output.read();
   if (!code)
     return code.takeError();
-  return Cubin{std::move(*code), std::move(*log)};
+  return Cubin{"", std::move(*code), std::move(*log)};
 }
 
 /// The number before ` unit` in "320 bytes stack frame, 8 bytes spill stores", or 0.
@@ -162,6 +163,23 @@ std::vector<KernelResources> parseAssemblerLog(llvm::StringRef log) {
     }
   }
   return kernels;
+}
+
+int64_t codeBytes(llvm::StringRef cubin, llvm::StringRef kernel) {
+  auto file = llvm::object::ELFFile<llvm::object::ELF64LE>::create(cubin);
+  if (!file)
+    return llvm::consumeError(file.takeError()), 0;
+  auto sections = file->sections();
+  if (!sections)
+    return llvm::consumeError(sections.takeError()), 0;
+  for (const auto &section : *sections) {
+    llvm::Expected<llvm::StringRef> name = file->getSectionName(section);
+    if (!name)
+      return llvm::consumeError(name.takeError()), 0;
+    if (*name == (".text." + kernel).str())
+      return int64_t(section.sh_size);
+  }
+  return 0;
 }
 
 } // namespace espmm::cuda

@@ -27,6 +27,7 @@ _HOMES = {
     "MulIrrep": "irreps",
     "Program": "program",
     "TPProblem": "problem",
+    "Tuning": "tuning",
     "TensorProduct": "modules",
     "TensorProductConv": "modules",
     "compile": "kernel",
@@ -36,6 +37,7 @@ _HOMES = {
     "get_num_threads": "threads",
     "named_problem": "problems",
     "set_num_threads": "threads",
+    "tune": "tuning",
 }
 
 __all__ = ["ProblemError", "UnsupportedError", "__version__", "info", *_HOMES]
@@ -53,14 +55,19 @@ if TYPE_CHECKING:
     from .problems import every_path, every_path_problem, named_problem
     from .program import Program, forward_program
     from .threads import get_num_threads, set_num_threads
+    from .tuning import Tuning, tune
 
 
 def info() -> dict:
-    """Versions, host, CUDA driver and devices (or why there are none), ptxas, cache folder, and where the library lies."""
-    from . import _capi
+    """Versions, host, CUDA driver and devices (or why there are none), ptxas, cache folder with the number of schedules that
+    :func:`tune` has found, and where the library lies."""
+    from . import _capi, schedules
 
     path = next((path for path in _capi.candidates() if path.is_file()), None)
-    return {"espmm": __version__, "library": None if path is None else str(path), **_capi.info()}
+    found = _capi.info()
+    if "entries" in found["cache"]:
+        found["cache"]["schedules"] = schedules.count()
+    return {"espmm": __version__, "library": None if path is None else str(path), **found}
 
 
 def __getattr__(name: str) -> object:

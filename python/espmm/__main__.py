@@ -11,7 +11,7 @@ import espmm
 
 from .program import STAGES
 
-_EMIT = (*STAGES, "llvmir", "assembly", "ptx", "manifest", "cost", "resources", "statistics")
+_EMIT = (*STAGES, "llvmir", "assembly", "ptx", "manifest", "cost", "resources", "statistics", "report")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -118,6 +118,8 @@ def _compile(arguments: argparse.Namespace) -> int:
         text = compiled.repro(stage) + "\n"
     elif stage in ("manifest", "cost", "resources", "statistics"):
         text = json.dumps(getattr(compiled, stage), indent=2) + "\n"
+    elif stage == "report":
+        text = compiled.report() + "\n"
     else:
         text = compiled.ir(stage)
     if arguments.output is None:

@@ -12,7 +12,7 @@ import torch
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-from .launch import RowSpace, Tensors, launch, result_shapes, torch_dtype
+from .launch import RowSpace, Tensors, launch, prefetch, result_shapes, torch_dtype
 from .operators import TracedSpace, is_traced, run_traced
 from .program import Program
 
@@ -47,10 +47,16 @@ def _inner(tensor: Optional[torch.Tensor]) -> Optional[torch.Tensor]:
 
 
 def _keep(ctx: Any, program: Program, space: Any, tensors: Tensors) -> None:
-    """What both functions do after the launch: note what the derivatives need."""
+    """What both functions do besides the launch: note what the derivatives need, and have them compiled meanwhile."""
     ctx.program, ctx.space = program, space
     ctx.set_materialize_grads(False)
-    kept = program.kept(ctx.needs_input_grad[2:])
+    needs = ctx.needs_input_grad[2:]
+    kept = program.memo.get(("kept", needs))
+    if kept is None:  # nobody has asked for these gradients before
+        kept = program.kept(needs)
+        found = program.gradient(needs, (True,) * len(program.results))
+        if found is not None:
+            prefetch(found[0], next(tensors[i].device for i in program.used))  # type: ignore[union-attr]
     ctx.save_for_backward(*[tensor if keep else None for tensor, keep in zip(tensors, kept)])
     ctx.save_for_forward(*tensors)
 

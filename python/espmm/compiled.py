@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import functools
-import shlex
+import json
 from typing import Any, Mapping, Optional, Sequence
 
 from . import _capi
 from .arrays import View, empty_like_kind, host_buffer, view
+from .background import Once
 from .dtypes import ITEMSIZE
+from .errors import UnsupportedError
+from .faults import explained
 from .plan import SIDES, HostPlan
 from .program import STAGES, Program, Spec
+from .report import report
+from .schedules import scheduled
 
 
 class CompiledProgram:
     """One program for one target, compiled when its code is first needed; callable on arrays (see :meth:`__call__`)."""
 
     def __init__(self, program: Program, target: str) -> None:
-        self.program = program
+        self.program = scheduled(program, target)
         self.target = target
-        self.pipeline = program.pipeline(target)
+        self.pipeline = self.program.pipeline(target)
+        self._once = Once(lambda: _capi.Executable(program.text, self.pipeline))
 
-    @functools.cached_property
+    @property
     def _executable(self) -> _capi.Executable:
-        return _capi.Executable(self.program.text, self.pipeline)
+        return self._once.get()
 
     def compile(self) -> "CompiledProgram":
         """Compiles now, if it has not been yet; otherwise the first thing that needs code does."""
         self._executable  # noqa: B018  computed and kept
+        return self
+
+    def load(self, device: int = 0) -> "CompiledProgram":
+        """Gets ready to run on a CUDA device (or, compiled for the CPU, here), as the first call would."""
+        try:
+            self._executable.load(-1 if self.target == "cpu" else device)
+        except (RuntimeError, UnsupportedError) as error:
+            raise explained(error, self.program, self.target, self.manifest) from None
         return self
 
     def __repr__(self) -> str:
@@ -50,14 +63,23 @@ class CompiledProgram:
 
     @property
     def resources(self) -> dict:
-        """The kernels' registers and shared memory: estimates, and ptxas's report under ``"sass"`` where there is one."""
+        """The kernels' registers and shared memory.
+
+        Estimates are under ``"kernels"``. Where there is a ptxas, what it says of each kernel is under ``"sass"``
+        (``registers``, ``spill_store_bytes``, ``spill_load_bytes``, ``stack_bytes``, ``static_shared_bytes``,
+        ``code_bytes``), or why it says nothing under ``"sass_error"``.
+        """
         result: dict = {"kernels": self.manifest.get("kernels", [])}
-        if self.target != "cpu":
+        if self.target != "cpu" and "path" in _capi.info()["ptxas"]:
             try:
-                result["sass"] = self._executable.code("sass_info")
-            except (RuntimeError, ValueError):  # no ptxas on this machine
-                pass
+                result["sass"] = json.loads(self._executable.code("sass_info"))
+            except RuntimeError as error:  # a ptxas that is too old for the chip, say
+                result["sass_error"] = str(error)
         return result
+
+    def report(self) -> str:
+        """The compiler's estimates of each kernel, and what ptxas made of it, side by side as a table."""
+        return report(self)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -76,12 +98,7 @@ class CompiledProgram:
         """The shell command that gives :meth:`ir` of a stage from the source stage kept in the file ``source``."""
         if stage not in self.stages:
             raise ValueError(f"expected a stage, one of {', '.join(self.stages)}, got {stage!r}")
-        until = stage if stage in STAGES else "target"
-        pipeline = f"builtin.module({self.program.pipeline(self.target, until=until)})"
-        command = f"espmm-opt {shlex.quote(source)} --pass-pipeline={shlex.quote(pipeline)}"
-        if stage in STAGES:
-            return command
-        return f"{command} | espmm-translate --to-{'ptx' if stage == 'ptx' else stage}"
+        return self.program.repro(self.target, stage, source)
 
     def __call__(
         self,
@@ -150,7 +167,10 @@ class CompiledProgram:
                 raise ValueError(f"expected scratch of at least {need} bytes, got {size}")
         pointers = [0 if given is None else given.pointer for given in views] + plan_pointers
         pointers += [given.pointer for given in out_views]
-        self._executable.launch(device, stream or None, sizes, pointers, scratch_pointer, need)
+        try:
+            self._executable.launch(device, stream or None, sizes, pointers, scratch_pointer, need)
+        except RuntimeError as error:
+            raise explained(error, program, self.target, self.manifest) from None
         del keep
         return tuple(out)
 

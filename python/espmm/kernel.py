@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
+from .background import together
 from .compiled import CompiledProgram
 from .problem import TPProblem
 from .program import Program, forward_program
@@ -30,14 +31,17 @@ def compile(  # noqa: A001  the name that users know
     2     x, y, w, gz, gdx, gdy, gdw     dx, dy, dw, dgz
     ===== ============================== ======================
 
+    All orders compile at the same time, each in a thread.
+
     Args:
         problem: what to compute.
         target: ``"cpu"``, or ``"cuda:sm_90"`` (any compute capability that LLVM knows).
         conv: around the product, take x of each edge's sender and sum over each receiver's edges.
         grad_order: the highest order.
         deterministic: on the GPU, bit-equal results on every run (the CPU's always are).
-        schedule: numbers of the GPU's schedules to use in place of what the compiler would choose, such as
-            ``{"warps": 4, "stages": 3, "registers": 168}``; for every order. ``k.ir("tiled")`` shows what there is.
+        schedule: numbers of the GPU's schedules to use in place of what the compiler would choose, or :func:`espmm.tune`
+            has found for this chip, such as ``{"warps": 4, "stages": 3, "registers": 168}``; for every order.
+            ``k.ir("tiled")`` shows what there is.
 
     Raises:
         ProblemError: the product has nothing to compute, or the target does not lower it (UnsupportedError).
@@ -46,7 +50,7 @@ def compile(  # noqa: A001  the name that users know
     if not isinstance(problem, TPProblem):
         raise TypeError(f"expected problem to be an espmm.TPProblem, got {type(problem).__name__}")
     programs = programs_up_to(problem, conv, grad_order, deterministic, schedule)
-    return Kernel(problem, target, [CompiledProgram(program, target).compile() for program in programs])
+    return Kernel(problem, target, together([CompiledProgram(program, target).compile for program in programs]))
 
 
 def programs_up_to(
@@ -78,6 +82,11 @@ class Kernel:
         self.problem = problem
         self.target = target
         self.kernels = tuple(kernels)
+
+    def load(self, device: int = 0) -> "Kernel":
+        """Gets all orders ready to run on a CUDA device (or, compiled for the CPU, here), each in a thread."""
+        together([lambda k=k: k.load(device) for k in self.kernels])
+        return self
 
     def __repr__(self) -> str:
         return f"Kernel({str(self.problem)!r}, {self.target!r}, orders 0 to {len(self.kernels) - 1})"
@@ -135,6 +144,10 @@ class Kernel:
     @property
     def resources(self) -> dict:
         return self.kernels[-1].resources
+
+    def report(self) -> str:
+        """The compiler's estimates of each kernel of all orders, and what ptxas made of it, side by side."""
+        return "\n\n".join(f"order {i}\n{k.report()}" for i, k in enumerate(self.kernels))
 
     def __call__(self, *arrays: Any, **options: Any) -> Any:
         """Runs the highest order; see :meth:`CompiledProgram.__call__`. One result is given bare, several as a tuple."""

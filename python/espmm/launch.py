@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any, Optional, Sequence
+import os
+from typing import Any, Mapping, Optional, Sequence
 
 import torch
 
 from . import _capi, threads
+from .background import Once
 from .dtypes import ITEMSIZE
+from .errors import UnsupportedError
+from .faults import explained
 from .program import Program
+from .schedules import scheduled
 
 #: One tensor for each argument of a program; None for one that it does not read.
 Tensors = Sequence[Optional[torch.Tensor]]
@@ -60,23 +64,34 @@ def target_of(device: torch.device) -> str:
     """The compiler's target for a device.
 
     Raises:
-        ValueError: neither the CPU nor a CUDA device.
+        ValueError: neither the CPU nor a CUDA device. UnsupportedError: a GPU that is too old.
     """
     if device.type == "cpu":
         return "cpu"
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
+        if major < 8:
+            raise UnsupportedError(
+                f"expected a GPU of compute capability 8.0 or later, got {major}.{minor} of {device} "
+                f"({torch.cuda.get_device_name(device)})"
+            )
         return f"cuda:sm_{major}{minor}"
     raise ValueError(f"expected tensors on the CPU or a CUDA device, got {device}")
 
 
 class Launcher:
-    """A program compiled for a device, and what a launch needs to know of it."""
+    """A program compiled for a device and loaded on it, and what a launch needs to know of it.
 
-    __slots__ = ("executable", "device", "index", "align", "plan", "results", "has_scratch", "_scratch")
+    Args:
+        tuned: whether to use a schedule that was found for the program, if it has none of its own.
+    """
 
-    def __init__(self, program: Program, device: torch.device) -> None:
-        self.executable = _capi.Executable(program.text, program.pipeline(target_of(device)))
+    __slots__ = ("program", "target", "executable", "device", "index", "align", "plan", "results", "has_scratch", "_scratch")
+
+    def __init__(self, program: Program, device: torch.device, tuned: bool = True) -> None:
+        self.target = target_of(device)
+        self.index = -1 if device.type == "cpu" else device.index
+        self.program, self.executable = _load(scheduled(program, self.target) if tuned else program, self.target, self.index)
         manifest = self.executable.manifest
         reads = {i for i, argument in enumerate(manifest["arguments"]) if argument["used"]}
         if not reads <= program.used or len(manifest["results"]) != len(program.results):
@@ -85,7 +100,6 @@ class Launcher:
                 f"expected arguments {sorted(program.used)} and {len(program.results)} results of {program!r}"
             )
         self.device = device
-        self.index = -1 if device.type == "cpu" else device.index
         #: For each argument the alignment in bytes that kernels count on; 0 for one that they do not read.
         self.align = tuple(
             argument.get("align", ITEMSIZE[spec.dtype]) if i in reads else 0
@@ -106,7 +120,17 @@ class Launcher:
 
     def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
         sizes, device = space.sizes, self.device
-        results = [allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results]
+        scratch_pointer, scratch_bytes, stream = None, 0, None
+        try:
+            results = [
+                allocate((sizes[rows] if rows >= 0 else 1, width), dtype, device) for rows, width, dtype in self.results
+            ]
+            if self.has_scratch:
+                scratch_bytes = self.scratch_bytes(sizes)
+                scratch = allocate((scratch_bytes,), torch.uint8, device)
+                scratch_pointer = scratch.data_ptr()
+        except torch.cuda.OutOfMemoryError as error:
+            raise self._explained(error) from None
         pointers, keep = [], []
         for tensor, align in zip(tensors, self.align):
             if not align:
@@ -119,18 +143,42 @@ class Launcher:
             pointers += space.pointers(self.plan)
         for result in results:
             pointers.append(result.data_ptr())
-        scratch_pointer, scratch_bytes, stream = None, 0, None
-        if self.has_scratch:
-            scratch_bytes = self.scratch_bytes(sizes)
-            scratch = allocate((scratch_bytes,), torch.uint8, device)
-            keep.append(scratch)
-            scratch_pointer = scratch.data_ptr()
         if self.index < 0:
             threads.follow_torch()
         else:
             stream = _current_stream(self.index)
-        self.executable.launch(self.index, stream, sizes, pointers, scratch_pointer, scratch_bytes)
+        try:
+            self.executable.launch(self.index, stream, sizes, pointers, scratch_pointer, scratch_bytes)
+        except RuntimeError as error:
+            raise self._explained(error) from None
         return results
+
+    def _explained(self, error: Exception) -> Exception:
+        return explained(error, self.program, self.target, self.executable.manifest)
+
+
+#: Schedules for a device whose multiprocessors have less shared memory than the compiler's choice takes.
+_SMALLER: Sequence[Mapping[str, int]] = ({"stages": 2}, {"stages": 2, "warps": 2}, {"stages": 2, "warps": 1})
+
+
+def _load(program: Program, target: str, index: int) -> tuple[Program, _capi.Executable]:
+    """A program loaded on a device (-1: the host); by smaller schedules where the compiler's choice does not fit."""
+    first: Optional[UnsupportedError] = None
+    for wishes in ({}, *(() if program.schedule else _SMALLER)):
+        attempt = program.with_schedule({**program.schedule, **wishes})
+        executable = None
+        try:
+            executable = _capi.Executable(attempt.text, attempt.pipeline(target))
+            executable.load(index)
+            return attempt, executable
+        except UnsupportedError as error:
+            # Said of a kernel once it is loaded, or of the product: what is not lowered is not for any schedule.
+            first = first or explained(error, attempt, target, executable and executable.manifest)
+            if executable is None or "shared memory" not in str(error):
+                break
+        except RuntimeError as error:
+            raise explained(error, attempt, target, executable and executable.manifest) from None
+    raise first  # type: ignore[misc]
 
 
 def allocate(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -148,18 +196,26 @@ def prepare(tensor: torch.Tensor, align: int) -> torch.Tensor:
     return tensor
 
 
-_lock = threading.Lock()
+#: Whether gradients' programs are compiled ahead of their need.
+PREFETCH = os.environ.get("ESPMM_PREFETCH") != "0"
 
 
 def launcher_of(program: Program, device: torch.device) -> Launcher:
-    """The program compiled for a device, compiled now if it is not yet."""
+    """The program compiled for a device: compiled now if it is not yet, waited for if another thread is at it."""
     found = program.memo.get(device)
     if found is None:
-        with _lock:
-            found = program.memo.get(device)
-            if found is None:
-                found = program.memo[device] = Launcher(program, device)
+        found = program.memo[device] = _launcher_once(program, device).get()
     return found
+
+
+def prefetch(program: Program, device: torch.device) -> None:
+    """Begins to compile a program for a device in the background. What goes wrong is raised by who launches it."""
+    if PREFETCH and device.type in ("cpu", "cuda"):
+        _launcher_once(program, device).begin()
+
+
+def _launcher_once(program: Program, device: torch.device) -> Once[Launcher]:
+    return program.memo.setdefault(("launcher", device), Once(lambda: Launcher(program, device)))
 
 
 def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import threading
 from typing import Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
@@ -235,6 +236,29 @@ class Program:
         text = " ".join(f"{key}={value}" for key, value in options.items())
         return ",".join([*map(str, self.steps), name + (f"{{{text}}}" if text else "")])
 
+    def repro(self, target: str, stage: str = "target", source: str = "source.mlir") -> str:
+        """The shell command that gives the text of a stage, or of ``llvmir``, ``ptx`` or ``assembly``.
+
+        It reads the program's text from the file ``source``.
+        """
+        until = stage if stage in STAGES else "target"
+        pipeline = f"builtin.module({self.pipeline(target, until=until)})"
+        command = f"espmm-opt {shlex.quote(source)} --pass-pipeline={shlex.quote(pipeline)}"
+        return command if stage in STAGES else f"{command} | espmm-translate --to-{stage}"
+
+    def with_schedule(self, schedule: Mapping[str, int]) -> "Program":
+        """The same program with other numbers for the GPU's schedules; itself if they are the same."""
+        if check_schedule(schedule) == self.schedule:
+            return self
+        root = self._root
+        program = Program(
+            root.text, root.space, root.arguments, root.results, root.terms,
+            deterministic=root.deterministic, schedule=schedule,
+        )  # fmt: skip
+        for step in self.steps:
+            program = program.vjp(*step)
+        return program
+
     def serialize(self) -> str:
         """The program as one string, canonical: its text under a comment line that holds the rest as JSON.
 
@@ -294,6 +318,12 @@ class Program:
 
 _lock = threading.Lock()
 _programs: dict[str, Program] = {}
+
+
+def registered_programs() -> list[Program]:
+    """The programs that this process knows by their serialised form."""
+    with _lock:
+        return list(_programs.values())
 
 
 def check_schedule(schedule: Optional[Mapping[str, int]]) -> dict[str, int]:

@@ -56,10 +56,14 @@ SAME(result::noDevice, CUDA_ERROR_NO_DEVICE);
 SAME(result::invalidDevice, CUDA_ERROR_INVALID_DEVICE);
 SAME(result::invalidPtx, CUDA_ERROR_INVALID_PTX);
 SAME(result::notFound, CUDA_ERROR_NOT_FOUND);
+SAME(result::illegalAddress, CUDA_ERROR_ILLEGAL_ADDRESS);
+SAME(result::hardwareStackError, CUDA_ERROR_HARDWARE_STACK_ERROR);
+SAME(result::launchFailed, CUDA_ERROR_LAUNCH_FAILED);
 SAME(result::unsupportedPtxVersion, CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
 SAME(result::systemNotReady, CUDA_ERROR_SYSTEM_NOT_READY);
 SAME(result::systemDriverMismatch, CUDA_ERROR_SYSTEM_DRIVER_MISMATCH);
 SAME(result::compatNotSupportedOnDevice, CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE);
+SAME(result::captureImplicit, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
 SAME(device_attribute::multiprocessorCount, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 SAME(device_attribute::computeCapabilityMajor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 SAME(device_attribute::computeCapabilityMinor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
@@ -75,6 +79,8 @@ SAME(jit_option::errorLogBuffer, CU_JIT_ERROR_LOG_BUFFER);
 SAME(jit_option::errorLogBufferSizeBytes, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
 SAME(jit_option::logVerbose, CU_JIT_LOG_VERBOSE);
 SAME(jit_input::ptx, CU_JIT_INPUT_PTX);
+SAME(capture_mode::relaxed, CU_STREAM_CAPTURE_MODE_RELAXED);
+SAME(capture_status::none, CU_STREAM_CAPTURE_STATUS_NONE);
 SAME(stream_flags::nonBlocking, CU_STREAM_NON_BLOCKING);
 
 } // namespace

@@ -205,18 +205,23 @@ static void testAssemblers(const cuda::Device &device, bool fake) {
   for (auto assembler : {cuda::Assembler::Driver, cuda::Assembler::Ptxas}) {
     if (assembler == cuda::Assembler::Ptxas && !test::textOf(cuda::findPtxas()).empty())
       continue;
-    llvm::Expected<cuda::Cubin> cubin = cuda::cubinFor(testPtx, device, assembler);
-    CHECK(bool(cubin));
-    if (!cubin) {
-      std::fprintf(stderr, "%s\n", test::textOf(std::move(cubin)).c_str());
+    llvm::Expected<std::vector<cuda::Cubin>> cubins = cuda::cubinsFor(testPtx, device, assembler);
+    CHECK(bool(cubins));
+    if (!cubins) {
+      std::fprintf(stderr, "%s\n", test::textOf(std::move(cubins)).c_str());
       continue;
     }
-    std::printf("%s reports:\n%s\n", assembler == cuda::Assembler::Driver ? "the driver" : "ptxas",
-                cubin->log.c_str());
-    CHECK(!cubin->code.empty());
-    if (fake || assembler == cuda::Assembler::Ptxas) // how much a driver reports is its own affair
-      CHECK_EQUAL(cuda::parseAssemblerLog(cubin->log).size(), 2u);
-    CHECK(llvm::cantFail(cuda::cubinFor(testPtx, device, assembler)).code == cubin->code);
+    CHECK_EQUAL(cubins->size(), 2u);
+    std::vector<cuda::Cubin> again = llvm::cantFail(cuda::cubinsFor(testPtx, device, assembler));
+    for (auto [i, cubin] : llvm::enumerate(*cubins)) {
+      std::printf("%s reports:\n%s\n", assembler == cuda::Assembler::Driver ? "the driver" : "ptxas",
+                  cubin.log.c_str());
+      CHECK_EQUAL(cubin.kernel, i ? "reverse_block" : "scale_add");
+      CHECK(!cubin.code.empty());
+      if (fake || assembler == cuda::Assembler::Ptxas) // how much a driver reports is its own affair
+        CHECK_EQUAL(cuda::parseAssemblerLog(cubin.log).size(), 1u);
+      CHECK(again[i].code == cubin.code && again[i].kernel == cubin.kernel);
+    }
   }
 }
 
@@ -243,11 +248,11 @@ static void testCalls(const cuda::Device &device, void *fake) {
 
   // The cubin comes from the disk the second time; a damaged entry is assembled anew.
   int links = count("link"), loads = count("load");
-  std::string ptx = std::string(testPtx) + "// not seen before\n";
+  std::string ptx = std::string(testPtx) + ".global .b32 not_seen_before;\n";
   espmm_executable first = wrap(program, ptx), second = wrap(program, ptx), third = wrap(program, ptx);
   CHECK(run(first, device, 100, nullptr) && run(first, device, 100, nullptr) && run(second, device, 100, nullptr));
-  CHECK_EQUAL(count("link"), links + 1);
-  CHECK_EQUAL(count("load"), loads + 2);
+  CHECK_EQUAL(count("link"), links + 2); // each kernel by itself
+  CHECK_EQUAL(count("load"), loads + 4);
   DiskCache cache = DiskCache::fromEnvironment();
   auto eachEntry = [&](auto body) {
     std::error_code error;
@@ -263,9 +268,9 @@ static void testCalls(const cuda::Device &device, void *fake) {
   {
     test::Warnings warnings;
     CHECK(run(third, device, 100, nullptr));
-    CHECK_EQUAL(test::Warnings::texts.size(), 1u);
+    CHECK_EQUAL(test::Warnings::texts.size(), 2u);
   }
-  CHECK_EQUAL(count("link"), links + 2);
+  CHECK_EQUAL(count("link"), links + 4);
   eachEntry([](const std::string &path) { CHECK(!llvm::sys::fs::remove(path)); });
 
   // Seven bytes are filled as bytes, the rest as words; nothing empty is launched or filled.
@@ -297,17 +302,95 @@ static void testCalls(const cuda::Device &device, void *fake) {
   int unloads = count("unload");
   CHECK_CONTAINS(loadError(wrap(edited("[128, 1, 1]", "[1024, 1, 1]")), ESPMM_UNSUPPORTED),
                  "kernel scale_add: its blocks have 1024 threads, its registers allow 512 on cuda:0 (Fake GPU)");
-  CHECK_EQUAL(count("unload"), unloads + 1);
+  CHECK_EQUAL(count("unload"), unloads + 2);
   // The driver's own refusal names the kernel and how it was launched.
   espmm_executable wild = wrap(edited("[\"argument\", 0], [\"result\", 0]", "[\"const\", 64], [\"result\", 0]"));
   CHECK(!run(wild, device, 10, nullptr, ESPMM_INTERNAL));
   CHECK_CONTAINS(espmm_last_error(), "launching kernel scale_add on cuda:0 (Fake GPU) (grid 1 x 1 x 1, block 128 x 1 x "
                                      "1, 0 bytes of shared memory): CUDA_ERROR_ILLEGAL_ADDRESS (700)");
+
+  // A program may be met for the first time while a stream is being captured.
+  auto capture = reinterpret_cast<void (*)(bool)>(dlsym(fake, "fakeCapture"));
+  auto captureMode = reinterpret_cast<int (*)()>(dlsym(fake, "fakeCaptureMode"));
+  capture(true);
+  espmm_executable late = wrap(program, std::string(testPtx) + ".global .b32 met_in_a_capture;\n");
+  CHECK_EQUAL(int(espmm_executable_load(&late, device.ordinal)), int(ESPMM_OK));
+  capture(false);
+  CHECK_EQUAL(captureMode(), 0);
+  CHECK(run(late, device, 10, nullptr));
+}
+
+/// Launches one program of one kernel twice; the first time its kernel fails. Gives both statuses, and the last error.
+static std::string launchFaulty(void *fake, espmm_status first, espmm_status second) {
+  cuda::Device &device = llvm::cantFail(cuda::Device::get(0));
+  espmm_executable exe = wrap(program);
+  DeviceArray array(device, ramp(100)), result(device, ramp(100)), scratch(device, ramp(1000));
+  const int64_t sizes[3] = {100, 0, 0};
+  void *buffers[] = {array.data(), result.data(), result.data()};
+  auto launch = [&] { return espmm_launch(&exe, 0, nullptr, sizes, buffers, 3, scratch.data(), 4000); };
+  CHECK_EQUAL(int(launch()), int(ESPMM_OK));
+  reinterpret_cast<void (*)()>(dlsym(fake, "fakeFault"))();
+  CHECK_EQUAL(int(launch()), int(first));
+  std::string text = first ? espmm_last_error() : "";
+  CHECK_EQUAL(int(launch()), int(second));
+  return first ? text : espmm_last_error();
+}
+
+/// Other devices than the usual one, and faults that nothing recovers from, each in a child that has met no driver yet.
+static void testOtherDevices(void *fake) {
+  auto count = reinterpret_cast<int (*)(const char *)>(dlsym(fake, "fakeCount"));
+  // With ESPMM_SYNC the kernel that fails is the one that is named.
+  CHECK(test::inChild([&] {
+    setenv("ESPMM_SYNC", "1", 1);
+    std::string text = launchFaulty(fake, ESPMM_INTERNAL, ESPMM_INTERNAL);
+    CHECK(llvm::StringRef(text).starts_with("kernel scale_add on cuda:0 (Fake GPU) (grid 1 x 1 x 1, block 128 x 1 x 1, 0 bytes of "
+                                            "shared memory): CUDA_ERROR_ILLEGAL_ADDRESS (700)"));
+    CHECK(text.find("ESPMM_SYNC") == std::string::npos);
+    return true;
+  }));
+  // Without, whoever comes next finds out, and says how to learn more; nothing waits for anything.
+  CHECK(test::inChild([&] {
+    int waits = count("synchronize");
+    std::string text = launchFaulty(fake, ESPMM_INTERNAL, ESPMM_INTERNAL);
+    CHECK_CONTAINS(text, "launching kernel scale_add on cuda:0 (Fake GPU)");
+    CHECK_CONTAINS(text, "may be the fault of a kernel launched before: with ESPMM_SYNC=1");
+    CHECK_EQUAL(count("synchronize"), waits);
+    return true;
+  }));
+  CHECK(test::inChild([&] {
+    setenv("ESPMM_FAKE_CHIP", "75", 1);
+    CHECK_CONTAINS(loadError(wrap(program), ESPMM_INVALID),
+                   "the program is compiled for sm_80, but cuda:0 (Fake GPU) is sm_75");
+    return true;
+  }));
+  CHECK(test::inChild([&] {
+    setenv("ESPMM_FAKE_SHARED", "65536", 1);
+    CHECK_CONTAINS(loadError(wrap(program), ESPMM_UNSUPPORTED),
+                   "kernel reverse_block: a block needs 102400 bytes of shared memory, cuda:0 (Fake GPU) has 65536");
+    return true;
+  }));
+  CHECK(test::inChild([&] {
+    setenv("ESPMM_ASSEMBLER", "nvcc", 1);
+    CHECK_CONTAINS(loadError(wrap(program), ESPMM_INVALID), "expected ESPMM_ASSEMBLER to be driver or ptxas, got 'nvcc'");
+    return true;
+  }));
+  // What was assembled for one chip is not loaded on another.
+  std::string ptx = std::string(testPtx) + ".global .b32 on_two_chips;\n";
+  for (auto [chip, links] : {std::pair("80", 2), {"86", 2}, {"86", 0}, {"80", 0}})
+    CHECK(test::inChild([&, chip = chip, links = links] {
+      setenv("ESPMM_FAKE_CHIP", chip, 1);
+      espmm_executable exe = wrap(program, ptx);
+      int before = count("link");
+      CHECK_EQUAL(int(espmm_executable_load(&exe, 0)), int(ESPMM_OK));
+      CHECK_EQUAL(count("link"), before + links);
+      return true;
+    }));
 }
 
 int main(int argc, char **argv) {
   test::TemporaryFolder cache;
   setenv("ESPMM_CACHE_DIR", cache.path().c_str(), 1);
+  unsetenv("ESPMM_CACHE");
   void *fake = nullptr;
   if (argc > 1) {
     // Loaded first, it answers to its soname when the runtime asks for libcuda.so.1.
@@ -321,6 +404,7 @@ int main(int argc, char **argv) {
       testWithoutDevice("cuInit: CUDA_ERROR_NO_DEVICE (100)");
       return true;
     }));
+    testOtherDevices(fake);
   }
 
   llvm::Expected<cuda::Device &> device = cuda::Device::get(0);

@@ -1,8 +1,8 @@
 //===- RuntimeFakeCuda.cpp - a libcuda.so.1 for machines without a GPU ---===//
 //
 // Lets RuntimeCudaTest run the paths that lead to the driver where there is none: one device whose memory is the
-// host's, and the kernels of RuntimeTestPtx.h written in C++. It is stricter than the driver where the driver would
-// leave a mistake unnoticed (a context that is not current, memory that was not asked for).
+// host's, and the kernels of RuntimeTestPtx.h written in C++; others do nothing. It is stricter than the driver where the
+// driver would leave a mistake unnoticed (a context that is not current, memory that was not asked for).
 //
 #include "espmm/Runtime/CudaDriver.h"
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -38,9 +39,21 @@ struct CUlinkState_st {
 namespace {
 
 constexpr Result invalidValue = 1, invalidImage = 200, invalidContext = 201;
-constexpr int sharedPerBlock = 227 * 1024;
+constexpr Result captureUnsupported = 900;
 const char *const cubinMagic = "a fake cubin of:";
-const char *const kernelNames[] = {"scale_add", "reverse_block"};
+
+/// A number from the environment: the fake is another device in a child of the test.
+int configured(const char *variable, int usual) {
+  const char *text = std::getenv(variable);
+  return text ? std::atoi(text) : usual;
+}
+int sharedPerBlock() { return configured("ESPMM_FAKE_SHARED", 227 * 1024); }
+int capability() { return configured("ESPMM_FAKE_CHIP", 90); }
+
+std::atomic<bool> capturing{false};  // a stream, in the mode "global"
+std::atomic<bool> faulty{false};     // the kernel launched next reads an illegal address
+std::atomic<Result> pending{0};      // what an earlier kernel came to, told at every call from then on
+thread_local int captureMode = 0;
 
 CUctx_st primary, foreign;
 thread_local std::vector<Context> contexts;
@@ -93,6 +106,9 @@ FAKE int fakeCount(const char *what) {
   return counts[what];
 }
 FAKE Context fakeForeignContext() { return &foreign; }
+FAKE void fakeCapture(bool on) { capturing = on; }
+FAKE void fakeFault() { faulty = true; }
+FAKE int fakeCaptureMode() { return captureMode; }
 
 FAKE Result cuInit(unsigned flags) {
   if (std::getenv("ESPMM_FAKE_NO_DEVICE"))
@@ -113,6 +129,7 @@ FAKE Result cuGetErrorName(Result code, const char **name) {
                                                        {218, "CUDA_ERROR_INVALID_PTX"},
                                                        {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
                                                        {500, "CUDA_ERROR_NOT_FOUND"},
+                                                       {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
                                                        {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
   auto found = names.find(code);
   *name = found == names.end() ? nullptr : found->second;
@@ -137,16 +154,16 @@ FAKE Result cuDeviceGetName(char *name, int length, DeviceNumber) {
 FAKE Result cuDeviceGetAttribute(int *value, int attribute, DeviceNumber) {
   switch (attribute) {
   case device_attribute::computeCapabilityMajor:
-    *value = 9;
+    *value = capability() / 10;
     return 0;
   case device_attribute::computeCapabilityMinor:
-    *value = 0;
+    *value = capability() % 10;
     return 0;
   case device_attribute::multiprocessorCount:
     *value = 1;
     return 0;
   case device_attribute::maxSharedMemoryPerBlockOptin:
-    *value = sharedPerBlock;
+    *value = sharedPerBlock();
     return 0;
   }
   return invalidValue;
@@ -179,6 +196,8 @@ FAKE Result cuCtxPopCurrent_v2(Context *context) {
 FAKE Result cuLinkCreate_v2(unsigned count, int *options, void **values, LinkState *out) {
   if (!current())
     return invalidContext;
+  if (capturing && captureMode != capture_mode::relaxed)
+    return captureUnsupported;
   auto *state = new CUlinkState_st;
   for (unsigned i = 0; i < count; ++i) {
     if (options[i] == jit_option::errorLogBuffer)
@@ -209,12 +228,13 @@ FAKE Result cuLinkAddData_v2(LinkState state, int type, void *data, size_t size,
   }
   state->cubin = cubinMagic;
   std::string log;
-  for (const char *name : kernelNames)
-    if (ptx.find(std::string(".entry ") + name) != std::string::npos) {
-      state->cubin += std::string(" ") + name;
-      log += std::string("ptxas info    : Compiling entry function '") + name + "' for 'sm_90'\n" +
-             "ptxas info    : Used 16 registers\n";
-    }
+  const std::string entry = ".entry ";
+  for (size_t at = ptx.find(entry); at != std::string::npos; at = ptx.find(entry, at + 1)) {
+    size_t begin = at + entry.size();
+    std::string name = ptx.substr(begin, ptx.find('(', begin) - begin);
+    state->cubin += " " + name;
+    log += "ptxas info    : Compiling entry function '" + name + "' for 'sm_90'\nptxas info    : Used 16 registers\n";
+  }
   std::snprintf(state->infoLog, state->infoLogBytes, "%s", log.c_str());
   return 0;
 }
@@ -232,13 +252,15 @@ FAKE Result cuLinkDestroy(LinkState state) {
 FAKE Result cuModuleLoadDataEx(Module *module, const void *image, unsigned, int *, void **) {
   if (!current())
     return invalidContext;
+  if (capturing && captureMode != capture_mode::relaxed)
+    return captureUnsupported;
   std::string text(static_cast<const char *>(image));
   if (text.compare(0, std::strlen(cubinMagic), cubinMagic) != 0)
     return invalidImage;
   *module = new CUmod_st;
-  for (const char *name : kernelNames)
-    if (text.find(name) != std::string::npos)
-      (*module)->functions[name].name = name;
+  std::istringstream names(text.substr(std::strlen(cubinMagic)));
+  for (std::string name; names >> name;)
+    (*module)->functions[name].name = name;
   countCall("load");
   return 0;
 }
@@ -255,7 +277,7 @@ FAKE Result cuModuleGetFunction(Function *function, Module module, const char *n
   return 0;
 }
 FAKE Result cuFuncSetAttribute(Function function, int attribute, int value) {
-  if (attribute != function_attribute::maxDynamicSharedSizeBytes || value < 0 || value > sharedPerBlock)
+  if (attribute != function_attribute::maxDynamicSharedSizeBytes || value < 0 || value > sharedPerBlock())
     return invalidValue;
   function->dynamicShared = value;
   return 0;
@@ -273,11 +295,19 @@ FAKE Result cuLaunchKernel(Function function, unsigned gx, unsigned gy, unsigned
   if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || bx * by * bz > 512 ||
       int(shared) > function->dynamicShared)
     return invalidValue;
+  if (pending)
+    return pending;
   countCall("launch");
+  if (faulty) {
+    pending = result::illegalAddress; // found out later
+    return 0;
+  }
   auto word = [&](int i) { return *static_cast<uint64_t *>(parameters[i]); };
   int64_t threads = int64_t(gx) * gy * gz * bx * by * bz;
   if (function->name == "scale_add")
     return scaleAdd(word(0), word(1), int64_t(word(2)), int64_t(word(3)), threads);
+  if (function->name != "reverse_block")
+    return 0; // a kernel of the compiler's: loaded and launched, it does nothing
   return reverseBlock(word(0), word(1), int64_t(word(2)), bx, shared);
 }
 
@@ -326,7 +356,18 @@ FAKE Result cuStreamCreate(Stream *stream, unsigned) {
   *stream = new CUstream_st;
   return 0;
 }
-FAKE Result cuStreamSynchronize(Stream) { return 0; }
+FAKE Result cuStreamSynchronize(Stream) {
+  countCall("synchronize");
+  return capturing ? captureUnsupported : pending.load();
+}
+FAKE Result cuStreamIsCapturing(Stream, int *status) {
+  *status = capturing;
+  return pending;
+}
+FAKE Result cuThreadExchangeStreamCaptureMode(int *mode) {
+  std::swap(*mode, captureMode);
+  return 0;
+}
 FAKE Result cuStreamDestroy_v2(Stream stream) {
   delete stream;
   return 0;

@@ -35,8 +35,30 @@ static void testLog() {
   CHECK(parseAssemblerLog("").empty());
 }
 
+static void testSplit() {
+  const std::string head = ".version 8.1\n.target sm_90\n.address_size 64\n";
+  const std::string first = ".visible .entry first(\n\t.param .u64 a\n)\n.maxntid 32, 4, 1\n{\n\tmov.b64 %rd1, table_1;\n\tret;\n}\n";
+  const std::string second = ".visible .entry second()\n{\n\tmov.b64 %rd1, table_2;\n\tret;\n}\n";
+  const std::string table1 = ".global .align 16 .b8 table_1[2] = {1, 0};\n", table2 = ".global .align 16 .b8 table_2[2] = {2, 0};\n";
+  const std::string shared = ".extern .shared .align 16 .b8 espmm_shared[];\n";
+  std::vector<KernelText> texts = splitKernels("// a comment\n" + head + table1 + table2 + shared + first + second);
+  CHECK_EQUAL(texts.size(), 2u);
+  CHECK_EQUAL(texts[0].kernel, "first");
+  CHECK_EQUAL(texts[0].ptx, head + table1 + shared + first);
+  CHECK_EQUAL(texts[1].kernel, "second");
+  CHECK_EQUAL(texts[1].ptx, head + table2 + shared + second);
+  // What is not as expected stays as it is: an entry that has no end, one that is not visible, nothing.
+  for (const std::string &whole : {head + first + ".visible .entry open()\n{\n", head + first + ".entry hidden()\n{\n}\n", head}) {
+    texts = splitKernels(whole);
+    CHECK_EQUAL(texts.size(), 1u);
+    CHECK_EQUAL(texts[0].kernel, "");
+    CHECK_EQUAL(texts[0].ptx, whole);
+  }
+}
+
 void testPtxas() {
   testLog();
+  testSplit();
   CHECK(test::inChild([] {
     setenv("ESPMM_PTXAS", "/nowhere/ptxas", 1);
     CHECK_CONTAINS(test::textOf(assembleWithPtxas(testPtx, "sm_90")), "ESPMM_PTXAS names /nowhere/ptxas");
@@ -69,9 +91,21 @@ void testPtxas() {
       CHECK_EQUAL(kernel.spillStores, 0);
     }
   }
+  std::vector<Cubin> apart = llvm::cantFail(cubinsFor(testPtx, "sm_90"));
+  CHECK_EQUAL(apart.size(), 2u);
+  for (const Cubin &cubin : apart) {
+    std::vector<KernelResources> kernels = parseAssemblerLog(cubin.log);
+    CHECK_EQUAL(kernels.size(), 1u);
+    CHECK_EQUAL(kernels[0].kernel, cubin.kernel);
+    CHECK(codeBytes(cubin.code, cubin.kernel) >= 16 * 10);
+    CHECK(codeBytes(cubin.code, cubin.kernel) < int64_t(cubin.code.size()));
+    CHECK_EQUAL(codeBytes(cubin.code, "another"), 0);
+    CHECK_EQUAL(codeBytes(llvm::StringRef(cubin.code).take_front(100), cubin.kernel), 0);
+  }
   std::string broken = std::string(testPtx).replace(std::string(testPtx).find("ld.global.f32"), 13, "ld.globl.f32");
   std::string error = test::textOf(assembleWithPtxas(broken, "sm_90"));
   CHECK_CONTAINS(error, "-arch=sm_90");
   CHECK_CONTAINS(error, "Unknown modifier '.globl'");
+  CHECK_CONTAINS(test::textOf(cubinsFor(broken, "sm_90")), "kernel scale_add: ");
   CHECK_CONTAINS(test::textOf(assembleWithPtxas(testPtx, "sm_1")), "sm_1");
 }

@@ -29,11 +29,13 @@ int main(int argc, char **argv) {
   const char *clang = argc > 1 ? argv[1] : std::getenv("ESPMM_TEST_CLANG");
   test::TemporaryFolder cache;
   setenv("ESPMM_CACHE_DIR", cache.path().c_str(), 1);
+  unsetenv("ESPMM_CACHE");
 
   testExpressions();
   testManifest();
   testPlan();
   testThreadPool();
+  testForkGate();
   testCache();
   if (!clang) {
     std::fprintf(stderr, "usage: RuntimeTest CLANG\n");

@@ -105,6 +105,7 @@ inline int finish() {
 void testManifest();
 void testExpressions();
 void testThreadPool();
+void testForkGate();
 void testPlan();
 void testCache();
 void testHostCode(const std::string &clang);

@@ -9,6 +9,7 @@
 namespace espmm::cuda {
 
 struct Cubin {
+  std::string kernel; // the one that is in it; "" if there may be several
   std::string code;
   std::string log; // what the assembler reported: registers, spills
 };
@@ -27,9 +28,23 @@ llvm::Expected<Cubin> assembleWithDriver(llvm::StringRef ptx, const Device &devi
 
 enum class Assembler { Driver, Ptxas };
 
-/// The cubin for a device, from the disk cache if it is there and put there if not. The driver starts faster than a
-/// ptxas process; ptxas is also tried when the driver is too old for the PTX.
-llvm::Expected<Cubin> cubinFor(llvm::StringRef ptx, const Device &device, Assembler assembler = Assembler::Driver);
+/// Which one to use: ESPMM_ASSEMBLER, "driver" (the default: it starts faster than a ptxas process) or "ptxas".
+llvm::Expected<Assembler> assemblerFromEnvironment();
+
+struct KernelText {
+  std::string kernel, ptx;
+};
+
+/// A PTX module as one module for each kernel, with the declarations and tables that it needs. A module that is not of the form
+/// that LLVM writes stays whole, under the name "".
+std::vector<KernelText> splitKernels(llvm::StringRef ptx);
+
+/// The cubins of all kernels for a device, from the disk cache if they are there and put there if not. Those that are not are
+/// assembled in threads of their own. ptxas is also tried when the driver is too old for the PTX.
+llvm::Expected<std::vector<Cubin>> cubinsFor(llvm::StringRef ptx, const Device &device, Assembler assembler);
+
+/// The same for any chip, by ptxas; needs no GPU.
+llvm::Expected<std::vector<Cubin>> cubinsFor(llvm::StringRef ptx, llvm::StringRef chip);
 
 /// What ptxas -v, or the driver's verbose log, says of one kernel.
 struct KernelResources {
@@ -42,6 +57,9 @@ struct KernelResources {
 };
 
 std::vector<KernelResources> parseAssemblerLog(llvm::StringRef log);
+
+/// Bytes of a kernel's machine code in a cubin; 0 if the cubin has no such kernel.
+int64_t codeBytes(llvm::StringRef cubin, llvm::StringRef kernel);
 
 } // namespace espmm::cuda
 

@@ -54,6 +54,25 @@ private:
   bool pushed = false;
 };
 
+/// While it lives this thread may assemble and load modules although another captures a graph; nothing of a load is put on a stream.
+class RelaxedCapture {
+public:
+  explicit RelaxedCapture(const Driver &driver)
+      : driver(driver), changed(driver.threadExchangeStreamCaptureMode(&mode) == result::success) {}
+  ~RelaxedCapture() {
+    if (changed)
+      driver.threadExchangeStreamCaptureMode(&mode); // back to what it was
+  }
+
+  RelaxedCapture(const RelaxedCapture &) = delete;
+  RelaxedCapture &operator=(const RelaxedCapture &) = delete;
+
+private:
+  const Driver &driver;
+  int mode = capture_mode::relaxed;
+  const bool changed;
+};
+
 } // namespace espmm::cuda
 
 #endif

@@ -39,9 +39,13 @@ enum : int {
   invalidPtx = 218,
   unsupportedPtxVersion = 222,
   notFound = 500,
+  illegalAddress = 700,
+  hardwareStackError = 714, // and those up to launchFailed
+  launchFailed = 719,
   systemNotReady = 802,
   systemDriverMismatch = 803,
   compatNotSupportedOnDevice = 804,
+  captureImplicit = 906, // of the legacy stream, while another one is being captured
 };
 } // namespace result
 
@@ -77,6 +81,14 @@ enum : int {
 namespace jit_input {
 enum : int { ptx = 1 };
 } // namespace jit_input
+
+namespace capture_mode {
+enum : int { relaxed = 2 };
+} // namespace capture_mode
+
+namespace capture_status {
+enum : int { none = 0 };
+} // namespace capture_status
 
 namespace stream_flags {
 enum : unsigned { nonBlocking = 1 };
@@ -116,7 +128,9 @@ enum : unsigned { nonBlocking = 1 };
   X(linkDestroy, cuLinkDestroy, (LinkState))                                                                           \
   X(streamCreate, cuStreamCreate, (Stream *, unsigned))                                                                \
   X(streamSynchronize, cuStreamSynchronize, (Stream))                                                                  \
-  X(streamDestroy, cuStreamDestroy_v2, (Stream))
+  X(streamDestroy, cuStreamDestroy_v2, (Stream))                                                                       \
+  X(streamIsCapturing, cuStreamIsCapturing, (Stream, int *))                                                           \
+  X(threadExchangeStreamCaptureMode, cuThreadExchangeStreamCaptureMode, (int *))
 
 /// libcuda's functions, once it is loaded and initialised.
 struct Driver {
@@ -132,6 +146,9 @@ struct Driver {
 
   /// False in a process forked from one that uses CUDA: there the driver must not be called.
   static bool usable();
+
+  /// Whether ESPMM_SYNC asks to wait for each kernel after its launch, so that the one that fails is named.
+  static bool synchronous();
 
   /// "WHAT: CUDA_ERROR_NAME (number): text", or success.
   llvm::Error check(Result result, const llvm::Twine &what) const;

@@ -1,0 +1,126 @@
+"""Schedules that were found by measuring (:func:`espmm.tune`), kept beside compiled code and used where none is given.
+
+An entry is a JSON file named after its key: the program (text, derivative steps, ``deterministic``), the chip and espmm's
+version. Files are written whole and renamed into place, so that a reader never sees half of one and the last of several
+writers wins. ``ESPMM_TUNED=0`` has them ignored; with ``ESPMM_CACHE=0`` they last as long as the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from .program import Program, check_schedule
+
+_FORMAT = 1
+
+#: Entries that this process has read or written, by key and folder: None where there is none.
+_known: dict[tuple[str, Optional[Path]], Optional[dict]] = {}
+
+
+def folder() -> Optional[Path]:
+    """Where compiled code is kept, as the library chooses it (``lib/Runtime/DiskCache.cpp``); None if nowhere."""
+    if os.environ.get("ESPMM_CACHE") == "0":
+        return None
+    if os.environ.get("ESPMM_CACHE_DIR"):
+        return Path(os.environ["ESPMM_CACHE_DIR"])
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    return base / "espmm"
+
+
+def key(program: Program, target: str) -> str:
+    """What a schedule is kept under. It does not depend on the program's own schedule."""
+    import hashlib  # it and tempfile take longer to import than a cached program to load
+
+    from . import __version__
+
+    parts = [_FORMAT, __version__, target, program.text, program.steps, program.deterministic]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=24).hexdigest()
+
+
+def path(program: Program, target: str) -> Optional[Path]:
+    """The file of an entry, whether it is there or not."""
+    place = folder()
+    return None if place is None else place / f"{key(program, target)}.schedule.json"
+
+
+def scheduled(program: Program, target: str) -> Program:
+    """The program with the schedule that was found for it on this target; itself if it has one, or none was found."""
+    if program.schedule or not target.startswith("cuda:") or os.environ.get("ESPMM_TUNED") == "0":
+        return program
+    entry = find(program, target)
+    return program if entry is None else program.with_schedule(entry["schedule"])
+
+
+def find(program: Program, target: str) -> Optional[dict]:
+    """The entry of a program: ``schedule`` and what else was noted with it; None if there is none.
+
+    An entry that can't be read is ignored with a warning.
+    """
+    place, name = folder(), key(program, target)
+    if (name, place) not in _known:
+        _known[name, place] = None if place is None else _read(place / f"{name}.schedule.json")
+    return _known[name, place]
+
+
+def store(program: Program, target: str, schedule: Mapping[str, int], notes: Mapping[str, Any]) -> Optional[Path]:
+    """Keeps a schedule, in place of any before; gives its file, or None where there is no folder to write to.
+
+    Args:
+        notes: what a reader of the file may want to know, such as the times that were measured.
+    """
+    entry = {"format": _FORMAT, "schedule": check_schedule(schedule), "target": target, "program": repr(program), **notes}
+    place, name = folder(), key(program, target)
+    _known[name, place] = entry
+    if place is None:
+        return None
+    import tempfile
+
+    file = place / f"{name}.schedule.json"
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=place)
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                json.dump(entry, stream, indent=1)
+            os.replace(temporary, file)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        warnings.warn(f"the schedule can't be kept in {place} ({error}); it lasts as long as this process", stacklevel=2)
+        return None
+    return file
+
+
+def count() -> int:
+    """How many entries lie in the folder."""
+    place = folder()
+    return 0 if place is None else len(list(place.glob("*.schedule.json")))
+
+
+def _read(file: Path) -> Optional[dict]:
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        warnings.warn(f"the schedule {file} can't be read ({error}); it is ignored", stacklevel=4)
+        return None
+    try:
+        entry = json.loads(text)
+        if entry["format"] != _FORMAT:
+            raise ValueError(f"format {entry['format']}")
+        entry["schedule"] = check_schedule(entry["schedule"])
+    except (ValueError, KeyError, TypeError) as error:
+        warnings.warn(f"the schedule {file} is damaged ({error}); it is ignored", stacklevel=4)
+        return None
+    return entry
