@@ -118,7 +118,7 @@ class CompiledProgram:
                 not read it. On the host (numpy or anything with DLPack), or all on one CUDA device.
             receivers, senders: edge indices, for a convolution on the host; ``num_receivers`` defaults to the
                 number of rows of x. Or
-            plan: a :class:`espmm.HostPlan`, or for a GPU the arrays that ``manifest["plan"]`` names, by name.
+            plan: a :class:`espmm.HostPlan`, or for a GPU the arrays that ``manifest["plan"]`` names, by name, but ``nodes``.
             out: arrays for the results, of the right shapes; made by the library of the first array if not given.
             scratch: for a GPU, an array of at least ``scratch_bytes``, made as ``out`` is if not given.
             stream: for a GPU, the CUstream to launch on.
@@ -209,10 +209,12 @@ class CompiledProgram:
             plan = HostPlan(*edges, num_receivers, num_senders)
         if isinstance(plan, HostPlan):
             return plan.sizes, [plan.pointer(name) for name in names], plan
-        missing = [name for name in names if name not in plan]
+        # Its segments are whole nodes: they are named by their numbers.
+        needed = [name for name in names if not name.endswith(".nodes")]
+        missing = [name for name in needed if name not in plan]
         if missing:
-            raise ValueError(f"expected plan to have {', '.join(names)}, got no {', '.join(missing)}")
-        arrays = {name: view(array, name) for name, array in plan.items() if array is not None}
+            raise ValueError(f"expected plan to have {', '.join(needed)}, got no {', '.join(missing)}")
+        arrays = {name: view(array, name) for name, array in plan.items() if array is not None and name in needed}
         for side in SIDES:
             if f"{side}.offsets" in arrays:
                 rows.setdefault(side, arrays[f"{side}.offsets"].shape[0] - 1)

@@ -11,15 +11,31 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from . import _capi
 from .plan import PARTS, SIDES, bad_index_message
+from .segments import Segments, cut, longest_segment
 
 
 class Side(NamedTuple):
-    """Edges grouped by one end (``docs/Architecture.md``, section 4), int32 tensors; ``order`` is None for sorted edges."""
+    """Edges grouped by one end (``docs/Architecture.md``, section 4), int32 tensors; ``order`` is None for sorted edges.
+
+    ``most`` is the largest number of edges of a node, where it is known (on a GPU).
+    """
 
     offsets: torch.Tensor
     order: Optional[torch.Tensor]
     other: torch.Tensor
     parts: torch.Tensor
+    most: Optional[int] = None
+
+
+class LaunchPlan(NamedTuple):
+    """What a launch needs of a graph: sizes (E, R, S), the addresses of plan arrays, and the sides whose nodes are cut into segments.
+
+    R and S count segments on these sides. ``cut`` has, for each, the index of its size and the segments.
+    """
+
+    sizes: Any
+    pointers: tuple[int, ...]
+    cut: tuple[tuple[int, Segments], ...]
 
 
 class Graph:
@@ -63,7 +79,8 @@ class Graph:
         self._sides: dict[str, Side] = {
             "receivers": build_side(receivers, senders, self.num_receivers, self.num_senders, SIDES)
         }
-        self._pointers: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._segments: dict[str, Optional[Segments]] = {}
+        self._plans: dict[tuple[str, ...], LaunchPlan] = {}
 
     def __repr__(self) -> str:
         nodes = f"{self.num_receivers} nodes"
@@ -109,17 +126,35 @@ class Graph:
             0, order, side.other
         )
 
-    def array(self, name: str) -> Optional[torch.Tensor]:
-        """A plan array such as ``"receivers.offsets"``; None for the order of sorted edges."""
-        side, _, part = name.partition(".")
-        return getattr(self.side(side), part)
+    def segments(self, name: str) -> Optional[Segments]:
+        """A side's nodes cut into segments, on a GPU; None if none has so many more edges than others that it should be."""
+        if name not in self._segments:
+            side = self.side(name)
+            nodes = side.offsets.shape[0] - 1
+            limit = None if side.most is None else longest_segment(self.num_edges, nodes, side.most)
+            self._segments[name] = None if limit is None else cut(side.offsets, side.order, side.other, limit)
+        return self._segments[name]
 
-    def pointers(self, names: tuple[str, ...]) -> tuple[int, ...]:
-        """The addresses of plan arrays; 0 for the order of sorted edges."""
-        found = self._pointers.get(names)
+    def array(self, name: str) -> Optional[torch.Tensor]:
+        """A plan array such as ``"receivers.offsets"``; None for the order of sorted edges, and the nodes of whole segments."""
+        side, _, part = name.partition(".")
+        segments = self.segments(side)
+        if segments is not None and part != "parts":
+            return getattr(segments, part)
+        return None if part == "nodes" else getattr(self.side(side), part)
+
+    def launch_plan(self, names: tuple[str, ...]) -> LaunchPlan:
+        """What a program needs that reads these plan arrays."""
+        found = self._plans.get(names)
         if found is None:
             arrays = [self.array(name) for name in names]
-            found = self._pointers[names] = tuple(0 if array is None else array.data_ptr() for array in arrays)
+            grouped = [(1 + i, self.segments(side)) for i, side in enumerate(SIDES) if f"{side}.offsets" in names]
+            cut_sides = tuple((i, segments) for i, segments in grouped if segments is not None)
+            sizes = _capi.Sizes(*self.sizes)
+            for i, segments in cut_sides:
+                sizes[i] = segments.count
+            pointers = tuple(0 if array is None else array.data_ptr() for array in arrays)
+            found = self._plans[names] = LaunchPlan(sizes, pointers, cut_sides)
         return found
 
 
@@ -185,18 +220,21 @@ def _build_with_torch(
     if index.shape[0] == 0:
         zeros = torch.zeros(max(num_nodes + 1, PARTS + 1), dtype=torch.int32, device=index.device)
         parts = cut_into_parts(zeros[: num_nodes + 1], num_nodes)
-        return Side(zeros[: num_nodes + 1], None, zeros[:0], parts)
-    flags = torch.stack(
+        return Side(zeros[: num_nodes + 1], None, zeros[:0], parts, 0)
+    # Indices out of range are counted at the ends: they are found below.
+    degrees = torch.zeros(max(num_nodes, 1), dtype=torch.int64, device=index.device)
+    degrees.index_add_(0, index.long().clamp(0, max(num_nodes - 1, 0)), torch.ones_like(index, dtype=torch.int64))
+    bad_index, bad_other, is_sorted, most = torch.stack(
         [
-            ((index < 0) | (index >= num_nodes)).any(),
-            ((other < 0) | (other >= num_other)).any(),
-            (index[1:] >= index[:-1]).all(),
+            ((index < 0) | (index >= num_nodes)).any().long(),
+            ((other < 0) | (other >= num_other)).any().long(),
+            (index[1:] >= index[:-1]).all().long(),
+            degrees.max(),
         ]
     ).tolist()  # the one wait for the device
-    if flags[0] or flags[1]:
+    if bad_index or bad_other:
         _check_range(index, other, num_nodes, num_other, names)
-    offsets, order, grouped, parts = group(index, other, num_nodes, is_sorted=flags[2])
-    return Side(offsets, order, grouped, parts)
+    return Side(*group(index, other, num_nodes, is_sorted=bool(is_sorted)), most)
 
 
 def group(

@@ -12,8 +12,10 @@ from .background import Once
 from .dtypes import ITEMSIZE
 from .errors import UnsupportedError
 from .faults import explained
+from .graph import LaunchPlan
 from .program import Program
 from .schedules import scheduled
+from .segments import fold
 
 #: One tensor for each argument of a program; None for one that it does not read.
 Tensors = Sequence[Optional[torch.Tensor]]
@@ -46,9 +48,11 @@ class ListedSpace:
         self.sizes = _capi.Sizes(*sizes)
         self._plan = dict(zip(PLAN_NAMES, plan))
 
-    def pointers(self, names: Sequence[str]) -> list[int]:
-        """The addresses of plan arrays; 0 for an empty one."""
-        return [self._plan[name].data_ptr() if self._plan[name].numel() else 0 for name in names]
+    def launch_plan(self, names: Sequence[str]) -> LaunchPlan:
+        """The addresses of plan arrays; 0 for one that is empty or not there."""
+        arrays = [self._plan.get(name) for name in names]
+        pointers = tuple(array.data_ptr() if array is not None and array.numel() else 0 for array in arrays)
+        return LaunchPlan(self.sizes, pointers, ())
 
 
 def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int]]:
@@ -119,7 +123,8 @@ class Launcher:
         return count
 
     def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
-        sizes, device = space.sizes, self.device
+        plan = space.launch_plan(self.plan) if self.plan else None
+        sizes, device = plan.sizes if plan else space.sizes, self.device
         scratch_pointer, scratch_bytes, stream = None, 0, None
         try:
             results = [
@@ -139,8 +144,8 @@ class Launcher:
             tensor = prepare(tensor, align)  # type: ignore[arg-type]
             keep.append(tensor)
             pointers.append(tensor.data_ptr())
-        if self.plan:
-            pointers += space.pointers(self.plan)
+        if plan:
+            pointers += plan.pointers
         for result in results:
             pointers.append(result.data_ptr())
         if self.index < 0:
@@ -151,6 +156,10 @@ class Launcher:
             self.executable.launch(self.index, stream, sizes, pointers, scratch_pointer, scratch_bytes)
         except RuntimeError as error:
             raise self._explained(error) from None
+        for size, segments in plan.cut if plan else ():
+            for result, (rows, _, _) in zip(results, self.results):
+                if rows == size:
+                    fold(result, segments)
         return results
 
     def _explained(self, error: Exception) -> Exception:

@@ -54,7 +54,7 @@ class TracedSpace:
                 index, other, index.new_empty(space.num_senders, 0), index.new_empty(space.num_receivers, 0)
             )
         empty = receivers.offsets[:0]
-        return cls([empty if array is None else array for array in (*receivers, *senders)])
+        return cls([empty if array is None else array for array in (*receivers[:4], *senders[:4])])
 
     @classmethod
     def of_edges(cls, receivers: torch.Tensor, senders: torch.Tensor, nodes: torch.Tensor) -> "TracedSpace":

@@ -27,7 +27,8 @@ def expected_side(index: np.ndarray, other: np.ndarray, nodes: int) -> dict[str,
 
 def check_side(side, index: np.ndarray, other: np.ndarray, nodes: int) -> None:
     expected = expected_side(index, other, nodes)
-    assert all(array is None or array.dtype == torch.int32 for array in side)
+    assert all(array is None or array.dtype == torch.int32 for array in side[:4])
+    assert side.most is None or side.most == np.diff(expected["offsets"]).max(initial=0)
     np.testing.assert_array_equal(side.offsets.cpu(), expected["offsets"])
     np.testing.assert_array_equal(side.other.cpu(), expected["other"])
     if side.order is None:
@@ -62,9 +63,11 @@ def test_sides(name, device):
     check_side(graph.side("senders"), s, r, 40)
     for got, given_ in zip(graph.indices(), (receivers, senders)):
         assert got.dtype == torch.int32 and torch.equal(got, given_.int())
-    assert graph.pointers(("receivers.offsets",)) == (graph.side("receivers").offsets.data_ptr(),)
+    plan = graph.launch_plan(("receivers.offsets", "receivers.nodes", "receivers.order"))
+    assert plan.pointers[:2] == (graph.side("receivers").offsets.data_ptr(), 0)
+    assert tuple(plan.sizes) == tuple(graph.sizes) and not plan.cut
     if name == "sorted by receiver":
-        assert graph.side("receivers").order is None and graph.pointers(("receivers.order",)) == (0,)
+        assert graph.side("receivers").order is None and plan.pointers[2] == 0
 
 
 @given(st.integers(1, 200), st.integers(0, 400), st.integers(0, 10**6))
@@ -74,7 +77,8 @@ def test_host_and_torch_make_the_same_plan(nodes, edges, seed):
     receivers, senders = random_edges(nodes, edges, seed)
     host = module._build_on_host(receivers, senders, nodes, nodes, ("receivers", "senders"))
     torch_ = module._build_with_torch(receivers, senders, nodes, nodes, ("receivers", "senders"))
-    for a, b in zip(host, torch_):
+    assert host.most is None and torch_.most == (0 if edges == 0 else receivers.bincount().max())
+    for a, b in zip(host[:4], torch_[:4]):
         assert (a is None) == (b is None) and (a is None or torch.equal(a, b))
 
 
