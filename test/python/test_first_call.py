@@ -203,7 +203,7 @@ import os, sys, threading
 import torch
 import espmm
 torch.set_num_threads(1)
-problem = espmm.every_path_problem("5x0e+5x1o+5x2e", "0e+1o+2e", "0e+1o+2e")
+problem = espmm.every_path_problem("5x0e+5x1o+5x2e", "0e+1o+2e+3o", "0e+1o+2e+3o")
 conv = espmm.TensorProductConv(problem)
 widths = problem.irreps_in1.dim, problem.irreps_in2.dim, problem.weight_numel
 x, y, w = (torch.ones(3, n, requires_grad=True) for n in widths)
