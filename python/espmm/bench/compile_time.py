@@ -62,8 +62,7 @@ def _seconds(name: str, device: int, dtype: str, layout: str, deterministic: boo
     before = time.perf_counter()
     problem = product.problem(dtype, layout)
     kernel = espmm.compile(problem, target, conv=True, grad_order=2, deterministic=deterministic)
-    for program in kernel.kernels:
-        program._executable.load(device)
+    kernel.load(device)
     return time.perf_counter() - before
 
 
