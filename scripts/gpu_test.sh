@@ -2,13 +2,14 @@
 # Tests and benchmark on a machine that has a GPU and Python with torch, but no build tools and perhaps no network. Takes the
 # wheel that `make wheel-cp312` wrote elsewhere (copy dist/ and this repository there).
 #
-#   bash scripts/gpu_test.sh [--wheels FOLDER] [--tests-only | --bench-only | --memcheck] [-- ARGUMENTS]
+#   bash scripts/gpu_test.sh [--wheels FOLDER] [--tests-only | --bench-only | --sanitize] [-- ARGUMENTS]
 #
 #   --wheels FOLDER  the wheels to install (default: dist): espmm's, and of pytest, hypothesis, e3nn, tqdm and what they
 #                    need those that the machine has not
 #   --tests-only     no benchmark
 #   --bench-only     no tests; ARGUMENTS go to `python -m espmm bench` (default: --suite all)
-#   --memcheck       a small part of it under compute-sanitizer's memcheck, and nothing else
+#   --sanitize       a sample of every schedule under compute-sanitizer (memcheck, racecheck, initcheck, synccheck), and
+#                    nothing else
 #
 # Everything is installed into a folder that goes away at the end. Results are written to $OUT (default: gpu-results).
 # PYTHON is the interpreter (default: python3).
@@ -27,7 +28,7 @@ while [ $# -gt 0 ]; do
       ;;
     --tests-only) parts="tests" ;;
     --bench-only) parts="bench" ;;
-    --memcheck) parts="memcheck" ;;
+    --sanitize) parts="sanitize" ;;
     --help | -h)
       sed -n '2,/^source/{/^source/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
       exit 0
@@ -82,20 +83,19 @@ gpu_tests() {
     tee "$OUT/tests.txt"
 }
 gpu_bench() { "$PYTHON" -m espmm bench --device cuda --json "$OUT/bench.json" "${bench_arguments[@]}" | tee "$OUT/bench.txt"; }
-# One benchmark run compares every result with e3nn; graphs and multiplicities that no tile divides.
-gpu_memcheck() {
-  local common=(--no-peers --budget 0 --problem mace-large nequip-lips)
-  local checked=(compute-sanitizer --tool memcheck --error-exitcode 9 "$PYTHON" -m espmm bench --device cuda)
-  "${checked[@]}" "${common[@]}" --graph 13x7 5x70 37 2>&1 | tee "$OUT/memcheck.txt"
-  "${checked[@]}" "${common[@]}" --graph 13x7 --deterministic 2>&1 | tee -a "$OUT/memcheck.txt"
-  "${checked[@]}" "${common[@]}" --graph 13x7 --dtype float64 --layout ir_mul 2>&1 | tee -a "$OUT/memcheck.txt"
+gpu_sanitize() {
+  local tool
+  for tool in memcheck racecheck initcheck synccheck; do
+    say "    $tool"
+    compute-sanitizer --tool "$tool" --error-exitcode 9 "$PYTHON" scripts/sanitize_sample.py 2>&1 | tee -a "$OUT/sanitize.txt" || return
+  done
 }
 
 for part in $parts; do
   case "$part" in
     tests) attempt "Tests on the GPU (pytest -m cuda)" gpu_tests ;;
     bench) attempt "Benchmark on the GPU" gpu_bench ;;
-    memcheck) attempt "A small part under compute-sanitizer memcheck" gpu_memcheck ;;
+    sanitize) attempt "A sample of every schedule under compute-sanitizer" gpu_sanitize ;;
   esac
 done
 say "==> Results are in $OUT:"

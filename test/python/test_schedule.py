@@ -10,6 +10,8 @@ import torch
 from espmm import every_path_problem
 from espmm.program import Program, check_schedule, forward_program
 from helpers import check_against, random_inputs, reference, reference_conv
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 PROBLEM = every_path_problem("40x0e+33x1o+32x2e", "0e+1o+2e", "0e+1o+2e")
 KNOBS = [
@@ -85,6 +87,35 @@ def test_every_schedule_computes_the_same(schedule, few, poisoned, library):
         lambda x, y, w: conv(x, y, w, r, s),
         reference_conv(PROBLEM, receivers, senders, nodes),
         random_inputs(PROBLEM, len(receivers), nodes),
+        torch.float32, "cuda", order=2,
+    )  # fmt: skip
+
+
+@pytest.mark.cuda
+@settings(max_examples=12)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "warps": st.sampled_from((1, 2, 4)),
+            "stages": st.integers(2, 4),
+            "registers": st.sampled_from((96, 128, 168, 255)),
+            "tile_registers": st.integers(1, 200),
+        },
+    ),
+    st.lists(st.integers(0, 80), min_size=2, max_size=30).filter(any),
+    st.booleans(),
+)
+def test_random_schedules_compute_the_same(library, schedule, degrees, deterministic):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    receivers = torch.arange(len(degrees)).repeat_interleave(torch.tensor(degrees))
+    senders = (receivers * 7 + torch.arange(len(receivers))) % len(degrees)
+    conv = espmm.TensorProductConv(PROBLEM, deterministic=deterministic, schedule=schedule)
+    check_against(
+        lambda x, y, w: conv(x, y, w, receivers.cuda(), senders.cuda()),
+        reference_conv(PROBLEM, receivers, senders, len(degrees)),
+        random_inputs(PROBLEM, len(receivers), len(degrees)),
         torch.float32, "cuda", order=2,
     )  # fmt: skip
 

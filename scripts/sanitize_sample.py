@@ -1,0 +1,56 @@
+"""A sample of every kind of schedule, for compute-sanitizer: what is computed is checked elsewhere, here only that it is done cleanly.
+
+Small uneven graphs (isolated nodes, short ones, one that is cut into segments) and multiplicities that no tile divides; each pass, rings of
+two to five slots, nodes that warps share and nodes of one warp, both layouts and types, sums by atomics and in a fixed order.
+"""
+
+from __future__ import annotations
+
+import espmm
+import torch
+
+SCHEDULES = [{}, {"warps": 1}, {"warps": 2, "stages": 5}, {"stages": 2, "tile_registers": 20}, {"stages": 4, "registers": 96}]
+
+
+def problem(**arguments) -> espmm.TPProblem:
+    paths = [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (0, 1, 2, "uvu", True), (1, 0, 3, "uvu", True)]
+    return espmm.TPProblem(
+        "40x0e+17x1o", "0e+1o", "40x0e+17x0e+40x1o+17x1o", paths, shared_weights=False, internal_weights=False, **arguments
+    )
+
+
+def run(module: torch.nn.Module, rows: int, nodes: int, dtype: torch.dtype, *graph: espmm.Graph) -> None:
+    """All three passes."""
+    widths = module.problem.irreps_in1.dim, module.problem.irreps_in2.dim, module.weight_numel
+    shapes = zip((nodes, rows, rows), widths)
+    inputs = [torch.randn(shape, device="cuda", dtype=dtype, requires_grad=True) for shape in shapes]
+    z = module(*inputs, *graph)
+    gradients = torch.autograd.grad(z.square().sum(), inputs, create_graph=True)
+    torch.autograd.grad(sum(g.square().sum() for g in gradients), inputs)
+    torch.cuda.synchronize()
+
+
+def graph_of(degrees: list[int]) -> espmm.Graph:
+    receivers = torch.arange(len(degrees)).repeat_interleave(torch.tensor(degrees))
+    senders = torch.randint(len(degrees), receivers.shape)
+    return espmm.Graph(receivers.cuda(), senders.cuda(), len(degrees))
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    few, many = graph_of([0, 3, 300, 1, 0, 40] + [2] * 8), graph_of([5, 0, 1, 7] * 300)
+    for schedule in SCHEDULES:
+        conv = espmm.TensorProductConv(problem(), schedule=schedule)
+        for graph in (few, many):
+            run(conv, graph.num_edges, graph.num_receivers, torch.float32, graph)
+    for rows in (1, 5):
+        run(espmm.TensorProduct(problem(), schedule={"rows": rows}), 37, 37, torch.float32)
+    double = {"irrep_dtype": "float64", "weight_dtype": "float64", "layout": "ir_mul"}
+    for deterministic in (False, True):
+        conv = espmm.TensorProductConv(problem(**double), deterministic=deterministic)
+        run(conv, few.num_edges, few.num_receivers, torch.float64, few)
+    print("done: every pass of every schedule")
+
+
+if __name__ == "__main__":
+    main()
