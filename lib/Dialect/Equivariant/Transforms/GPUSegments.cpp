@@ -1,0 +1,231 @@
+//===- GPUSegments.cpp - what a warp does once for a segment --------------===//
+#include "GPUKernelStaging.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+/// Rows of nodes up to this many bytes stay in the cache beside what streams through it, where edges next to each other add to them.
+static constexpr int64_t bytesInCache = 64 << 20;
+
+GPUKernelStaging::GPUKernelStaging(KernelOp kernel, GPUFunction &function, Value sharingBits)
+    : kernel(kernel), schedule(getSchedule(kernel)), host(function.host), analysis(kernel), function(function),
+      builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
+      element(cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType()),
+      elementBytes(element.getIntOrFloatBitWidth() / 8), numSlabs(schedule.getSlabEnd() - schedule.getSlabBegin()),
+      sharingBits(sharingBits) {
+  host.index().loc = loc;
+  planRows();
+  IndexBuilder &h = host.index();
+  blocks = side == Access::Edge ? h.ceildiv(host.getSize(HostProgram::E), h.constant(schedule.getRows() * schedule.getWarps()))
+                                : host.getRows(side);
+}
+
+void GPUKernelStaging::stage(Value block) {
+  Value unit = takeSlab(block);
+  channel = ix.add(ix.mul(slab, warpSize), function.lane);
+  warpMemory = function.getWarpMemory(sharedSize, element);
+  side == Access::Edge ? stageRows(ix.add(ix.mul(unit, schedule.getWarps()), function.warp)) : stageSegment(unit);
+}
+
+//===----------------------------------------------------------------------===//
+// Rows in shared memory
+//===----------------------------------------------------------------------===//
+
+void GPUKernelStaging::planRows() {
+  auto [inputLayouts, resultLayouts] = planSharedRows(analysis, side);
+  inputs = std::move(inputLayouts);
+  results = std::move(resultLayouts);
+  int64_t line = 16 / elementBytes;
+  auto align = [&](int64_t size) { return (size + line - 1) / line * line; };
+  for (RowLayout &layout : inputs) {
+    inputPositions.push_back(slotSize);
+    slotSize += align(layout.size);
+  }
+  int64_t end = slotSize * schedule.getStages(), sums = 0;
+  for (auto [r, layout] : llvm::enumerate(results)) {
+    // Sums over a node's edges are written when the ring is not in use any more.
+    int64_t &next = isSum(r) ? sums : end;
+    resultPositions.push_back(next);
+    next += align(layout.size);
+  }
+  sharedSize = std::max(end, sums);
+}
+
+Value GPUKernelStaging::takeSlab(Value block) {
+  slab = ix.constant(schedule.getSlabBegin());
+  if (numSlabs == 1)
+    return block;
+  Value n = ix.constant(numSlabs);
+  int64_t rowBytes = 0;
+  for (unsigned r = 0; r < results.size(); ++r)
+    if (kernel.getResultAccess(r) == otherSide())
+      rowBytes += getWidth(kernel.getResult(r)) * elementBytes;
+  if (side == Access::Edge || rowBytes == 0) {
+    slab = ix.add(arith::RemUIOp::create(builder, loc, block, n), slab);
+    return arith::DivUIOp::create(builder, loc, block, n);
+  }
+  IndexBuilder &h = host.index();
+  Value isLarge = h.isMore(h.mul(host.getRows(otherSide()), rowBytes), h.constant(bytesInCache));
+  Value divisor = getArgument(h.add(h.mul(isLarge, h.add(blocks, -numSlabs)), numSlabs));
+  Value quotient = arith::DivUIOp::create(builder, loc, block, divisor);
+  Value rest = ix.sub(block, ix.mul(quotient, divisor));
+  Value outer = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, getArgument(isLarge), ix.constant(0));
+  slab = ix.add(arith::SelectOp::create(builder, loc, outer, quotient, rest), slab);
+  return arith::SelectOp::create(builder, loc, outer, rest, quotient);
+}
+
+//===----------------------------------------------------------------------===//
+// A segment, or a range of rows
+//===----------------------------------------------------------------------===//
+
+void GPUKernelStaging::stageSegment(Value segment) {
+  Value offsets = getArgument(host.getPlan(side, "offsets"));
+  Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
+  Value bits;
+  if (sharingBits) {
+    bits = getArgument(sharingBits);
+    Value sharing = arith::ShLIOp::create(builder, loc, ix.constant(1), bits);
+    Value count = ix.add(ix.sub(end, begin), ix.add(sharing, -1));
+    Value share = arith::ShRUIOp::create(builder, loc, count, bits);
+    begin = ix.min(ix.add(begin, ix.mul(function.warp, share)), end);
+    end = ix.min(ix.add(begin, share), end);
+  }
+  stageSegmentEdges(segment, begin, end, bits);
+}
+
+Value GPUKernelStaging::loadNode(Value segment) {
+  Value nodes = getArgument(host.getPlan(side, "nodes"));
+  Value isPlain = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, nodes, LLVM::ZeroOp::create(builder, loc, nodes.getType()));
+  auto choice = scf::IfOp::create(builder, loc, builder.getI64Type(), isPlain, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard insertion(builder);
+  builder.setInsertionPointToStart(choice.thenBlock());
+  scf::YieldOp::create(builder, loc, segment);
+  builder.setInsertionPointToStart(choice.elseBlock());
+  scf::YieldOp::create(builder, loc, ix.loadIndex(nodes, segment));
+  return choice.getResult(0);
+}
+
+void GPUKernelStaging::stageSegmentEdges(Value segment, Value begin, Value end, Value sharingBits) {
+  order = getArgument(host.getPlan(side, "order"));
+  other = getArgument(host.getPlan(side, "other"));
+  Value node;
+  for (unsigned i = 0; i < inputs.size(); ++i)
+    if (isGrouped(kernel.getInputAccess(i))) {
+      node = node ? node : loadNode(segment);
+      Value tensor = kernel.getInputs()[i];
+      groupedRows[i] = getRowPointer(getArgument(host.getBuffer(tensor)), node, getWidth(tensor));
+    }
+  readGroupedBlocks();
+  scaleGroupedBlocks();
+  SmallVector<Value> sums = stageEdges(begin, end);
+  if (!sums.empty())
+    writeSums(sums, segment, sharingBits);
+}
+
+void GPUKernelStaging::writeSums(ArrayRef<Value> sums, Value segment, Value sharingBits) {
+  function.syncWarp();
+  for (auto [accumulator, sum] : llvm::zip(accumulators, sums))
+    writeShared(scaleSum(accumulator, sum), accumulator);
+  if (sharingBits) {
+    Value isShared = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, sharingBits, ix.constant(0));
+    auto choice = scf::IfOp::create(builder, loc, isShared, /*withElseRegion=*/true);
+    builder.setInsertionPointToStart(choice.thenBlock());
+    function.syncBlock();
+    copyOutSums(segment, function.sharedBase, function.thread, schedule.getWarps());
+    builder.setInsertionPointToStart(choice.elseBlock());
+  }
+  function.syncWarp();
+  copyOutSums(segment, warpMemory, function.lane, 1);
+}
+
+Value GPUKernelStaging::getSummand(const Contribution &c) {
+  auto isSamePlace = [&](const Contribution &other) { return other.result == c.result && other.offset == c.offset; };
+  EinsumOp scaling = KernelAnalysis::getScaling(c.value);
+  bool isAlone = llvm::count_if(analysis.getContributions(), isSamePlace) == 1;
+  return scaling && isAlone ? scaling.getOperands_()[0] : c.value;
+}
+
+Value GPUKernelStaging::scaleSum(const Contribution &c, Value sum) {
+  if (getSummand(c) == c.value)
+    return sum;
+  EinsumOp scaling = KernelAnalysis::getScaling(c.value);
+  Value scales = builder.clone(*scaling.getOperands_()[1].getDefiningOp())->getResult(0);
+  return cloneSmall(scaling, {sum, scales});
+}
+
+void GPUKernelStaging::copyOutSums(Value segment, Value memory, Value thread, int64_t copies) {
+  for (auto [r, layout] : llvm::enumerate(results)) {
+    if (!isSum(r) || layout.size == 0)
+      continue;
+    Value tensor = kernel.getResult(r);
+    host.requireAlignment(host.getDestination(tensor), layout.width * elementBytes);
+    CopyOutOp::create(builder, loc, getShared(memory, resultPositions[r]), getDestination(tensor, segment), slab, thread, layout.runs,
+                      layout.width, /*atomic=*/false, /*once=*/true, warpSize * copies, copies, copies > 1 ? sharedSize : 0, element);
+  }
+}
+
+void GPUKernelStaging::stageRows(Value unit) {
+  Value begin = ix.mul(unit, schedule.getRows());
+  Value end = ix.min(ix.add(begin, schedule.getRows()), getArgument(host.getSize(HostProgram::E)));
+  stageEdges(begin, end);
+}
+
+std::pair<int64_t, SmallVector<int64_t>> GPUKernelStaging::getGlobalStrides(RankedTensorType block, IrrepsAttr irreps) {
+  int64_t mul = block.getDimSize(0), dim = block.getNumElements() / mul;
+  bool mulIr = !irreps || irreps.getLayout() == Layout::MulIr;
+  return {mulIr ? dim : 1, SmallVector<int64_t>(block.getRank() - 1, mulIr ? 1 : mul)};
+}
+
+Value GPUKernelStaging::getMask(int64_t mul) {
+  if (mul % warpSize == 0)
+    return {};
+  Value &mask = masks[mul];
+  if (!mask) {
+    OpBuilder::InsertionGuard insertion(builder);
+    builder.setInsertionPointAfterValue(channel);
+    mask = ix.less(channel, ix.constant(mul));
+  }
+  return mask;
+}
+
+void GPUKernelStaging::readGroupedBlocks() {
+  for (BlockOp block : kernel.getBody().getOps<BlockOp>()) {
+    unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+    if (!isGrouped(kernel.getInputAccess(i)))
+      continue;
+    RankedTensorType type = block.getType();
+    if (!analysis.hasChannels(block.getResult())) {
+      values.map(block.getResult(), ReadOp::create(builder, loc, type, groupedRows[i], Value(), Value(), block.getOffset(), 1,
+                                                   getSmallStrides(type, inputs[i].irreps)));
+      continue;
+    }
+    int64_t mul = type.getDimSize(0);
+    auto [laneStride, strides] = getGlobalStrides(type, inputs[i].irreps);
+    Value mask = getMask(mul);
+    Value at = mask ? ix.min(channel, ix.constant(mul - 1)) : channel;
+    values.map(block.getResult(), ReadOp::create(builder, loc, getLaneType(type), groupedRows[i], at, mask, block.getOffset(),
+                                                 laneStride, strides));
+  }
+}
+
+void GPUKernelStaging::scaleGroupedBlocks() {
+  for (EinsumOp einsum : kernel.getBody().getOps<EinsumOp>()) {
+    auto scaling = KernelAnalysis::getScaling(einsum.getResult());
+    if (!scaling || !values.contains(scaling.getOperands_()[0]) || !scaling.getOperands_()[0].hasOneUse())
+      continue;
+    SmallVector<Value> operands{values.lookup(scaling.getOperands_()[0])};
+    operands.push_back(builder.clone(*scaling.getOperands_()[1].getDefiningOp())->getResult(0));
+    values.map(scaling.getResult(), cloneSmall(scaling, operands));
+  }
+}
+
+SmallVector<int64_t> GPUKernelStaging::getSmallStrides(RankedTensorType block, IrrepsAttr irreps) {
+  SmallVector<int64_t> strides(block.getRank(), 1);
+  if (irreps && irreps.getLayout() == Layout::IrMul) {
+    strides[1] = block.getDimSize(0);
+    return strides;
+  }
+  for (int64_t d = block.getRank() - 2; d >= 0; --d)
+    strides[d] = strides[d + 1] * block.getDimSize(d + 1);
+  return strides;
+}
