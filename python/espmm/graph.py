@@ -53,7 +53,7 @@ class Graph:
         ValueError: not one-dimensional, of different lengths, or on different devices.
 
     The side grouped by receivers is made at once, the one grouped by senders when a kernel first needs it. On a GPU
-    making a side waits for the device once, to check the indices; using one never does.
+    making a side waits for the device once, to check the indices (again, if a node has so many edges that it is cut); using one never does.
     """
 
     def __init__(
@@ -76,11 +76,10 @@ class Graph:
         #: (E, R, S) for launches.
         self.sizes = _capi.Sizes(self.num_edges, self.num_receivers, self.num_senders)
         self._lock = threading.Lock()
-        self._sides: dict[str, Side] = {
-            "receivers": build_side(receivers, senders, self.num_receivers, self.num_senders, SIDES)
-        }
+        self._sides: dict[str, Side] = {}
         self._segments: dict[str, Optional[Segments]] = {}
         self._plans: dict[tuple[str, ...], LaunchPlan] = {}
+        self._add("receivers", build_side(receivers, senders, self.num_receivers, self.num_senders, SIDES))
 
     def __repr__(self) -> str:
         nodes = f"{self.num_receivers} nodes"
@@ -101,8 +100,14 @@ class Graph:
         with self._lock:
             if name not in self._sides:
                 receivers, senders = self.indices()
-                self._sides[name] = build_side(senders, receivers, self.num_senders, self.num_receivers, SIDES[::-1])
+                self._add(name, build_side(senders, receivers, self.num_senders, self.num_receivers, SIDES[::-1]))
         return self._sides[name]
+
+    def _add(self, name: str, side: Side) -> None:
+        nodes = side.offsets.shape[0] - 1
+        limit = None if side.most is None else longest_segment(self.num_edges, nodes, side.most)
+        self._segments[name] = None if limit is None else cut(side.offsets, side.order, side.other, limit)
+        self._sides[name] = side  # last: who finds it finds its segments
 
     def built_side(self, name: str) -> Optional[Side]:
         """A side if it has been made already."""
@@ -128,11 +133,7 @@ class Graph:
 
     def segments(self, name: str) -> Optional[Segments]:
         """A side's nodes cut into segments, on a GPU; None if none has so many more edges than others that it should be."""
-        if name not in self._segments:
-            side = self.side(name)
-            nodes = side.offsets.shape[0] - 1
-            limit = None if side.most is None else longest_segment(self.num_edges, nodes, side.most)
-            self._segments[name] = None if limit is None else cut(side.offsets, side.order, side.other, limit)
+        self.side(name)
         return self._segments[name]
 
     def array(self, name: str) -> Optional[torch.Tensor]:

@@ -10,7 +10,7 @@ using namespace espmm::equivariant;
 
 namespace {
 
-/// Paths that have to stay together: they share a block of a row that is read, or add to the same block of a result.
+/// Paths that belong together: they share a block of a row that is read, or add to the same block of a result.
 struct Unit {
   SmallVector<unsigned> groups;
   SmallVector<unsigned> contributions;
@@ -62,18 +62,25 @@ private:
 
   void collectUnits() {
     auto groups = analysis.getGroups();
-    llvm::EquivalenceClasses<unsigned> classes;
+    // Those that have to stay together, and those that should.
+    llvm::EquivalenceClasses<unsigned> inseparable, classes;
+    auto join = [&](unsigned a, unsigned b, bool always) {
+      classes.unionSets(a, b);
+      if (always)
+        inseparable.unionSets(a, b);
+    };
     llvm::DenseMap<Operation *, unsigned> groupOf;
     llvm::DenseMap<Value, unsigned> firstReader;
     for (auto [g, ops] : llvm::enumerate(groups)) {
       classes.insert(g);
+      inseparable.insert(g);
       for (Operation *op : ops) {
         groupOf[op] = g;
         for (Value operand : op->getOperands())
           if (operand.getDefiningOp<BlockOp>() && analysis.hasChannels(operand)) {
             auto [it, isNew] = firstReader.try_emplace(operand, g);
             if (!isNew)
-              classes.unionSets(it->second, g);
+              join(it->second, g, /*always=*/false);
           }
       }
     }
@@ -88,7 +95,7 @@ private:
       for (Value operand : op->getOperands())
         if (auto g = findGroup(operand)) {
           if (found)
-            classes.unionSets(*found, *g);
+            join(*found, *g, /*always=*/true);
           found = g;
         }
       return found;
@@ -100,20 +107,37 @@ private:
       groupOfContribution.push_back(g);
       if (!analysis.hasChannels(c.value))
         continue;
+      // What is added to memory may come from several kernels; what is written may not.
       auto [it, isNew] = firstWriter.try_emplace({c.result, c.offset}, g);
       if (!isNew)
-        classes.unionSets(it->second, g);
+        join(it->second, g, /*always=*/!isAdded(kernel.getResultAccess(c.result)));
     }
-    llvm::MapVector<unsigned, Unit> byLeader;
-    for (unsigned g = 0; g < groups.size(); ++g)
-      byLeader[classes.getLeaderValue(g)].groups.push_back(g);
-    for (auto [n, g] : llvm::enumerate(groupOfContribution))
-      byLeader[classes.getLeaderValue(g)].contributions.push_back(n);
-    for (auto &[leader, unit] : byLeader) {
-      countRegisters(unit);
-      units.push_back(std::move(unit));
+    auto collect = [&](const llvm::EquivalenceClasses<unsigned> &by, llvm::function_ref<bool(unsigned)> isMember) {
+      llvm::MapVector<unsigned, Unit> byLeader;
+      for (unsigned g = 0; g < groups.size(); ++g)
+        if (isMember(g))
+          byLeader[by.getLeaderValue(g)].groups.push_back(g);
+      for (auto [n, g] : llvm::enumerate(groupOfContribution))
+        if (isMember(g))
+          byLeader[by.getLeaderValue(g)].contributions.push_back(n);
+      for (auto &[leader, unit] : byLeader)
+        countRegisters(unit);
+      return byLeader;
+    };
+    for (auto &[leader, unit] : collect(classes, [](unsigned) { return true; })) {
+      if (unit.registers <= getBudget()) {
+        units.push_back(std::move(unit));
+        continue;
+      }
+      // Too much for one kernel: x is then read, and gx added to, by several.
+      auto isMember = [&, leader = leader](unsigned g) { return classes.getLeaderValue(g) == leader; };
+      for (auto &[part, piece] : collect(inseparable, isMember))
+        units.push_back(std::move(piece));
     }
   }
+
+  /// Rows that a kernel adds to in memory, by atomics.
+  bool isAdded(Access access) const { return access != Access::Edge && !isGrouped(access); }
 
   /// Rows and sums that are in registers over the whole loop; without grouping, over all of an edge: what features and their gradients
   /// have.
@@ -142,8 +166,13 @@ private:
   int64_t getBudget() {
     if (wishes.tileRegisters)
       return wishes.tileRegisters;
-    return side == Access::Edge || (hasRows() && hasSums()) ? 150 : 75;
+    if (side != Access::Edge && !(hasRows() && hasSums()))
+      return 75;
+    // What is not held is twice as much for doubles too.
+    return side != Access::Edge && isDouble() ? 90 : 150;
   }
+
+  bool isDouble() { return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType().isF64(); }
 
   bool hasRows() {
     return llvm::any_of(llvm::seq<unsigned>(0, kernel.getInputs().size()),
@@ -261,7 +290,7 @@ private:
     // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
     // its features there are about 45 products and addresses.
     if (side == Access::Edge)
-      wanted = std::max(wanted + 23, countEdgeRegisters(clone) + 45);
+      wanted = std::max(wanted + 23, countEdgeRegisters(clone) + (isDouble() ? 90 : 45));
     return wanted <= 128 ? 128 : wanted <= 168 ? 168 : 255;
   }
 
