@@ -53,12 +53,12 @@ def _turned(array: torch.Tensor, irreps: Irreps, turn: Callable) -> torch.Tensor
 
 
 def reference(problem: TPProblem) -> Callable[..., torch.Tensor]:
-    """tp(x, y, w) by e3nn in float64, in the problem's layout."""
+    """tp(x, y, w), or tp(x, y) without weights, by e3nn in float64, in the problem's layout."""
     tp = e3nn_product(problem)
     if problem.layout == "mul_ir":
         return tp
     in1, in2, out = problem.irreps_in1, problem.irreps_in2, problem.irreps_out
-    return lambda x, y, w: to_ir_mul(tp(to_mul_ir(x, in1), to_mul_ir(y, in2), w), out)
+    return lambda x, y, *w: to_ir_mul(tp(to_mul_ir(x, in1), to_mul_ir(y, in2), *w), out)
 
 
 def reference_conv(
@@ -67,10 +67,10 @@ def reference_conv(
     """conv(x, y, w) by gather, e3nn's product and index_add, in float64."""
     tp = reference(problem)
 
-    def conv(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    def conv(x: torch.Tensor, y: torch.Tensor, *w: torch.Tensor) -> torch.Tensor:
         if len(receivers) == 0:
             return x.new_zeros(nodes, problem.irreps_out.dim)
-        messages = tp(x[senders.long()], y, w)
+        messages = tp(x[senders.long()], y, *w)
         return messages.new_zeros(nodes, messages.shape[1]).index_add(0, receivers.long(), messages)
 
     return conv
@@ -107,11 +107,12 @@ def derivatives(
 
 
 def random_inputs(problem: TPProblem, rows: int, nodes: int | None = None, seed: int = 0) -> list[torch.Tensor]:
-    """x, y, w in float64 on the CPU; x has a row a node for a convolution."""
+    """x, y, w in float64 on the CPU, no w if the product has no weights; x has a row a node for a convolution."""
     generator = torch.Generator().manual_seed(seed)
     weight_rows = (1,) if problem.shared_weights else (rows,)
     shapes = [(rows if nodes is None else nodes, problem.irreps_in1.dim), (rows, problem.irreps_in2.dim)]
     shapes.append(weight_rows[:0] + (problem.weight_numel,) if problem.shared_weights else (rows, problem.weight_numel))
+    shapes = shapes if problem.weight_numel else shapes[:2]
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 

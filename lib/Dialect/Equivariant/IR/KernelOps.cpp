@@ -255,6 +255,21 @@ LogicalResult CoefficientsOp::verify() {
   return success();
 }
 
+// ones_c1
+LogicalResult OnesOp::verify() {
+  if (!getType().hasStaticShape() || !(getType().getElementType().isF32() || getType().getElementType().isF64()))
+    return emitOpError("expects a static tensor of f32 or f64, got ") << getType();
+  return success();
+}
+
+bool espmm::equivariant::isConstantTensor(Operation *op) { return isa_and_nonnull<CoefficientsOp, OnesOp>(op); }
+
+SmallVector<double> espmm::equivariant::getConstantElements(Operation *op) {
+  if (auto coefficients = dyn_cast<CoefficientsOp>(op))
+    return coefficients.getElements();
+  return SmallVector<double>(cast<OnesOp>(op).getType().getNumElements(), 1.0);
+}
+
 //===----------------------------------------------------------------------===//
 // einsum
 //===----------------------------------------------------------------------===//

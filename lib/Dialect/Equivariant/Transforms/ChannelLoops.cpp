@@ -25,8 +25,8 @@ llvm::BitVector SupportOfValues::compute(Value value) {
     result |= get(add.getRhs());
     return result;
   }
-  if (auto coefficients = dyn_cast_or_null<CoefficientsOp>(op)) {
-    SmallVector<double> values = coefficients.getElements();
+  if (isConstantTensor(op)) {
+    SmallVector<double> values = getConstantElements(op);
     llvm::BitVector result(values.size());
     for (auto [n, c] : llvm::enumerate(values))
       if (c != 0.0)

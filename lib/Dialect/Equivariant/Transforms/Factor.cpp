@@ -142,9 +142,7 @@ private:
     };
     if (path.mode != Mode::UVU)
       return fail("mode " + stringifyMode(path.mode));
-    if (!path.weighted)
-      return fail("a path without weights");
-    if (product.getY()[path.i2].mul > 1)
+    if (path.weighted && product.getY()[path.i2].mul > 1)
       return fail("a second input of multiplicity " + Twine(product.getY()[path.i2].mul));
     for (Contribution &c : contracts) {
       if (kernel.getResultAccess(c.result) == Access::All)
@@ -206,6 +204,16 @@ private:
       return static_cast<int>(values.size() - 1);
     };
 
+    // What spreads a value over an index of the output that none of its factors has.
+    auto getOnes = [&](char letter) -> int {
+      for (auto [n, value] : llvm::enumerate(values))
+        if (value.getDefiningOp<OnesOp>() && problem.leaves[n].indices[0] == letter)
+          return static_cast<int>(n);
+      problem.leaves.push_back({std::string(1, letter), std::nullopt, 1, ""});
+      values.push_back(OnesOp::create(builder, kernel.getLoc(), RankedTensorType::get({product.getExtent(path, letter)}, elementType)));
+      return static_cast<int>(values.size() - 1);
+    };
+
     // The outputs: per result the sum of its contracts.
     llvm::MapVector<unsigned, Slot> wanted;
     for (Contribution &c : contracts)
@@ -220,6 +228,9 @@ private:
         for (Slot s : allSlots)
           if (Value row = c.contract.getBound(s))
             term.push_back(getLeaf(row, s));
+        for (char letter : output.indices)
+          if (letter != 'u' && llvm::none_of(term, [&](int leaf) { return StringRef(problem.leaves[leaf].indices).contains(letter); }))
+            term.push_back(getOnes(letter));
         output.terms.push_back(term);
       }
       problem.outputs.push_back(std::move(output));

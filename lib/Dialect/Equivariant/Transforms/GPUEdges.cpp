@@ -134,7 +134,7 @@ void GPUKernelStaging::stageBody(Value slot, const Ids &ids, SmallVectorImpl<Val
       later.insert(c.value.getDefiningOp());
   for (Operation &op : kernel.getBody().front().without_terminator()) {
     if (isa<AssembleOp>(op) || values.contains(op.getResult(0)) || later.contains(&op) ||
-        (isa<CoefficientsOp>(op) && llvm::all_of(op.getUsers(), [&](Operation *user) { return later.contains(user); })))
+        (isConstantTensor(&op) && llvm::all_of(op.getUsers(), [&](Operation *user) { return later.contains(user); })))
       continue;
     if (auto block = dyn_cast<BlockOp>(op)) {
       values.map(block.getResult(), readShared(block, slot));
@@ -254,7 +254,7 @@ Value GPUKernelStaging::getSmallRow(unsigned r, const Ids &ids) {
 }
 
 Value GPUKernelStaging::cloneSmall(Operation *op, ArrayRef<Value> operands) {
-  if (isa<CoefficientsOp>(op))
+  if (isConstantTensor(op))
     return builder.clone(*op)->getResult(0);
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   SmallVector<int64_t> shape(type.getShape());

@@ -103,7 +103,7 @@ private:
 
   /// The op on tensors without the channel axis.
   Value makeSmall(Operation *op, ArrayRef<Value> operands) {
-    if (isa<CoefficientsOp>(op))
+    if (isConstantTensor(op))
       return builder.clone(*op)->getResult(0);
     auto type = getType(op->getResult(0));
     auto shape = type.getShape().drop_front(analysis.hasChannels(op->getResult(0)));

@@ -83,8 +83,8 @@ const ScalarElements &ScalarGraph::get(Value tensor) {
     forEachElement(type.getShape(), read.getStrides(), [&](int64_t n, int64_t offset) {
       result[n] = makeLoad(read, type.getElementType(), read.getOffset() + offset);
     });
-  } else if (auto coefficients = dyn_cast<CoefficientsOp>(op)) {
-    for (auto [n, value] : llvm::enumerate(coefficients.getElements()))
+  } else if (isConstantTensor(op)) {
+    for (auto [n, value] : llvm::enumerate(getConstantElements(op)))
       if (value != 0.0) {
         result[n] = make(ScalarNode::Kind::Constant, type.getElementType());
         // As it will be emitted: a product that rounds to 1 costs nothing.

@@ -322,7 +322,7 @@ private:
 
   /// A copy of an op on small tensors, without the channel axis in its subscripts.
   Value cloneSmall(Operation *op, ArrayRef<Value> operands) {
-    if (isa<CoefficientsOp>(op))
+    if (isConstantTensor(op))
       return builder.clone(*op)->getResult(0);
     bool isVector = llvm::any_of(operands, [](Value v) {
       return isa<VectorType>(cast<RankedTensorType>(v.getType()).getElementType());
@@ -342,7 +342,7 @@ private:
   /// True if no sum over channels that a value is computed from has loops to come.
   bool isKnown(Value value, const llvm::DenseMap<Operation *, int64_t> &open) {
     Operation *op = value.getDefiningOp();
-    if (!op || isa<BlockOp, CoefficientsOp>(op))
+    if (!op || isa<BlockOp>(op) || isConstantTensor(op))
       return true;
     if (auto it = open.find(op); it != open.end())
       return it->second == 0;
@@ -445,8 +445,8 @@ private:
   Value readOperand(Value operand, ArrayRef<RowPlace> inputs, Value channel, Value mask) {
     if (auto block = operand.getDefiningOp<BlockOp>())
       return analysis.hasChannels(operand) ? readBlock(block, inputs, channel, mask) : readScalars(block, inputs);
-    if (auto coefficients = operand.getDefiningOp<CoefficientsOp>())
-      return builder.clone(*coefficients)->getResult(0);
+    if (isConstantTensor(operand.getDefiningOp()))
+      return builder.clone(*operand.getDefiningOp())->getResult(0);
     auto type = cast<RankedTensorType>(operand.getType());
     return ReadOp::create(builder, loc, type, matrices, Value(), Value(), matrixOffsets.lookup(operand), 1,
                           SmallVector<int64_t>(type.getRank(), 0), builder.getDenseI64ArrayAttr(getPacked(operand)));

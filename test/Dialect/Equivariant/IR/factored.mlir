@@ -19,6 +19,8 @@ func.func @coefficients() {
   // CHECK: equivariant.coefficients(1, 2, 3) * 5.000000e-01 : tensor<3x5x7xf32>
   %0 = equivariant.coefficients(1, 2, 3) * 5.0e-1 : tensor<3x5x7xf32>
   // A scale reads back as the same double.
+  // CHECK: equivariant.ones : tensor<4xf32>
+  %ones = equivariant.ones : tensor<4xf32>
   // CHECK: equivariant.coefficients(0, 0, 0) * 0.30000000000000004 : tensor<1x1x1xf64>
   %1 = equivariant.coefficients(0, 0, 0) * 0.30000000000000004 : tensor<1x1x1xf64>
   return

@@ -54,6 +54,15 @@ func.func @coefficients_large() {
 
 // -----
 
+// ones_c1
+func.func @ones_of_integers() {
+  // expected-error@+1 {{'equivariant.ones' op expects a static tensor of f32 or f64, got 'tensor<4xi32>'}}
+  %0 = equivariant.ones : tensor<4xi32>
+  return
+}
+
+// -----
+
 // coefficients_c2
 func.func @coefficients_both() {
   // expected-error@+1 {{'equivariant.coefficients' op expects unit or scales, got both}}

@@ -60,22 +60,6 @@ func.func @computed_row(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %y: ten
 
 // -----
 
-#p = #equivariant.product<x = "8x1o", y = "1x1o", z = "8x0e", paths = [uvu(0, 0, 0) weightless * 0.5]>
-#x = #equivariant.irreps<"8x1o", mul_ir>
-#y = #equivariant.irreps<"1x1o", mul_ir>
-#z = #equivariant.irreps<"8x0e", mul_ir>
-func.func @weightless(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %y: tensor<?x3xf32, #y>) -> tensor<?x8xf32, #z> {
-  // expected-error@+1 {{'equivariant.kernel' op instruction 0 (0, 0, 0, uvu): a path without weights has no lowering yet}}
-  %z = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %y at edge : tensor<?x24xf32, #x>, tensor<?x3xf32, #y>) outs(edge : tensor<?x8xf32, #z>) {
-  ^bb0(%xe: tensor<24xf32, #x>, %ye: tensor<3xf32, #y>):
-    %m = equivariant.contract z of #p (x = %xe, y = %ye) : (tensor<24xf32, #x>, tensor<3xf32, #y>) -> tensor<8xf32, #z>
-    equivariant.yield %m : tensor<8xf32, #z>
-  }
-  return %z : tensor<?x8xf32, #z>
-}
-
-// -----
-
 #p = #equivariant.product<x = "8x1o", y = "2x1o", z = "8x0e", paths = [uvu(0, 0, 0) * 0.5]>
 #x = #equivariant.irreps<"8x1o", mul_ir>
 #y = #equivariant.irreps<"2x1o", mul_ir>

@@ -27,4 +27,13 @@
 #define GET_OP_CLASSES
 #include "espmm/Dialect/Equivariant/IR/Ops.h.inc"
 
+namespace espmm::equivariant {
+
+/// True for small tensors that are known: coefficients and ones.
+bool isConstantTensor(mlir::Operation *op);
+/// The elements of one, row-major.
+llvm::SmallVector<double> getConstantElements(mlir::Operation *op);
+
+} // namespace espmm::equivariant
+
 #endif // ESPMM_DIALECT_EQUIVARIANT_IR_EQUIVARIANT_H

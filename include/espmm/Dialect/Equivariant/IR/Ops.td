@@ -208,6 +208,21 @@ def Equivariant_CoefficientsOp : Equivariant_Op<"coefficients", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Equivariant_OnesOp : Equivariant_Op<"ones", [Pure]> {
+  let summary = "a small tensor of ones";
+  let description = [{
+    In an einsum it gives a value an index that no other operand has: the derivative of a sum over v is the same for each v.
+
+    Example: `%a = equivariant.ones : tensor<4xf32>`
+
+    Constraints:
+    - (ones_c1) the result is static, of f32 or f64.
+  }];
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
 def Equivariant_EinsumOp : Equivariant_Op<"einsum", [Pure]> {
   let summary = "a small contraction of one or two tensors";
   let description = [{

@@ -1,0 +1,48 @@
+"""Paths without weights, alone and beside paths that have some, with a second input of several channels."""
+
+from __future__ import annotations
+
+import espmm
+import pytest
+import torch
+from helpers import check_against, random_edges, random_inputs, reference, reference_conv
+
+PROBLEMS = {
+    "none has weights": ("8x0e+5x1o", "0e+1o", "8x0e+5x0e+8x1o", [(0, 0, 0, False), (1, 1, 1, False), (0, 1, 2, False)]),
+    "some have weights": ("40x0e+5x1o", "0e+1o", "40x0e+5x0e+40x1o", [(0, 0, 0, False), (1, 1, 1, True), (0, 1, 2, False)]),
+    "into one output": ("8x0e+8x1o", "0e+1o", "8x0e", [(0, 0, 0, False), (1, 1, 0, True)]),
+    "a sum over y's channels": ("33x0e+5x1o", "4x0e+3x1o", "33x0e+5x0e+33x1o", [(0, 0, 0, False), (1, 1, 1, False), (0, 1, 2, False)]),
+    "l = 2 and 3": ("6x2e+17x3o", "2x2e+3o", "6x2e+6x3o+17x1o+17x2e", [(0, 0, 0, False), (0, 1, 1, False), (1, 0, 2, False), (1, 1, 3, True)]),
+}
+
+
+def problem(name: str, dtype: torch.dtype, layout: str) -> espmm.TPProblem:
+    in1, in2, out, paths = PROBLEMS[name]
+    name = str(dtype).removeprefix("torch.")
+    return espmm.TPProblem(
+        in1, in2, out, [(i1, i2, i3, "uvu", weighted) for i1, i2, i3, weighted in paths],
+        shared_weights=False, internal_weights=False, irrep_dtype=name, weight_dtype=name, layout=layout,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_batch(name, dtype, layout, device, poisoned):
+    p = problem(name, dtype, layout)
+    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 43), dtype, device, order=3 if layout == "mul_ir" else 2)
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_convolution(name, dtype, layout, device, poisoned):
+    p = problem(name, dtype, layout)
+    receivers, senders = random_edges(11, 90)
+    conv = espmm.TensorProductConv(p)
+    graph = espmm.Graph(receivers.to(device), senders.to(device), 11)
+
+    def run(x, y, w=None):
+        return conv(x, y, w, graph)
+
+    check_against(run, reference_conv(p, receivers, senders, 11), random_inputs(p, 90, 11), dtype, device, order=2)
