@@ -1,5 +1,6 @@
 //===- GPUEdges.cpp - what a warp does for each edge ----------------------===//
 #include "GPUKernelStaging.h"
+#include "Stage.h"
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -215,27 +216,24 @@ void GPUKernelStaging::writeSmallRows(Totals &totals, const Ids &ids) {
     if (parts.empty())
       continue;
     Value row = getSmallRow(r, ids);
-    // Runs of at most a warp's lanes, without gaps.
-    for (size_t begin = 0; begin < parts.size();) {
+    // Blocks that follow each other in memory are summed together, as many elements at a time as there are lanes.
+    for (size_t begin = 0, end; begin < parts.size(); begin = end) {
       SmallVector<Value> run;
       int64_t count = 0;
-      size_t n = begin;
-      for (; n < parts.size(); ++n) {
-        int64_t size = cast<RankedTensorType>(parts[n].second.getType()).getNumElements();
-        if (parts[n].first != parts[begin].first + count || count + size > warpSize)
-          break;
-        run.push_back(parts[n].second);
-        count += size;
+      for (end = begin; end < parts.size() && parts[end].first == parts[begin].first + count; ++end) {
+        run.push_back(toMemoryOrder(builder, loc, parts[end].second, results[r].irreps));
+        count += cast<RankedTensorType>(run.back().getType()).getNumElements();
       }
-      Value sum = LaneSumOp::create(builder, loc, element, run);
-      OpBuilder::InsertionGuard insertion(builder);
-      function.guard(ix.less(function.lane, ix.constant(count)));
-      Value address = ix.address(row, ix.add(function.lane, parts[begin].first), element);
-      if (schedule.getDeterministic())
-        LLVM::StoreOp::create(builder, loc, sum, address, elementBytes);
-      else
-        LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, address, sum, LLVM::AtomicOrdering::monotonic);
-      begin = n;
+      for (int64_t first = 0; first < count; first += warpSize) {
+        Value sum = LaneSumOp::create(builder, loc, element, run, first);
+        OpBuilder::InsertionGuard insertion(builder);
+        function.guard(ix.less(function.lane, ix.constant(std::min(count - first, warpSize))));
+        Value address = ix.address(row, ix.add(function.lane, parts[begin].first + first), element);
+        if (schedule.getDeterministic())
+          LLVM::StoreOp::create(builder, loc, sum, address, elementBytes);
+        else
+          LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, address, sum, LLVM::AtomicOrdering::monotonic);
+      }
     }
   }
 }

@@ -11,6 +11,14 @@ namespace espmm::equivariant {
 using namespace mlir;
 using namespace espmm::equivariant;
 
+Value espmm::equivariant::toMemoryOrder(OpBuilder &builder, Location loc, Value block, IrrepsAttr irreps) {
+  auto type = cast<RankedTensorType>(block.getType());
+  if (!irreps || irreps.getLayout() == Layout::MulIr || type.getDimSize(0) == 1)
+    return block;
+  auto transposed = RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType());
+  return EinsumOp::create(builder, loc, transposed, builder.getStringAttr("vj->jv"), ValueRange{block});
+}
+
 namespace {
 ScheduleAttr getSchedule(KernelOp kernel) { return kernel->getAttrOfType<ScheduleAttr>("schedule"); }
 

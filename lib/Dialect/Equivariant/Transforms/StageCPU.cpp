@@ -258,7 +258,7 @@ private:
       SmallVector<Value> run;
       int64_t count = 0;
       for (end = begin; end < parts.size() && parts[end].first == std::pair(result, offset + count); ++end) {
-        run.push_back(toMemoryOrder(parts[end].second, kernel.getResult(result)));
+        run.push_back(toMemoryOrder(builder, loc, parts[end].second, getIrreps(kernel.getResult(result))));
         count += cast<RankedTensorType>(run.back().getType()).getNumElements();
       }
       for (int64_t first = 0; first < count; first += lanes) {
@@ -271,16 +271,6 @@ private:
         LLVM::StoreOp::create(builder, loc, sum, address, elementBytes);
       }
     }
-  }
-
-  /// A small block without channels, as it lies in a row.
-  Value toMemoryOrder(Value value, Value tensor) {
-    auto type = cast<RankedTensorType>(value.getType());
-    IrrepsAttr irreps = getIrreps(tensor);
-    if (!irreps || irreps.getLayout() == Layout::MulIr || type.getDimSize(0) == 1)
-      return value;
-    auto transposed = RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType());
-    return EinsumOp::create(builder, loc, transposed, builder.getStringAttr("vj->jv"), ValueRange{value});
   }
 
   /// The strides in a row of a small block without channels.
