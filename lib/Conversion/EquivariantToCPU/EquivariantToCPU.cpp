@@ -19,23 +19,24 @@ public:
         vector(VectorType::get({lanes}, element)), alignment(element.getIntOrFloatBitWidth() / 8) {}
 
   void run() {
-    IrrepsAttr irreps = op.getIrreps();
+    auto pad = [&](int64_t mul) { return (mul + lanes - 1) / lanes * lanes; };
+    if (auto block = op.getBlock())
+      lowerBlock((*block)[0], (*block)[1], Layout::MulIr, 0, 0, pad((*block)[0]));
     int64_t padded = 0;
-    for (auto [b, ir] : llvm::enumerate(irreps.getBlocks())) {
-      int64_t stride = (ir.mul + lanes - 1) / lanes * lanes;
+    for (auto [b, ir] : llvm::enumerate(op.getIrreps() ? op.getIrreps()->getBlocks() : ArrayRef<MulIrrep>())) {
       if (ir.mul > 0)
-        lowerBlock(ir, irreps.getLayout(), irreps.getOffset(b), padded, stride);
-      padded += stride * ir.irDim();
+        lowerBlock(ir.mul, ir.irDim(), op.getIrreps()->getLayout(), op.getIrreps()->getOffset(b), padded, pad(ir.mul));
+      padded += pad(ir.mul) * ir.irDim();
     }
     op.erase();
   }
 
 private:
-  void lowerBlock(const MulIrrep &ir, Layout layout, int64_t memory, int64_t component, int64_t stride) {
-    int64_t dim = ir.irDim(), whole = ir.mul / lanes * lanes;
+  void lowerBlock(int64_t mul, int64_t dim, Layout layout, int64_t memory, int64_t component, int64_t stride) {
+    int64_t whole = mul / lanes * lanes;
     if (dim == 1 || layout == Layout::IrMul) {
       for (int64_t i = 0; i < dim; ++i)
-        copyChannels(ir.mul, memory + i * ir.mul, component + i * stride);
+        copyChannels(mul, memory + i * mul, component + i * stride);
       return;
     }
     if (whole > 0)
@@ -43,8 +44,8 @@ private:
         op.getScatter() ? interleave(dim, memory, component, stride, channel)
                         : deinterleave(dim, memory, component, stride, channel);
       });
-    if (whole < ir.mul)
-      copyTail(ir.mul, dim, whole, memory, component, stride);
+    if (whole < mul)
+      copyTail(mul, dim, whole, memory, component, stride);
   }
 
   void forEachVector(int64_t channels, llvm::function_ref<void(Value)> body) {
@@ -87,27 +88,62 @@ private:
   }
 
   // dim vectors of [u][i] -> dim vectors of [i][u]. Element (u, i) is at u * dim + i, lane (u * dim + i) % lanes of
-  // register (u * dim + i) / lanes: for one i and all u these lanes are distinct, dim being odd and lanes a power of two.
+  // register (u * dim + i) / lanes: for one i and all u these lanes are distinct if dim is odd, lanes being a power of two.
   void deinterleave(int64_t dim, int64_t memory, int64_t component, int64_t stride, Value channel) {
     SmallVector<Value> registers;
     Value start = mul(channel, dim);
     for (int64_t q = 0; q < dim; ++q)
       registers.push_back(loadVector(op.getSource(), start, memory + q * lanes));
     for (int64_t i = 0; i < dim; ++i) {
-      SmallVector<int64_t> source(lanes);
-      SmallVector<int32_t> permutation(lanes);
-      for (int64_t u = 0; u < lanes; ++u) {
-        int64_t at = u * dim + i;
-        source[at % lanes] = at / lanes;
-        permutation[u] = at % lanes;
-      }
-      Value blended = shuffle(blend(registers, source), permutation);
-      storeVector(blended, op.getTarget(), channel, component + i * stride);
+      SmallVector<int64_t> places;
+      for (int64_t u = 0; u < lanes; ++u)
+        places.push_back(u * dim + i);
+      storeVector(dim % 2 ? permuteBlend(registers, places) : collect(registers, places), op.getTarget(), channel, component + i * stride);
     }
+  }
+
+  /// Lane t of the result is element places[t] of the registers, one after the other; no two of them in the same lane.
+  Value permuteBlend(ArrayRef<Value> registers, ArrayRef<int64_t> places) {
+    SmallVector<int64_t> source(lanes);
+    SmallVector<int32_t> permutation;
+    for (int64_t place : places) {
+      source[place % lanes] = place / lanes;
+      permutation.push_back(place % lanes);
+    }
+    return shuffle(blend(registers, source), permutation);
+  }
+
+  /// The same for any places: register by register.
+  Value collect(ArrayRef<Value> registers, ArrayRef<int64_t> places) {
+    Value result;
+    for (auto [q, reg] : llvm::enumerate(registers)) {
+      SmallVector<int32_t> mask;
+      bool any = false;
+      for (auto [t, place] : llvm::enumerate(places)) {
+        bool here = place / lanes == static_cast<int64_t>(q);
+        any |= here;
+        mask.push_back(here ? lanes + place % lanes : t);
+      }
+      if (any)
+        result = LLVM::ShuffleVectorOp::create(builder, loc, result ? result : reg, reg, mask);
+    }
+    return result;
   }
 
   // The inverse: each component is permuted to its lanes, each register blended from the components.
   void interleave(int64_t dim, int64_t memory, int64_t component, int64_t stride, Value channel) {
+    if (dim % 2 == 0) {
+      SmallVector<Value> components;
+      for (int64_t i = 0; i < dim; ++i)
+        components.push_back(loadVector(op.getSource(), channel, component + i * stride));
+      for (int64_t q = 0; q < dim; ++q) {
+        SmallVector<int64_t> places;
+        for (int64_t t = q * lanes; t < (q + 1) * lanes; ++t)
+          places.push_back(t % dim * lanes + t / dim);
+        storeVector(collect(components, places), op.getTarget(), mul(channel, dim), memory + q * lanes);
+      }
+      return;
+    }
     SmallVector<Value> permuted;
     for (int64_t i = 0; i < dim; ++i) {
       SmallVector<int32_t> permutation(lanes);

@@ -122,8 +122,9 @@ LogicalResult LaneSumOp::verify() {
   if (getType() != element)
     return emitOpError("expects a result of type ") << element << ", got " << getType();
   // lane_sum_c3
-  if (getFrom() < 0 || getFrom() >= count)
-    return emitOpError("expects to begin within its ") << count << " elements, got " << getFrom();
+  int64_t from = getFrom();
+  if (from < 0 || from >= count)
+    return emitOpError("expects to begin within its ") << count << " elements, got " << from;
   return success();
 }
 
@@ -138,6 +139,10 @@ LogicalResult RelayoutOp::verify() {
   // relayout_c2
   if (!isScalar(getElementType()))
     return emitOpError("expects elements of type f32 or f64, got ") << getElementType();
+  // relayout_c3
+  auto block = getBlock();
+  if (getIrreps().has_value() == block.has_value() || (block && (block->size() != 2 || llvm::any_of(*block, [](int64_t n) { return n < 1; }))))
+    return emitOpError("expects irreps, or a block of two positive numbers");
   return success();
 }
 

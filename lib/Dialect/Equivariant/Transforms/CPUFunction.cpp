@@ -110,7 +110,7 @@ Value espmm::equivariant::launchToComponents(HostProgram &host, KernelOp source,
   Value from = f.getArgument(host.getBuffer(tensor)), to = f.getArgument(scratch);
   Value row = loopOverRows(f, rows);
   RelayoutOp::create(f.builder, f.loc, f.getRowPointer(from, row, getWidth(tensor)), f.getRowPointer(to, row, order.getSize()),
-                     /*scatter=*/false, order.irreps, order.vector, element);
+                     /*scatter=*/false, order.irreps, DenseI64ArrayAttr(), order.vector, element);
   f.launch(h.ceildiv(rows, h.constant(rowsOfTask)));
   return scratch;
 }
@@ -138,7 +138,7 @@ void espmm::equivariant::launchSumOfCopies(HostProgram &host, KernelOp source, V
   WriteOp::create(builder, f.loc, copyLoop.getResult(0), buffer, channel, Value(), 0, 1, ArrayRef<int64_t>{}, false, false);
   builder.restoreInsertionPoint(afterVectors);
   RelayoutOp::create(builder, f.loc, buffer, f.getRowPointer(target, row, getWidth(result)), /*scatter=*/true, order.irreps,
-                     order.vector, element);
+                     DenseI64ArrayAttr(), order.vector, element);
   IndexBuilder &h = host.index();
   f.launch(h.ceildiv(rows, h.constant(rowsOfTask)));
 }

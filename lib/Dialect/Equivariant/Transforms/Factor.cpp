@@ -142,8 +142,6 @@ private:
     };
     if (path.mode != Mode::UVU)
       return fail("mode " + stringifyMode(path.mode));
-    if (path.weighted && product.getY()[path.i2].mul > 1)
-      return fail("a second input of multiplicity " + Twine(product.getY()[path.i2].mul));
     for (Contribution &c : contracts) {
       if (kernel.getResultAccess(c.result) == Access::All)
         return fail("the gradient of a value that all rows share");

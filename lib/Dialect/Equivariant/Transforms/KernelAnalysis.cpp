@@ -96,6 +96,10 @@ LogicalResult KernelAnalysis::verify() {
   return success();
 }
 
+bool espmm::equivariant::isStridedWeights(Value row, RankedTensorType block) {
+  return !cast<RankedTensorType>(row.getType()).getEncoding() && block.getNumElements() > block.getDimSize(0);
+}
+
 Access espmm::equivariant::chooseGroupSide(KernelOp kernel) {
   auto uses = [&](Access side) {
     auto is = [&](Attribute a) { return cast<AccessAttr>(a).getValue() == side; };

@@ -47,6 +47,9 @@ private:
   llvm::DenseSet<mlir::Value> channelRows;
 };
 
+/// True for a block, with channels, of a row of weights that has several weights a channel, next to each other: one for each channel of y.
+bool isStridedWeights(mlir::Value row, mlir::RankedTensorType block);
+
 /// The side whose nodes' edges a kernel works on together: receivers if it has them, else senders, else none.
 Access chooseGroupSide(KernelOp kernel);
 

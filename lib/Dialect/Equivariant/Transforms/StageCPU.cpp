@@ -3,7 +3,7 @@
 //   before: rows of operands at the other side to component order
 //   a task: some nodes (or rows)
 //     per node: its row of each grouped operand to component order, zeroed accumulators for each grouped result
-//       per edge: small matrices without channels, packed in memory
+//       per edge: weights for several channels of y to component order; small matrices without channels, packed in memory
 //         per path: loops over vectors of channels; then what it summed over the channels, still spread over lanes
 //         sums over lanes
 //     per node: accumulators back to memory order
@@ -153,7 +153,7 @@ private:
       return {getRowPointer(getArgument(scratch), row, order.getSize()), order, Value()};
     }
     Value buffer = function.allocate(order.getSize());
-    RelayoutOp::create(builder, loc, pointer, buffer, /*scatter=*/false, irreps, lanes, element);
+    RelayoutOp::create(builder, loc, pointer, buffer, /*scatter=*/false, irreps, DenseI64ArrayAttr(), lanes, element);
     return {buffer, order, Value()};
   }
 
@@ -168,7 +168,8 @@ private:
   void closeAccumulator(unsigned r, const RowPlace &place, Value row) {
     Value tensor = kernel.getResult(r);
     Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), row, getWidth(tensor));
-    RelayoutOp::create(builder, loc, place.base, pointer, /*scatter=*/true, place.buffer->irreps, lanes, element);
+    RelayoutOp::create(builder, loc, place.base, pointer, /*scatter=*/true, place.buffer->irreps, DenseI64ArrayAttr(), lanes,
+                       element);
   }
 
   /// A task's own copy of a result that is summed at the other side, zeroed by the task; the copies are added after.
@@ -202,6 +203,7 @@ private:
         results[r] = openPartial(r, node);
     }
 
+    openBlocks(inputs, results);
     stageMatrices(inputs);
     // Sums over the channels, by op, still spread over lanes; what result rows get of them is added up as soon as it is known.
     IRMapping scalars;
@@ -225,9 +227,50 @@ private:
       }
     }
     writeSums(sums, results);
+    closeBlocks(results);
     for (unsigned r = 0; r < results.size(); ++r)
       if (kernel.getResultAccess(r) == Access::Edge && results[r].buffer)
         closeAccumulator(r, results[r], edge);
+  }
+
+  //===-- Weights for several channels of y ------------------------------===//
+
+  static int64_t countComponents(RankedTensorType block) { return block.getNumElements() / block.getDimSize(0); }
+
+  int64_t pad(int64_t channels) { return (channels + lanes - 1) / lanes * lanes; }
+
+  Value allocateBlock(RankedTensorType block) { return function.allocate(pad(block.getDimSize(0)) * countComponents(block)); }
+
+  void relayoutBlock(Value from, Value to, bool scatter, RankedTensorType block) {
+    auto sizes = builder.getDenseI64ArrayAttr({block.getDimSize(0), countComponents(block)});
+    RelayoutOp::create(builder, loc, from, to, scatter, IrrepsAttr(), sizes, lanes, element);
+  }
+
+  Value getBlockPointer(const RowPlace &place, int64_t offset) { return ix.address(place.base, ix.constant(offset), element); }
+
+  /// Brings those of the operands to component order, and gives those of the results a buffer.
+  void openBlocks(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results) {
+    inputBlocks.clear();
+    resultBlocks.clear();
+    for (auto block : kernel.getBody().getOps<BlockOp>()) {
+      unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+      if (!analysis.hasChannels(block.getResult()) || !isStridedWeights(kernel.getInputs()[i], block.getType()))
+        continue;
+      Value &buffer = inputBlocks[{i, block.getOffset()}];
+      if (buffer)
+        continue;
+      buffer = allocateBlock(block.getType());
+      relayoutBlock(getBlockPointer(inputs[i], block.getOffset()), buffer, /*scatter=*/false, block.getType());
+    }
+    for (const Contribution &c : analysis.getContributions())
+      if (auto type = cast<RankedTensorType>(c.value.getType());
+          analysis.hasChannels(c.value) && isStridedWeights(kernel.getResult(c.result), type))
+        resultBlocks[{c.result, c.offset}] = {allocateBlock(type), type};
+  }
+
+  void closeBlocks(ArrayRef<RowPlace> results) {
+    for (auto &[key, block] : resultBlocks)
+      relayoutBlock(block.first, getBlockPointer(results[key.first], key.second), /*scatter=*/true, block.second);
   }
 
   /// A result by edge is written in place, unless its channels are strided or it is a sum of several blocks.
@@ -469,6 +512,8 @@ private:
     const RowPlace &place = inputs[i];
     RankedTensorType type = block.getType();
     int64_t offset = block.getOffset(), stride = type.getDimSize(0);
+    if (Value buffer = inputBlocks.lookup({i, offset}))
+      return ReadOp::create(builder, loc, getLaneType(type), buffer, channel, Value(), 0, 1, getChannelStrides(type, pad(stride)));
     if (place.buffer) {
       offset = place.buffer->getOffset(place.buffer->findBlock(offset, type.getNumElements()));
       stride = place.buffer->pad(stride);
@@ -482,6 +527,11 @@ private:
     const RowPlace &place = results[c.result];
     auto type = cast<RankedTensorType>(c.value.getType());
     int64_t offset = c.offset, stride = type.getDimSize(0);
+    if (auto block = resultBlocks.find({c.result, offset}); block != resultBlocks.end()) {
+      WriteOp::create(builder, loc, value, block->second.first, channel, Value(), 0, 1, getChannelStrides(type, pad(stride)),
+                      /*accumulate=*/false, /*nontemporal=*/false);
+      return;
+    }
     if (place.buffer) {
       offset = place.buffer->getOffset(place.buffer->findBlock(offset, type.getNumElements()));
       stride = place.buffer->pad(stride);
@@ -512,6 +562,9 @@ private:
   std::vector<ChannelLoop> loops;
   Value nextEdge;                                // set: the edge after the current one
   llvm::DenseSet<Value> prefetched;              // blocks of the next edge that an earlier loop asks for
+  using BlockKey = std::pair<unsigned, int64_t>;                           // an operand or result, and an offset in its rows
+  llvm::DenseMap<BlockKey, Value> inputBlocks;                             // of the current edge: buffers in component order
+  llvm::MapVector<BlockKey, std::pair<Value, RankedTensorType>> resultBlocks;
   Value matrices;                                // of the current edge
   llvm::MapVector<Value, int64_t> matrixOffsets; // value -> place in there
 

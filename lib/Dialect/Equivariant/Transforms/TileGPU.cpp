@@ -24,7 +24,7 @@ public:
       : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), wishes(wishes) {}
 
   LogicalResult run() {
-    if (failed(analysis.verify()))
+    if (failed(analysis.verify()) || failed(verifyWeights()))
       return failure();
     collectUnits();
     // Greedily, in program order: a tile is full when its live values would crowd out the loop's own.
@@ -51,6 +51,19 @@ public:
 
 private:
   bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
+
+  LogicalResult verifyWeights() {
+    auto refuse = [&](const Twine &what) {
+      return kernel.emitOpError() << what << ": what weighs several channels of the second input on the GPU has no lowering yet";
+    };
+    for (auto block : kernel.getBody().getOps<BlockOp>())
+      if (analysis.hasChannels(block.getResult()) && isStridedWeights(block.getRow(), block.getType()))
+        return refuse("operand " + Twine(cast<BlockArgument>(block.getRow()).getArgNumber()) + ", offset " + Twine(block.getOffset()));
+    for (const Contribution &c : analysis.getContributions())
+      if (analysis.hasChannels(c.value) && isStridedWeights(kernel.getResult(c.result), cast<RankedTensorType>(c.value.getType())))
+        return refuse("result " + Twine(c.result) + ", offset " + Twine(c.offset));
+    return success();
+  }
 
   int64_t getWords(Value value) {
     auto type = cast<RankedTensorType>(value.getType());

@@ -72,6 +72,33 @@ func.func @relayout_vector(%p: !llvm.ptr, %q: !llvm.ptr) {
 
 // -----
 
+// relayout_c3
+func.func @relayout_nothing(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.relayout' op expects irreps, or a block of two positive numbers}}
+  "equivariant.relayout"(%p, %q) <{vector = 8 : i64, element_type = f32}> : (!llvm.ptr, !llvm.ptr) -> ()
+  return
+}
+
+// -----
+
+// relayout_c3
+func.func @relayout_both(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.relayout' op expects irreps, or a block of two positive numbers}}
+  equivariant.relayout gather %p to %q of #equivariant.irreps<"8x1o", mul_ir> block [8, 3] vector 8 : f32, !llvm.ptr, !llvm.ptr
+  return
+}
+
+// -----
+
+// relayout_c3
+func.func @relayout_block(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.relayout' op expects irreps, or a block of two positive numbers}}
+  equivariant.relayout scatter %p to %q of block [8, 0] vector 8 : f32, !llvm.ptr, !llvm.ptr
+  return
+}
+
+// -----
+
 // relayout_c2
 func.func @relayout_elements(%p: !llvm.ptr, %q: !llvm.ptr) {
   // expected-error@+1 {{'equivariant.relayout' op expects elements of type f32 or f64, got 'i8'}}

@@ -49,6 +49,8 @@ func.func @copies(%p: !llvm.ptr, %q: !llvm.ptr, %row: !llvm.ptr<1>, %slot: !llvm
   equivariant.relayout gather %p to %q of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr
   // CHECK: equivariant.relayout scatter %{{.*}} to %{{.*}} of #irreps vector 8 : f32, !llvm.ptr, !llvm.ptr
   equivariant.relayout scatter %q to %p of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr
+  // CHECK: equivariant.relayout gather %{{.*}} to %{{.*}} of block [8, 4] vector 8 : f64, !llvm.ptr, !llvm.ptr
+  equivariant.relayout gather %p to %q of block [8, 4] vector 8 : f64, !llvm.ptr, !llvm.ptr
   // CHECK: equivariant.async_copy %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 4 : f32, {{.*}}<1>, {{.*}}<3>
   equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
   // CHECK: equivariant.copy_out %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 4 atomic : f32, {{.*}}<3>, {{.*}}<1>

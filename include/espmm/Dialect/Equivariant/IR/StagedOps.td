@@ -126,16 +126,20 @@ def Equivariant_RelayoutOp : Equivariant_Op<"relayout", [MemoryEffects<[MemRead,
   let summary = "copy a row between memory order and component order";
   let description = [{
     Component order is what vectors want: block after block, component after component, the channels of one component next to each other and padded with zeros to a multiple
-    of `vector`. `gather` copies a row of `irreps` (in their layout) to component order, `scatter` copies it back.
+    of `vector`. `gather` copies a row of `irreps` (in their layout), or one `block` of channels with so many elements each, to component order, `scatter` copies
+    it back.
 
-    Example: `equivariant.relayout gather %row to %buffer of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr`
+    Example: `equivariant.relayout gather %row to %buffer of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr`,
+    `equivariant.relayout scatter %buffer to %weights of block [8, 4] vector 8 : f32, !llvm.ptr, !llvm.ptr`
 
     Constraints:
     - (relayout_c1) the vector's width is a power of two.
     - (relayout_c2) the elements are f32 or f64.
+    - (relayout_c3) either irreps are given, or a block: two positive numbers.
   }];
-  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, UnitAttr:$scatter, Equivariant_IrrepsAttr:$irreps, I64Attr:$vector, TypeAttr:$element_type);
-  let assemblyFormat = "(`scatter` $scatter^):(`gather`)? $source `to` $target `of` $irreps `vector` $vector `:` $element_type `,` type($source) `,` type($target) attr-dict";
+  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, UnitAttr:$scatter, OptionalAttr<Equivariant_IrrepsAttr>:$irreps,
+    OptionalAttr<DenseI64ArrayAttr>:$block, I64Attr:$vector, TypeAttr:$element_type);
+  let assemblyFormat = "(`scatter` $scatter^):(`gather`)? $source `to` $target `of` ($irreps^)? (`block` $block^)? `vector` $vector `:` $element_type `,` type($source) `,` type($target) attr-dict";
   let hasVerifier = 1;
 }
 

@@ -106,6 +106,9 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     lie side by side, how the work is cut. A person can write the attribute before the pass, and it stays; or give some of its numbers as
     options, and the rest is chosen. What the schedules are for is recorded in the module's attribute `equivariant.target`.
 
+    On the GPU a kernel whose rows and sums are more than a thread's registers hold becomes several, each with some of its paths: those that read
+    the same block of x stay together as long as they fit.
+
     ```mlir
     // before
     %z = equivariant.kernel over %g ins(...) outs(receivers) { ... }
@@ -136,7 +139,8 @@ def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {
   let summary = "make loops, lanes, buffers and copies of kernels explicit";
   let description = [{
     Each kernel becomes a device function of loops over nodes, edges and channels around its einsums, whose tensors lose the channel axis to the lanes;
-    the function that held the kernels becomes the host function, which takes scratch, fills and launches.
+    the function that held the kernels becomes the host function, which takes scratch, fills and launches. On the GPU kernels that need nothing of each
+    other are one device function, whose blocks are the blocks of all.
 
     ```mlir
     // before

@@ -1,0 +1,31 @@
+// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu" -verify-diagnostics -split-input-file
+
+#p = #equivariant.product<x = "8x1o", y = "2x1o", z = "8x0e", paths = [uvu(0, 0, 0) * 0.5]>
+#x = #equivariant.irreps<"8x1o", mul_ir>
+#y = #equivariant.irreps<"2x1o", mul_ir>
+#z = #equivariant.irreps<"8x0e", mul_ir>
+func.func @read_weights(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %y: tensor<?x6xf32, #y>, %w: tensor<?x16xf32>) -> tensor<?x8xf32, #z> {
+  // expected-error@+1 {{'equivariant.kernel' op operand 2, offset 0: what weighs several channels of the second input on the GPU has no lowering yet}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %y at edge, %w at edge : tensor<?x24xf32, #x>, tensor<?x6xf32, #y>, tensor<?x16xf32>) outs(edge : tensor<?x8xf32, #z>) {
+  ^bb0(%xe: tensor<24xf32, #x>, %ye: tensor<6xf32, #y>, %we: tensor<16xf32>):
+    %m = equivariant.contract z of #p (x = %xe, y = %ye, w = %we) : (tensor<24xf32, #x>, tensor<6xf32, #y>, tensor<16xf32>) -> tensor<8xf32, #z>
+    equivariant.yield %m : tensor<8xf32, #z>
+  }
+  return %z : tensor<?x8xf32, #z>
+}
+
+// -----
+
+#p = #equivariant.product<x = "8x1o", y = "2x1o", z = "8x0e", paths = [uvu(0, 0, 0) * 0.5]>
+#x = #equivariant.irreps<"8x1o", mul_ir>
+#y = #equivariant.irreps<"2x1o", mul_ir>
+#z = #equivariant.irreps<"8x0e", mul_ir>
+func.func @write_weights(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %y: tensor<?x6xf32, #y>, %gz: tensor<?x8xf32, #z>) -> tensor<?x16xf32> {
+  // expected-error@+1 {{'equivariant.kernel' op result 0, offset 0: what weighs several channels of the second input on the GPU has no lowering yet}}
+  %gw = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %y at edge, %gz at edge : tensor<?x24xf32, #x>, tensor<?x6xf32, #y>, tensor<?x8xf32, #z>) outs(edge : tensor<?x16xf32>) {
+  ^bb0(%xe: tensor<24xf32, #x>, %ye: tensor<6xf32, #y>, %ge: tensor<8xf32, #z>):
+    %m = equivariant.contract w of #p (x = %xe, y = %ye, z = %ge) : (tensor<24xf32, #x>, tensor<6xf32, #y>, tensor<8xf32, #z>) -> tensor<16xf32>
+    equivariant.yield %m : tensor<16xf32>
+  }
+  return %gw : tensor<?x16xf32>
+}

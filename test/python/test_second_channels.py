@@ -1,0 +1,51 @@
+"""Weights for several channels of the second input: so far on the CPU."""
+
+from __future__ import annotations
+
+import espmm
+import pytest
+import torch
+from helpers import check_against, random_edges, random_inputs, reference, reference_conv
+
+PROBLEMS = {
+    "one path": ("40x0e", "2x0e", "40x0e", [(0, 0, 0)]),
+    "as many as lanes": ("19x1o", "16x1o", "19x0e+19x1e", [(0, 0, 0), (0, 0, 1)]),
+    "odd and even": ("8x0e+5x1o", "4x0e+3x1o", "8x0e+5x0e+8x1o", [(0, 0, 0), (1, 1, 1), (0, 1, 2)]),
+    "beside one channel": ("17x1o+32x0e", "1x1o+6x0e", "17x0e+32x1o+17x1o", [(0, 0, 0), (1, 0, 1), (0, 1, 2)]),
+    "into one output": ("8x0e+8x1o", "3x0e+2x1o", "8x0e", [(0, 0, 0), (1, 1, 0)]),
+}
+
+
+def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPProblem:
+    in1, in2, out, paths = PROBLEMS[name]
+    name = str(dtype).removeprefix("torch.")
+    return espmm.TPProblem(
+        in1, in2, out, [(i1, i2, i3, "uvu", True) for i1, i2, i3 in paths],
+        shared_weights=False, internal_weights=False, irrep_dtype=name, weight_dtype=name, layout=layout,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_batch(name, dtype, layout, poisoned, library):
+    p = problem(name, dtype, layout)
+    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 43), dtype, "cpu", order=3 if layout == "mul_ir" else 2)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_convolution(name, dtype, deterministic, poisoned, library):
+    p = problem(name, dtype)
+    receivers, senders = random_edges(11, 90)
+    conv = espmm.TensorProductConv(p, deterministic=deterministic)
+    graph = espmm.Graph(receivers, senders, 11)
+    check_against(
+        lambda x, y, w: conv(x, y, w, graph), reference_conv(p, receivers, senders, 11), random_inputs(p, 90, 11), dtype, "cpu", order=2
+    )
+
+
+def test_gpu_says_so(library):
+    with pytest.raises(espmm.UnsupportedError, match="what weighs several channels of the second input on the GPU has no lowering yet"):
+        espmm.compile(problem("one path", torch.float32), "cuda:sm_90")
