@@ -140,9 +140,13 @@ private:
       return kernel.emitOpError("instruction ") << p << " (" << path.i1 << ", " << path.i2 << ", " << path.i3 << ", "
                                                 << stringifyMode(path.mode) << "): " << what << " has no lowering yet";
     };
-    if (path.mode != Mode::UVU)
+    if (path.mode != Mode::UVU && path.mode != Mode::UUU)
       return fail("mode " + stringifyMode(path.mode));
     for (Contribution &c : contracts) {
+      Value y = c.contract.getSlot() == Slot::Y ? Value(kernel.getResult(c.result)) : c.contract.getBound(Slot::Y);
+      bool isChannelwise = getIndexMap(path.mode)[Slot::Y].contains('u');
+      if (y && channelwise.try_emplace({y, path.i2}, isChannelwise).first->second != isChannelwise)
+        return fail("a block of the second input that an instruction of another mode works on too");
       if (kernel.getResultAccess(c.result) == Access::All)
         return fail("the gradient of a value that all rows share");
       for (Value operand : c.contract->getOperands())
@@ -159,7 +163,7 @@ private:
     ++numPaths;
     if (failed(verifyLowered(product, p, contracts)))
       return failure();
-    if (product.getExtent(path, 'u') == 0 || product.getExtent(path, 'v') == 0)
+    if (llvm::any_of(getIndexMap(path.mode)[Slot::W], [&](char letter) { return product.getExtent(path, letter) == 0; }))
       return success();
 
     // How many paths have the same blocks of x and y, or the same coefficients and block of y, as operands.
@@ -349,6 +353,8 @@ private:
   SmallVector<Result> results;
   std::map<std::pair<std::array<int, 4>, int64_t>, Value> coefficients;
   llvm::DenseMap<std::tuple<Value, int64_t, Type>, Value> blocks;
+  /// Blocks of second inputs and of their gradients, by row and number: whether their multiplicity is the channel axis.
+  llvm::DenseMap<std::pair<Value, int64_t>, bool> channelwise;
   llvm::DenseMap<std::pair<Value, Value>, Value> sums;
   std::map<std::string, llvm::DenseMap<std::pair<Value, Value>, Value>> einsums;
 };

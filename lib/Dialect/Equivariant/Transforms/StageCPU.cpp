@@ -25,7 +25,8 @@ namespace {
 struct RowPlace {
   Value base;                            // of the current row, in memory or component order
   std::optional<ComponentOrder> buffer;  // set: base is in component order
-  Value next;                            // the row that will be read after this one, if there is one in memory order
+  Value next = {};                       // the row that will be read after this one, if there is one in memory order
+  Value memory = {};                     // set: the row in memory order, where base is in component order
 };
 
 class CPUKernelStaging {
@@ -140,7 +141,7 @@ private:
     IrrepsAttr irreps = getIrreps(tensor);
     ComponentOrder order{irreps, lanes};
     if (!irreps || !analysis.isChannelRow(kernel.getBody().getArgument(i)) || order.isDirect()) {
-      RowPlace place{pointer, std::nullopt, Value()};
+      RowPlace place{pointer, std::nullopt};
       if (nextEdge && kernel.getInputAccess(i) == Access::Edge)
         place.next = getRowPointer(getArgument(host.getBuffer(tensor)), nextEdge, getWidth(tensor));
       return place;
@@ -150,11 +151,11 @@ private:
       Value &scratch = converted[i];
       if (!scratch)
         scratch = launchToComponents(host, kernel, tensor, host.getRows(otherSide()), order);
-      return {getRowPointer(getArgument(scratch), row, order.getSize()), order, Value()};
+      return {getRowPointer(getArgument(scratch), row, order.getSize()), order, Value(), pointer};
     }
     Value buffer = function.allocate(order.getSize());
     RelayoutOp::create(builder, loc, pointer, buffer, /*scatter=*/false, irreps, DenseI64ArrayAttr(), lanes, element);
-    return {buffer, order, Value()};
+    return {buffer, order, Value(), pointer};
   }
 
   RowPlace openAccumulator(unsigned r) {
@@ -162,7 +163,7 @@ private:
     ComponentOrder order{irreps, lanes};
     Value buffer = function.allocate(order.getSize());
     function.fillWithZeros(buffer, ix.constant(order.getSize()));
-    return {buffer, order, Value()};
+    return {buffer, order};
   }
 
   void closeAccumulator(unsigned r, const RowPlace &place, Value row) {
@@ -186,7 +187,7 @@ private:
 
   RowPlace openPartial(unsigned r, Value node) {
     ComponentOrder order{getIrreps(kernel.getResult(r)), lanes};
-    return {getRowPointer(partials[r].copy, node, order.getSize()), order, Value()};
+    return {getRowPointer(partials[r].copy, node, order.getSize()), order};
   }
 
   //===-- One edge -------------------------------------------------------===//
@@ -226,11 +227,11 @@ private:
         sum = sum ? AddOp::create(builder, loc, sum, value).getResult() : value;
       }
     }
-    writeSums(sums, results);
     closeBlocks(results);
     for (unsigned r = 0; r < results.size(); ++r)
       if (kernel.getResultAccess(r) == Access::Edge && results[r].buffer)
         closeAccumulator(r, results[r], edge);
+    writeSums(sums, results);
   }
 
   //===-- Weights for several channels of y ------------------------------===//
@@ -277,9 +278,12 @@ private:
   RowPlace openEdgeResult(unsigned r, Value edge) {
     Value tensor = kernel.getResult(r);
     AssembleOp assemble = analysis.getAssemble(r);
-    if (analysis.isChannelRow(assemble.getResult()) && getIrreps(tensor))
-      return openAccumulator(r);
     Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), edge, getWidth(tensor));
+    if (analysis.isChannelRow(assemble.getResult()) && getIrreps(tensor)) {
+      RowPlace place = openAccumulator(r);
+      place.memory = pointer;
+      return place;
+    }
     // What no path reaches is zero.
     int64_t covered = 0;
     llvm::SmallDenseSet<int64_t> offsets;
@@ -288,10 +292,10 @@ private:
         covered += cast<RankedTensorType>(block.getType()).getNumElements();
     if (covered < getWidth(tensor))
       function.fillWithZeros(pointer, ix.constant(getWidth(tensor)));
-    return {pointer, std::nullopt, Value()};
+    return {pointer, std::nullopt};
   }
 
-  /// Writes sums over the channels, that are still spread over lanes, to their places: (result, offset).
+  /// Writes sums over the channels, that are still spread over lanes, to their places, (result, offset), in memory order.
   void writeSums(const llvm::MapVector<std::pair<unsigned, int64_t>, Value> &sums, ArrayRef<RowPlace> results) {
     auto parts = llvm::to_vector(sums);
     llvm::sort(parts, llvm::less_first());
@@ -310,7 +314,8 @@ private:
           auto range = llvm::to_vector(llvm::seq<int32_t>(0, count - first));
           sum = LLVM::ShuffleVectorOp::create(builder, loc, sum, sum, range);
         }
-        Value address = ix.address(results[result].base, ix.constant(offset + first), element);
+        Value row = results[result].memory ? results[result].memory : results[result].base;
+        Value address = ix.address(row, ix.constant(offset + first), element);
         LLVM::StoreOp::create(builder, loc, sum, address, elementBytes);
       }
     }
@@ -349,7 +354,8 @@ private:
 
   Value readScalars(BlockOp block, ArrayRef<RowPlace> inputs) {
     unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
-    return ReadOp::create(builder, loc, block.getType(), inputs[i].base, Value(), Value(), block.getOffset(), 1,
+    Value row = inputs[i].memory ? inputs[i].memory : inputs[i].base;
+    return ReadOp::create(builder, loc, block.getType(), row, Value(), Value(), block.getOffset(), 1,
                           getRowStrides(kernel.getInputs()[i], block.getType()));
   }
 

@@ -24,7 +24,7 @@ public:
       : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), wishes(wishes) {}
 
   LogicalResult run() {
-    if (failed(analysis.verify()) || failed(verifyWeights()))
+    if (failed(analysis.verify()) || failed(verifyRows()))
       return failure();
     collectUnits();
     // Greedily, in program order: a tile is full when its live values would crowd out the loop's own.
@@ -52,7 +52,11 @@ public:
 private:
   bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
 
-  LogicalResult verifyWeights() {
+  /// Refuses what has not been made for the GPU yet.
+  LogicalResult verifyRows() {
+    auto refuseMixed = [&](const Twine &what) {
+      return kernel.emitOpError() << what << ": on the GPU a row with blocks of channels and others without has no lowering yet";
+    };
     auto refuse = [&](const Twine &what) {
       return kernel.emitOpError() << what << ": what weighs several channels of the second input on the GPU has no lowering yet";
     };
@@ -62,6 +66,12 @@ private:
     for (const Contribution &c : analysis.getContributions())
       if (analysis.hasChannels(c.value) && isStridedWeights(kernel.getResult(c.result), cast<RankedTensorType>(c.value.getType())))
         return refuse("result " + Twine(c.result) + ", offset " + Twine(c.offset));
+    for (auto block : kernel.getBody().getOps<BlockOp>())
+      if (!analysis.hasChannels(block.getResult()) && analysis.isChannelRow(block.getRow()))
+        return refuseMixed("operand " + Twine(cast<BlockArgument>(block.getRow()).getArgNumber()));
+    for (const Contribution &c : analysis.getContributions())
+      if (!analysis.hasChannels(c.value) && analysis.isChannelRow(analysis.getAssemble(c.result).getResult()))
+        return refuseMixed("result " + Twine(c.result));
     return success();
   }
 

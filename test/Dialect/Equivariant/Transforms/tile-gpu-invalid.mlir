@@ -29,3 +29,35 @@ func.func @write_weights(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %y: te
   }
   return %gw : tensor<?x16xf32>
 }
+
+// -----
+
+#p = #equivariant.product<x = "8x1o", y = "8x1o+1x0e", z = "8x0e+8x1o", paths = [uuu(0, 0, 0) * 0.5, uvu(0, 1, 1) * 0.5]>
+#x = #equivariant.irreps<"8x1o", mul_ir>
+#y = #equivariant.irreps<"8x1o+1x0e", mul_ir>
+#z = #equivariant.irreps<"8x0e+8x1o", mul_ir>
+func.func @mixed_row(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %y: tensor<?x25xf32, #y>, %w: tensor<?x16xf32>) -> tensor<?x32xf32, #z> {
+  // expected-error@+1 {{'equivariant.kernel' op operand 1: on the GPU a row with blocks of channels and others without has no lowering yet}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %y at edge, %w at edge : tensor<?x24xf32, #x>, tensor<?x25xf32, #y>, tensor<?x16xf32>) outs(edge : tensor<?x32xf32, #z>) {
+  ^bb0(%xe: tensor<24xf32, #x>, %ye: tensor<25xf32, #y>, %we: tensor<16xf32>):
+    %m = equivariant.contract z of #p (x = %xe, y = %ye, w = %we) : (tensor<24xf32, #x>, tensor<25xf32, #y>, tensor<16xf32>) -> tensor<32xf32, #z>
+    equivariant.yield %m : tensor<32xf32, #z>
+  }
+  return %z : tensor<?x32xf32, #z>
+}
+
+// -----
+
+#p = #equivariant.product<x = "8x1o", y = "8x1o+1x0e", z = "8x0e+8x1o", paths = [uuu(0, 0, 0) * 0.5, uvu(0, 1, 1) * 0.5]>
+#x = #equivariant.irreps<"8x1o", mul_ir>
+#y = #equivariant.irreps<"8x1o+1x0e", mul_ir>
+#z = #equivariant.irreps<"8x0e+8x1o", mul_ir>
+func.func @mixed_gradient(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %w: tensor<?x16xf32>, %gz: tensor<?x32xf32, #z>) -> tensor<?x25xf32, #y> {
+  // expected-error@+1 {{'equivariant.kernel' op result 0: on the GPU a row with blocks of channels and others without has no lowering yet}}
+  %gy = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %w at edge, %gz at edge : tensor<?x24xf32, #x>, tensor<?x16xf32>, tensor<?x32xf32, #z>) outs(edge : tensor<?x25xf32, #y>) {
+  ^bb0(%xe: tensor<24xf32, #x>, %we: tensor<16xf32>, %ge: tensor<32xf32, #z>):
+    %m = equivariant.contract y of #p (x = %xe, w = %we, z = %ge) : (tensor<24xf32, #x>, tensor<16xf32>, tensor<32xf32, #z>) -> tensor<25xf32, #y>
+    equivariant.yield %m : tensor<25xf32, #y>
+  }
+  return %gy : tensor<?x25xf32, #y>
+}
