@@ -90,9 +90,14 @@ LogicalResult KernelAnalysis::verify() {
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
     if (kernel.getInputAccess(i) == Access::All)
       return kernel.emitOpError("operand ") << i << " is shared by all rows, which has no lowering yet";
-  for (const Contribution &c : contributions)
-    if (!hasChannels(c.value) && !isChannelSum(c.value))
+  for (const Contribution &c : contributions) {
+    if (hasChannels(c.value))
+      continue;
+    if (!isChannelSum(c.value))
       return kernel.emitOpError("result ") << c.result << " has a block without channels, which has no lowering yet";
+    if (kernel.getResultAccess(c.result) != Access::Edge)
+      return kernel.emitOpError("result ") << c.result << " is summed over channels and over edges, which has no lowering yet";
+  }
   return success();
 }
 
