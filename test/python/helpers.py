@@ -38,6 +38,12 @@ def e3nn_product(problem: TPProblem) -> o3.TensorProduct:
         )
 
 
+def unshared_problem(args: tuple, dtype: torch.dtype, layout: str = "mul_ir") -> TPProblem:
+    """A problem from (irreps_in1, irreps_in2, irreps_out, instructions), with weights by row, all of one dtype."""
+    name = str(dtype).removeprefix("torch.")
+    return TPProblem(*args, shared_weights=False, internal_weights=False, irrep_dtype=name, weight_dtype=name, layout=layout)
+
+
 def to_mul_ir(array: torch.Tensor, irreps: Irreps) -> torch.Tensor:
     """A tensor in layout ir_mul in e3nn's layout; differentiable."""
     return _turned(array, irreps, lambda block, mul, dim: block.reshape(-1, dim, mul).transpose(1, 2))

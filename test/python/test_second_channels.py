@@ -5,7 +5,7 @@ from __future__ import annotations
 import espmm
 import pytest
 import torch
-from helpers import check_against, random_edges, random_inputs, reference, reference_conv
+from helpers import check_against, random_edges, random_inputs, reference, reference_conv, unshared_problem
 
 PROBLEMS = {
     "one path": ("40x0e", "2x0e", "40x0e", [(0, 0, 0)]),
@@ -17,12 +17,8 @@ PROBLEMS = {
 
 
 def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPProblem:
-    in1, in2, out, paths = PROBLEMS[name]
-    name = str(dtype).removeprefix("torch.")
-    return espmm.TPProblem(
-        in1, in2, out, [(i1, i2, i3, "uvu", True) for i1, i2, i3 in paths],
-        shared_weights=False, internal_weights=False, irrep_dtype=name, weight_dtype=name, layout=layout,
-    )  # fmt: skip
+    *irreps, paths = PROBLEMS[name]
+    return unshared_problem((*irreps, [(i1, i2, i3, "uvu", True) for i1, i2, i3 in paths]), dtype, layout)
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])

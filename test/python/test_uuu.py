@@ -6,7 +6,7 @@ import espmm
 import pytest
 import torch
 from e3nn import o3
-from helpers import check_against, default_dtype, random_edges, random_inputs, reference, reference_conv
+from helpers import check_against, default_dtype, random_edges, random_inputs, reference, reference_conv, unshared_problem
 
 PROBLEMS = {
     "weights": ("8x0e+5x1o", "8x0e+5x1o", "8x0e+5x0e+5x1e", [(0, 0, 0, True), (1, 1, 1, True), (1, 1, 2, True)]),
@@ -16,20 +16,16 @@ PROBLEMS = {
 }
 
 
-def problem(args: tuple, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPProblem:
-    in1, in2, out, paths = args
-    name = str(dtype).removeprefix("torch.")
-    return espmm.TPProblem(
-        in1, in2, out, [path if isinstance(path[3], str) else (*path[:3], "uuu", path[3]) for path in paths],
-        shared_weights=False, internal_weights=False, irrep_dtype=name, weight_dtype=name, layout=layout,
-    )  # fmt: skip
+def problem(name: str, dtype: torch.dtype, layout: str) -> espmm.TPProblem:
+    *irreps, paths = PROBLEMS[name]
+    return unshared_problem((*irreps, [(i1, i2, i3, "uuu", weighted) for i1, i2, i3, weighted in paths]), dtype, layout)
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_batch(name, dtype, layout, device, poisoned):
-    p = problem(PROBLEMS[name], dtype, layout)
+    p = problem(name, dtype, layout)
     check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 43), dtype, device, order=3 if layout == "mul_ir" else 2)
 
 
@@ -37,7 +33,7 @@ def test_batch(name, dtype, layout, device, poisoned):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, layout, device, poisoned):
-    p = problem(PROBLEMS[name], dtype, layout)
+    p = problem(name, dtype, layout)
     receivers, senders = random_edges(11, 90)
     conv = espmm.TensorProductConv(p)
     graph = espmm.Graph(receivers.to(device), senders.to(device), 11)
@@ -58,17 +54,17 @@ BESIDE_UVU = (
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_beside_uvu(dtype, layout, poisoned, library):
     """So far on the CPU only: y's row has blocks with channels and blocks without."""
-    p = problem(BESIDE_UVU, dtype, layout)
+    p = unshared_problem(BESIDE_UVU, dtype, layout)
     check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 43), dtype, "cpu", order=3)
 
 
 def test_beside_uvu_says_so_for_the_gpu(library):
     with pytest.raises(espmm.UnsupportedError, match="a row with blocks of channels and others without has no lowering yet"):
-        espmm.compile(problem(("8x1o", "8x1o+0e", "8x0e+8x1o", [(0, 0, 0, "uuu", True), (0, 1, 1, "uvu", True)]), torch.float32), "cuda:sm_90")
+        espmm.compile(unshared_problem(("8x1o", "8x1o+0e", "8x0e+8x1o", [(0, 0, 0, "uuu", True), (0, 1, 1, "uvu", True)]), torch.float32), "cuda:sm_90")
 
 
 def test_one_block_by_two_modes_says_so(library):
-    p = problem(("8x0e", "8x0e", "8x0e", [(0, 0, 0, "uuu", True), (0, 0, 0, "uvu", True)]), torch.float32)
+    p = unshared_problem(("8x0e", "8x0e", "8x0e", [(0, 0, 0, "uuu", True), (0, 0, 0, "uvu", True)]), torch.float32)
     with pytest.raises(espmm.UnsupportedError, match=r"instruction 1 \(0, 0, 0, uvu\): a block of the second input"):
         espmm.compile(p, "cpu")
 

@@ -17,6 +17,7 @@ other two have only convolutions.
 
 from __future__ import annotations
 
+import abc
 import importlib
 import importlib.metadata
 import warnings
@@ -76,7 +77,7 @@ class Unsupported(Exception):
     """The peer has no such product."""
 
 
-class Peer:
+class Peer(abc.ABC):
     """One peer.
 
     Attributes:
@@ -119,13 +120,13 @@ class Peer:
         """How it wants rows, for a run in a layout."""
         return Form(layout)
 
+    @abc.abstractmethod
     def bind(self, product: Product, nodes: int, layout: str, operands: Operands) -> Bound:
         """(x, y, w) -> z on the operands' graph, of rows in its form.
 
         Raises:
             Unsupported: it has no such product.
         """
-        raise NotImplementedError
 
 
 def one_line(error: BaseException) -> str:
