@@ -151,7 +151,9 @@ private:
     Type element = op.getElementType();
     int64_t width = op.getWidth(), bytes = width * element.getIntOrFloatBitWidth() / 8;
     Value to = gep(op.getTarget(), element, arith::MulIOp::create(builder, loc, op.getLane(), i64(width)).getResult());
-    auto modifier = bytes == 16 ? NVVM::LoadCacheModifierKind::CG : NVVM::LoadCacheModifierKind::CA;
+    // Rows that other warps read too may be found in the multiprocessor's own cache.
+    bool passesBy = bytes == 16 && op.getOnce();
+    auto modifier = passesBy ? NVVM::LoadCacheModifierKind::CG : NVVM::LoadCacheModifierKind::CA;
     forEachPiece(share, op.getLane(), warpSize, [&](int64_t n) {
       Value from = gep(op.getSource(), element, share.offsets[n]);
       Value target = gep(to, element, static_cast<int32_t>(n * warpSize * width));
@@ -160,7 +162,7 @@ private:
         size = arith::SelectOp::create(builder, loc, share.present[n], i32(bytes), i32(0));
       if (op.getOnce()) {
         // No upstream op has the hint.
-        std::string text = std::string("cp.async.") + (bytes == 16 ? "cg" : "ca") + ".shared.global.L2::cache_hint [$0], [$1], " +
+        std::string text = std::string("cp.async.") + (passesBy ? "cg" : "ca") + ".shared.global.L2::cache_hint [$0], [$1], " +
                            std::to_string(bytes) + (size ? ", $3, $2;" : ", $2;");
         SmallVector<Value> operands{target, from, getOncePolicy()};
         if (size)

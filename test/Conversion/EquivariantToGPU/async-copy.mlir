@@ -13,7 +13,7 @@
 // CHECK: %[[HAS:.*]] = arith.cmpi slt, %[[LANE]], %{{.*}} : i64
 // CHECK: scf.if %[[HAS]] {
 // CHECK: %[[FROM:.*]] = llvm.getelementptr %[[ROW]][%[[OFFSET]]] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, f32
-// CHECK: nvvm.cp.async.shared.global %{{.*}}, %[[FROM]], 16, cache = cg : !llvm.ptr<3>, !llvm.ptr<1>
+// CHECK: nvvm.cp.async.shared.global %{{.*}}, %[[FROM]], 16, cache = ca : !llvm.ptr<3>, !llvm.ptr<1>
 // CHECK-NOT: equivariant
 llvm.func @whole_slabs(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) attributes {nvvm.kernel} {
   equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
@@ -24,13 +24,13 @@ llvm.func @whole_slabs(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lan
 // CHECK-LABEL: llvm.func @part_of_a_slab(
 // CHECK: %[[INSIDE:.*]] = arith.cmpi slt, %{{.*}}, %{{.*}} : i32
 // CHECK: %[[SIZE:.*]] = arith.select %[[INSIDE]], %{{.*}}, %{{.*}} : i32
-// CHECK: nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache = cg, %[[SIZE]] : !llvm.ptr<3>, !llvm.ptr<1>, i32
+// CHECK: nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache = ca, %[[SIZE]] : !llvm.ptr<3>, !llvm.ptr<1>, i32
 llvm.func @part_of_a_slab(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) attributes {nvvm.kernel} {
   equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 40] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
   llvm.return
 }
 
-// What is read once is the first that the second cache gives up.
+// What is read once passes the first cache by, and is the first that the second gives up.
 // CHECK-LABEL: llvm.func @once(
 // CHECK: %[[POLICY:.*]] = llvm.inline_asm "createpolicy.fractional.L2::evict_first.b64 $0, 1.0;", "=l"
 // CHECK: llvm.inline_asm has_side_effects "cp.async.cg.shared.global.L2::cache_hint [$0], [$1], 16, $2;", "l,l,l" %{{.*}}, %{{.*}}, %[[POLICY]]
@@ -39,7 +39,7 @@ llvm.func @once(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64)
   llvm.return
 }
 
-// Narrow pieces stay in the first cache.
+// What passes the first cache by does so in pieces of 16 bytes; this does not, and its pieces may be narrow.
 // CHECK-LABEL: llvm.func @narrow(
 // CHECK: nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 4, cache = ca
 llvm.func @narrow(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) attributes {nvvm.kernel} {

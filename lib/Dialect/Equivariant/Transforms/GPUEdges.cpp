@@ -58,14 +58,15 @@ void GPUKernelStaging::issue(Value position, Value end, const Ids &ids, Value sl
   NVVM::CpAsyncCommitGroupOp::create(builder, loc);
 }
 
-SmallVector<Value> GPUKernelStaging::stageEdges(Value begin, Value end) {
+SmallVector<Value> GPUKernelStaging::stageEdges(Value begin, Value end, Value step) {
   int64_t ahead = schedule.getStages() - 1;
   SmallVector<Ids> window;
+  auto after = [&](Value position, int64_t n) { return ix.add(position, ix.mul(step, n)); };
   for (int64_t n = 0; n < ahead; ++n) {
-    window.push_back(loadIdsIfAny(ix.add(begin, n), end));
-    issue(ix.add(begin, n), end, window.back(), getSlot(ix.constant(n)));
+    window.push_back(loadIdsIfAny(after(begin, n), end));
+    issue(after(begin, n), end, window.back(), getSlot(ix.constant(n)));
   }
-  window.push_back(loadIdsIfAny(ix.add(begin, ahead), end));
+  window.push_back(loadIdsIfAny(after(begin, ahead), end));
 
   // Carried: the slot in use, the ids of this edge and the next ones, and what is summed over the edges.
   bool carriesIds = side != Access::Edge;
@@ -79,14 +80,14 @@ SmallVector<Value> GPUKernelStaging::stageEdges(Value begin, Value end) {
       accumulators.push_back(c);
       inits.push_back(ZeroOp::create(builder, loc, getLaneType(cast<RankedTensorType>(c.value.getType()))));
     }
-  auto loop = scf::ForOp::create(builder, loc, begin, end, ix.constant(1), inits);
+  auto loop = scf::ForOp::create(builder, loc, begin, end, step, inits);
   // Values of the loop's body are not known outside of it.
   IRMapping outside = values;
   auto outsideMasks = masks;
   builder.setInsertionPointToEnd(loop.getBody());
   Value position = loop.getInductionVar(), slot = loop.getRegionIterArg(0);
   for (auto [n, ids] : llvm::enumerate(window)) {
-    Value there = ix.add(position, n);
+    Value there = after(position, n);
     ids = carriesIds ? Ids{loop.getRegionIterArg(1 + 2 * n), loop.getRegionIterArg(2 + 2 * n)} : Ids{there, there};
   }
 
@@ -98,10 +99,10 @@ SmallVector<Value> GPUKernelStaging::stageEdges(Value begin, Value end) {
     other = arith::SelectOp::create(builder, loc, isAt(first), last, ix.add(slot, -1));
     next = arith::SelectOp::create(builder, loc, isAt(last), first, ix.add(slot, 1));
   }
-  issue(ix.add(position, ahead), end, window.back(), getSlot(other));
+  issue(after(position, ahead), end, window.back(), getSlot(other));
   SmallVector<Value> yielded{next};
   if (carriesIds) {
-    Ids coming = loadIds(ix.min(ix.add(position, ahead + 1), ix.add(end, -1)));
+    Ids coming = loadIds(ix.min(after(position, ahead + 1), ix.add(end, -1)));
     for (Ids ids : llvm::drop_begin(window))
       yielded.append({ids.edge, ids.node});
     yielded.append({coming.edge, coming.node});

@@ -20,8 +20,8 @@ namespace espmm::equivariant {
 
 class GPUKernelStaging {
 public:
-  /// `sharingBits` is of the host function: log2 of the warps that share a node; null if that is known to be one.
-  GPUKernelStaging(KernelOp kernel, GPUFunction &function, mlir::Value sharingBits);
+  /// Of the host function: `sharing`, how many warps share a node; `parts`, how many blocks may share a segment. Null: one.
+  GPUKernelStaging(KernelOp kernel, GPUFunction &function, mlir::Value sharing, mlir::Value parts);
 
   /// How many blocks there are, of the host function.
   mlir::Value getBlocks() { return host.index().mul(blocks, numSlabs); }
@@ -66,17 +66,17 @@ private:
 
   //===-- A segment, or a range of rows ----------------------------------===//
 
-  /// A node's edges, or this warp's part of them.
-  void stageSegment(mlir::Value segment);
+  /// A segment's edges, or a part of them.
+  void stageSegment(mlir::Value unit);
 
   /// The node whose edges a segment has: one with very many edges has several segments.
   mlir::Value loadNode(mlir::Value segment);
 
-  void stageSegmentEdges(mlir::Value segment, mlir::Value begin, mlir::Value end, mlir::Value sharingBits);
+  void stageSegmentEdges(mlir::Value segment, mlir::Value begin, mlir::Value end);
 
   /// Sums over the warp's edges: to shared memory, where the ring was, and from there to the node's row. If warps share the
   /// node, all of them add up what each has.
-  void writeSums(llvm::ArrayRef<mlir::Value> sums, mlir::Value segment, mlir::Value sharingBits);
+  void writeSums(llvm::ArrayRef<mlir::Value> sums, mlir::Value segment);
 
   /// What is added up over the edges for a place of a row: a contribution, or what it is once it is scaled.
   mlir::Value getSummand(const Contribution &c);
@@ -131,7 +131,7 @@ private:
 
   // The ring: while the edge in slot s is worked on, the next ones' rows are on their way to the slots after it, and the copies
   // to the slot before it, whose edge is done, are started.
-  llvm::SmallVector<mlir::Value> stageEdges(mlir::Value begin, mlir::Value end);
+  llvm::SmallVector<mlir::Value> stageEdges(mlir::Value begin, mlir::Value end, mlir::Value step);
 
   unsigned findAccumulator(const Contribution &c);
 
@@ -166,7 +166,7 @@ private:
   mlir::Type element;
   int64_t elementBytes, numSlabs;
 
-  mlir::Value sharingBits, blocks; // of the host function
+  mlir::Value sharing, parts, blocks; // of the host function; parts: of a segment, null if it is one
   mlir::Value slab, channel, warpMemory, order, other;
   llvm::DenseMap<int64_t, mlir::Value> masks;
   llvm::SmallVector<RowLayout> inputs, results;

@@ -7,17 +7,22 @@ using namespace espmm::equivariant;
 /// Rows of nodes up to this many bytes stay in the cache beside what streams through it, where edges next to each other add to them.
 static constexpr int64_t bytesInCache = 64 << 20;
 
-GPUKernelStaging::GPUKernelStaging(KernelOp kernel, GPUFunction &function, Value sharingBits)
+GPUKernelStaging::GPUKernelStaging(KernelOp kernel, GPUFunction &function, Value sharing, Value parts)
     : kernel(kernel), schedule(getSchedule(kernel)), host(function.host), analysis(kernel), function(function),
       builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
       element(cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType()),
       elementBytes(element.getIntOrFloatBitWidth() / 8), numSlabs(schedule.getSlabEnd() - schedule.getSlabBegin()),
-      sharingBits(sharingBits) {
+      sharing(sharing) {
   host.index().loc = loc;
   planRows();
   IndexBuilder &h = host.index();
   blocks = side == Access::Edge ? h.ceildiv(host.getSize(HostProgram::E), h.constant(schedule.getRows() * schedule.getWarps()))
                                 : host.getRows(side);
+  // Sums over a node's edges are of whole segments.
+  if (!parts || llvm::any_of(llvm::seq<unsigned>(0, results.size()), [&](unsigned r) { return isSum(r); }))
+    return;
+  this->parts = parts;
+  blocks = h.mul(blocks, parts);
 }
 
 void GPUKernelStaging::stage(Value block) {
@@ -78,19 +83,21 @@ Value GPUKernelStaging::takeSlab(Value block) {
 // A segment, or a range of rows
 //===----------------------------------------------------------------------===//
 
-void GPUKernelStaging::stageSegment(Value segment) {
+void GPUKernelStaging::stageSegment(Value unit) {
+  Value segment = unit, part;
+  if (parts) {
+    segment = arith::DivUIOp::create(builder, loc, unit, getArgument(parts));
+    part = ix.sub(unit, ix.mul(segment, getArgument(parts)));
+  }
   Value offsets = getArgument(host.getPlan(side, "offsets"));
   Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
-  Value bits;
-  if (sharingBits) {
-    bits = getArgument(sharingBits);
-    Value sharing = arith::ShLIOp::create(builder, loc, ix.constant(1), bits);
-    Value count = ix.add(ix.sub(end, begin), ix.add(sharing, -1));
-    Value share = arith::ShRUIOp::create(builder, loc, count, bits);
-    begin = ix.min(ix.add(begin, ix.mul(function.warp, share)), end);
+  if (parts) {
+    Value share = ix.ceildiv(ix.sub(end, begin), getArgument(parts));
+    begin = ix.min(ix.add(begin, ix.mul(part, share)), end);
     end = ix.min(ix.add(begin, share), end);
+    function.guard(ix.less(begin, end));
   }
-  stageSegmentEdges(segment, begin, end, bits);
+  stageSegmentEdges(segment, begin, end);
 }
 
 Value GPUKernelStaging::loadNode(Value segment) {
@@ -105,7 +112,7 @@ Value GPUKernelStaging::loadNode(Value segment) {
   return choice.getResult(0);
 }
 
-void GPUKernelStaging::stageSegmentEdges(Value segment, Value begin, Value end, Value sharingBits) {
+void GPUKernelStaging::stageSegmentEdges(Value segment, Value begin, Value end) {
   order = getArgument(host.getPlan(side, "order"));
   other = getArgument(host.getPlan(side, "other"));
   Value node;
@@ -117,17 +124,19 @@ void GPUKernelStaging::stageSegmentEdges(Value segment, Value begin, Value end, 
     }
   readGroupedBlocks();
   scaleGroupedBlocks();
-  SmallVector<Value> sums = stageEdges(begin, end);
+  // Warps that share them take turns, so that what they read lies close together.
+  SmallVector<Value> sums = sharing ? stageEdges(ix.add(begin, function.warp), end, getArgument(sharing))
+                                    : stageEdges(begin, end, ix.constant(1));
   if (!sums.empty())
-    writeSums(sums, segment, sharingBits);
+    writeSums(sums, segment);
 }
 
-void GPUKernelStaging::writeSums(ArrayRef<Value> sums, Value segment, Value sharingBits) {
+void GPUKernelStaging::writeSums(ArrayRef<Value> sums, Value segment) {
   function.syncWarp();
   for (auto [accumulator, sum] : llvm::zip(accumulators, sums))
     writeShared(scaleSum(accumulator, sum), accumulator);
-  if (sharingBits) {
-    Value isShared = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, sharingBits, ix.constant(0));
+  if (sharing) {
+    Value isShared = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, getArgument(sharing), ix.constant(1));
     auto choice = scf::IfOp::create(builder, loc, isShared, /*withElseRegion=*/true);
     builder.setInsertionPointToStart(choice.thenBlock());
     function.syncBlock();
@@ -167,7 +176,7 @@ void GPUKernelStaging::copyOutSums(Value segment, Value memory, Value thread, in
 void GPUKernelStaging::stageRows(Value unit) {
   Value begin = ix.mul(unit, schedule.getRows());
   Value end = ix.min(ix.add(begin, schedule.getRows()), getArgument(host.getSize(HostProgram::E)));
-  stageEdges(begin, end);
+  stageEdges(begin, end, ix.constant(1));
 }
 
 std::pair<int64_t, SmallVector<int64_t>> GPUKernelStaging::getGlobalStrides(RankedTensorType block, IrrepsAttr irreps) {

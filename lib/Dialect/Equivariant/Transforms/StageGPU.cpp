@@ -9,25 +9,54 @@ using namespace espmm::equivariant;
 static constexpr int64_t edgesOfSharedWarp = 8;
 /// Nodes times slabs up to which a graph is small: about what a GPU can have under way at once.
 static constexpr int64_t warpsOfSmallGraph = 1024;
+/// Blocks of which a launch's last round, when most of a GPU waits for the rest, is a small part.
+static constexpr int64_t blocksOfLaunch = 16384;
 
-/// Whether the warps of a block share a node in a launch, 1 or 0, of the host function; if not, a block has one warp. Null if blocks have
-/// nothing to share.
-static Value chooseSharing(ArrayRef<KernelOp> kernels, HostProgram &host) {
-  ScheduleAttr schedule = GPUKernelStaging::getSchedule(kernels.front());
-  if (schedule.getGroupBy() == Access::Edge || schedule.getWarps() == 1)
-    return {};
+namespace {
+
+/// How a launch divides the edges of segments, of the host function.
+class Division {
+public:
+  Division(ArrayRef<KernelOp> kernels, HostProgram &host)
+      : schedule(GPUKernelStaging::getSchedule(kernels.front())), h(host.index()), edges(host.getSize(HostProgram::E)) {
+    h.loc = KernelOp(kernels.front()).getLoc();
+    if (schedule.getGroupBy() == Access::Edge)
+      return;
+    nodes = host.getRows(schedule.getGroupBy());
+    for (KernelOp kernel : kernels)
+      slabs += GPUKernelStaging::getSchedule(kernel).getSlabEnd() - GPUKernelStaging::getSchedule(kernel).getSlabBegin();
+  }
+
+  /// How many warps a block has: those that share a segment, or one. Null if blocks have nothing to share.
+  Value getSharing() {
+    if (!nodes || schedule.getWarps() == 1)
+      return {};
+    // If there are enough edges for each warp; or if there are so few nodes that most of the multiprocessors would have nothing to do.
+    Value isLong = h.isMore(edges, h.mul(nodes, edgesOfSharedWarp * schedule.getWarps()));
+    Value isSmall = h.sub(h.constant(1), h.isMore(h.mul(nodes, slabs), h.constant(warpsOfSmallGraph)));
+    return h.add(h.mul(h.max(isLong, isSmall), schedule.getWarps() - 1), 1);
+  }
+
+  /// How many blocks share a segment: no more than it has edges for, nor than it takes to make the last round short. Null without segments.
+  Value getParts() {
+    if (!nodes)
+      return {};
+    Value one = h.constant(1);
+    int64_t edgesOfPart = edgesOfSharedWarp * schedule.getWarps();
+    Value more = h.add(h.ceildiv(edges, h.max(nodes, one)), -(edgesOfPart / 2));
+    Value possible = h.ceildiv(h.max(more, h.constant(0)), h.constant(edgesOfPart));
+    Value wanted = h.ceildiv(h.constant(blocksOfLaunch), h.max(h.mul(nodes, slabs), one));
+    return h.max(h.min(possible, wanted), one);
+  }
+
+private:
+  ScheduleAttr schedule;
+  IndexBuilder &h;
+  Value edges, nodes;
   int64_t slabs = 0;
-  for (KernelOp kernel : kernels)
-    slabs += GPUKernelStaging::getSchedule(kernel).getSlabEnd() - GPUKernelStaging::getSchedule(kernel).getSlabBegin();
-  IndexBuilder &h = host.index();
-  h.loc = KernelOp(kernels.front()).getLoc();
-  Value edges = host.getSize(HostProgram::E), nodes = host.getRows(schedule.getGroupBy());
-  // A node's edges are shared if there are enough of them for each warp; or if there are so few nodes that most of the
-  // multiprocessors would have nothing to do.
-  Value isLong = h.isMore(edges, h.mul(nodes, edgesOfSharedWarp * schedule.getWarps()));
-  Value isSmall = h.sub(h.constant(1), h.isMore(h.mul(nodes, slabs), h.constant(warpsOfSmallGraph)));
-  return h.max(isLong, isSmall);
-}
+};
+
+} // namespace
 
 LogicalResult espmm::equivariant::stageKernelsForGPU(ArrayRef<KernelOp> kernels, HostProgram &host) {
   for (KernelOp kernel : kernels)
@@ -36,13 +65,13 @@ LogicalResult espmm::equivariant::stageKernelsForGPU(ArrayRef<KernelOp> kernels,
   int64_t warps = GPUKernelStaging::getSchedule(kernels.front()).getWarps();
   GPUFunction function(host, kernels.front(), warps);
   IndexBuilder &h = host.index();
-  Value sharing = chooseSharing(kernels, host);
-  Value sharingBits = sharing ? h.mul(sharing, llvm::Log2_64(warps)) : Value();
+  Division division(kernels, host);
+  Value sharing = division.getSharing(), parts = division.getParts();
   // One kernel's blocks after another's, so that a multiprocessor mostly runs one body at a time.
   Value block = function.block, total;
   int64_t sharedBytes = 0, registers = 0;
   for (KernelOp kernel : kernels) {
-    GPUKernelStaging staging(kernel, function, sharingBits);
+    GPUKernelStaging staging(kernel, function, sharing, parts);
     Value blocks = staging.getBlocks();
     total = total ? h.add(total, blocks) : blocks;
     sharedBytes = std::max(sharedBytes, staging.getSharedBytes());
@@ -58,7 +87,6 @@ LogicalResult espmm::equivariant::stageKernelsForGPU(ArrayRef<KernelOp> kernels,
     function.builder.setInsertionPointToStart(choice.elseBlock());
     block = function.ix.sub(block, own);
   }
-  Value rows = sharing ? h.add(h.mul(sharing, warps - 1), 1) : Value();
-  function.launch(total, rows, sharedBytes, registers);
+  function.launch(total, sharing, sharedBytes, registers);
   return success();
 }

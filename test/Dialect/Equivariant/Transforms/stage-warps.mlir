@@ -2,21 +2,19 @@
 
 // Four warps a block that share a node, or one warp for it, as the numbers of edges and nodes say at the launch.
 // CHECK-LABEL: func.func @conv(
-// CHECK: %[[BITS:[0-9]+]] = arith.muli %[[SHARED:[0-9]+]], %c2_i64
-// CHECK: %[[MORE:[0-9]+]] = arith.muli %[[SHARED]], %c3_i64
-// CHECK: %[[ROWS:.*]] = arith.addi %[[MORE]], %{{.*}} : i64
-// CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared {{[0-9]+}} rows(%[[ROWS]])({{.*}}%[[BITS]],
+// CHECK: %[[MORE:[0-9]+]] = arith.muli %{{[0-9]+}}, %c3_i64
+// CHECK: %[[ROWS:[0-9]+]] = arith.addi %[[MORE]], %{{.*}} : i64
+// CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared {{[0-9]+}} rows(%[[ROWS]])({{.*}}%[[ROWS]],
 // CHECK: llvm.func @conv_0({{.*}}) attributes {{{.*}}nvvm.maxntid = array<i32: 32, 4, 1>, nvvm.minctasm = 3 : i32}
 // CHECK: %[[ID:.*]] = nvvm.shfl.sync idx
 // CHECK: %[[WARP:.*]] = arith.extui %[[ID]]
-// Each has its part of the edges.
-// CHECK: %[[SHARE:.*]] = arith.shrui %{{.*}}, %{{.*}} : i64
-// CHECK: arith.muli %[[WARP]], %[[SHARE]] : i64
+// They take turns at the edges.
+// CHECK: %[[FIRST:.*]] = arith.addi %{{.*}}, %[[WARP]] : i64
 
 // A ring of three slots: two edges' rows are on their way before the loop, and within it those of one more wherever the edge
 // before was. Weights pass the cache by; rows of senders stay in it.
 // CHECK-COUNT-2: nvvm.cp.async.commit.group
-// CHECK: %[[LOOP:[^:]*]]:{{[0-9]+}} = scf.for
+// CHECK: %[[LOOP:[^:]*]]:{{[0-9]+}} = scf.for %{{.*}} = %[[FIRST]] to %{{.*}} step %arg3
 // CHECK: nvvm.cp.async.wait.group 1
 // CHECK-DAG: equivariant.async_copy {{.*}}runs [0, 32, 32, 1, 64] width 4 once
 // CHECK-DAG: equivariant.async_copy {{.*}}runs [0, 96, 96, 3, 64] width 4 : f32

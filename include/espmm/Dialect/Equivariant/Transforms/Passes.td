@@ -222,7 +222,7 @@ def ConvertEquivariantToGPU : Pass<"convert-equivariant-to-gpu", "::mlir::Module
     // after
     %entry = llvm.load %table[lane] ...          // at the kernel's start
     %from = llvm.getelementptr %row[%entry]
-    nvvm.cp.async.shared.global %to, %from, 16, cache = cg
+    nvvm.cp.async.shared.global %to, %from, 16, cache = ca
     ```
   }];
   let options = [Option<"chip", "chip", "std::string", "", "the chip to compile for (default: the module's target)">];
