@@ -77,6 +77,7 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.tileRegisters = options.tileRegisters;
   EquivariantFactorOptions factor;
   factor.unitCoefficients = true;
+  factor.modes = {"uvu", "uuu"};
   addCommonPasses(pm, until, factor, tile);
   if (until >= espmm::Stage::Target) {
     pm.addPass(createConvertEquivariantToGPU());

@@ -63,12 +63,6 @@ def test_beside_uvu_says_so_for_the_gpu(library):
         espmm.compile(unshared_problem(("8x1o", "8x1o+0e", "8x0e+8x1o", [(0, 0, 0, "uuu", True), (0, 1, 1, "uvu", True)]), torch.float32), "cuda:sm_90")
 
 
-def test_one_block_by_two_modes_says_so(library):
-    p = unshared_problem(("8x0e", "8x0e", "8x0e", [(0, 0, 0, "uuu", True), (0, 0, 0, "uvu", True)]), torch.float32)
-    with pytest.raises(espmm.UnsupportedError, match=r"instruction 1 \(0, 0, 0, uvu\): a block of the second input"):
-        espmm.compile(p, "cpu")
-
-
 def test_elementwise_tensor_product(device, poisoned):
     """e3nn's ElementwiseTensorProduct is all "uuu" without weights."""
     with default_dtype(torch.float64):

@@ -271,6 +271,24 @@ SmallVector<double> espmm::equivariant::getConstantElements(Operation *op) {
 }
 
 //===----------------------------------------------------------------------===//
+// pairs, pair_sum
+//===----------------------------------------------------------------------===//
+
+static LogicalResult verifyPairs(Operation *op, RankedTensorType channels, RankedTensorType pairs) {
+  if (channels.getRank() == 0 || pairs.getRank() != channels.getRank() || channels.getElementType() != pairs.getElementType() ||
+      channels.getShape().drop_front() != pairs.getShape().drop_front())
+    return op->emitOpError("expects types that differ in their first dimension only, got ") << channels << " and " << pairs;
+  int64_t m = channels.getDimSize(0);
+  if (pairs.getDimSize(0) != m * (m - 1) / 2)
+    return op->emitOpError() << m << " channels have " << m * (m - 1) / 2 << " pairs, got " << pairs.getDimSize(0);
+  return success();
+}
+
+// pairs_c1, pair_sum_c1
+LogicalResult PairsOp::verify() { return verifyPairs(*this, getSource().getType(), getType()); }
+LogicalResult PairSumOp::verify() { return verifyPairs(*this, getType(), getSource().getType()); }
+
+//===----------------------------------------------------------------------===//
 // einsum
 //===----------------------------------------------------------------------===//
 

@@ -74,6 +74,25 @@ scf::ForOp CPUFunction::loop(Value begin, Value end, Value step, ValueRange init
   return result;
 }
 
+Value CPUFunction::getTailMask(Value channel, int64_t channels, int64_t lanes) {
+  auto type = VectorType::get({lanes}, builder.getI64Type());
+  SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
+  Value lane = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, ArrayRef<int64_t>(iota)));
+  Value left = ix.sub(ix.constant(channels), channel);
+  Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(0));
+  Value poison = LLVM::PoisonOp::create(builder, loc, type);
+  Value first = LLVM::InsertElementOp::create(builder, loc, poison, left, zero);
+  Value splat = LLVM::ShuffleVectorOp::create(builder, loc, first, poison, SmallVector<int32_t>(lanes, 0));
+  return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, lane, splat);
+}
+
+std::pair<Value, Value> CPUFunction::addCompensated(Value sum, Value lost, Value value) {
+  Value exact = LLVM::FSubOp::create(builder, loc, value, lost);
+  Value next = LLVM::FAddOp::create(builder, loc, sum, exact);
+  Value added = LLVM::FSubOp::create(builder, loc, next, sum);
+  return {next, LLVM::FSubOp::create(builder, loc, added, exact)};
+}
+
 void CPUFunction::fillWithZeros(Value buffer, Value count) {
   Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0));
   LLVM::MemsetOp::create(builder, loc, buffer, zero, ix.mul(count, element.getIntOrFloatBitWidth() / 8),
@@ -141,4 +160,35 @@ void espmm::equivariant::launchSumOfCopies(HostProgram &host, KernelOp source, V
                      DenseI64ArrayAttr(), order.vector, element);
   IndexBuilder &h = host.index();
   f.launch(h.ceildiv(rows, h.constant(rowsOfTask)));
+}
+
+void espmm::equivariant::launchSumOfShares(HostProgram &host, KernelOp source, Value result, Value scratch, Value tasks, int64_t stride,
+                                           int64_t lanes) {
+  Type element = getElementType(result);
+  CPUFunction f(host, source, element, "_sum");
+  OpBuilder &builder = f.builder;
+  IndexBuilder &ix = f.ix;
+  int64_t width = getWidth(result), ofTask = 64 * lanes;
+  Value count = f.getArgument(tasks), base = f.getArgument(scratch), target = f.getArgument(host.getBuffer(result));
+  Value first = ix.mul(f.task, ofTask), last = ix.min(ix.add(first, ofTask), ix.constant(width));
+  auto vector = VectorType::get({lanes}, element);
+  unsigned alignment = element.getIntOrFloatBitWidth() / 8;
+  Value at = f.loop(first, last, ix.constant(lanes)).getInductionVar();
+  Value mask = width % lanes ? f.getTailMask(at, width, lanes) : Value();
+  OpBuilder::InsertPoint afterShares = builder.saveInsertionPoint();
+  Value zero = LLVM::ConstantOp::create(builder, f.loc, vector, DenseElementsAttr::get(vector, cast<Attribute>(FloatAttr::get(element, 0.0))));
+  auto shares = f.loop(ix.constant(0), count, ix.constant(1), ValueRange{zero, zero});
+  Value share = f.getRowPointer(base, shares.getInductionVar(), 3 * stride);
+  auto load = [&](Value position) { return LLVM::LoadOp::create(builder, f.loc, vector, ix.address(share, position, element), alignment); };
+  Value lost = LLVM::FAddOp::create(builder, f.loc, shares.getRegionIterArg(1), load(ix.add(at, stride)));
+  auto [sum, next] = f.addCompensated(shares.getRegionIterArg(0), lost, load(at));
+  scf::YieldOp::create(builder, f.loc, ValueRange{sum, next});
+  builder.restoreInsertionPoint(afterShares);
+  builder.setInsertionPointAfter(shares);
+  Value address = ix.address(target, at, element);
+  if (mask)
+    LLVM::MaskedStoreOp::create(builder, f.loc, shares.getResult(0), address, mask, alignment);
+  else
+    LLVM::StoreOp::create(builder, f.loc, shares.getResult(0), address, alignment);
+  f.launch(host.index().constant((width + ofTask - 1) / ofTask));
 }

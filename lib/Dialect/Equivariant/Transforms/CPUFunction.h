@@ -38,6 +38,10 @@ public:
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) {
     return ix.address(base, ix.mul(row, width), element);
   }
+  /// The lanes of a vector from a channel on that hold one of so many channels.
+  mlir::Value getTailMask(mlir::Value channel, int64_t channels, int64_t lanes);
+  /// sum + value, rounded, and what is to be taken from that for being rounded; `lost` is what it was before (W. Kahan 1965).
+  std::pair<mlir::Value, mlir::Value> addCompensated(mlir::Value sum, mlir::Value lost, mlir::Value value);
   void fillWithZeros(mlir::Value buffer, mlir::Value count);
   /// Ends the function, and lets the host program call it for each task below `grid`.
   void launch(mlir::Value grid);
@@ -63,6 +67,10 @@ mlir::Value launchToComponents(HostProgram &host, KernelOp source, mlir::Value t
 /// A kernel that writes the rows of a result, each the sum of its `copies` in `scratch`, in component order.
 void launchSumOfCopies(HostProgram &host, KernelOp source, mlir::Value result, mlir::Value scratch, mlir::Value copies,
                        mlir::Value rows, ComponentOrder order);
+
+/// A kernel that writes a result of one row: the sum over the tasks, each of which has three rows in `scratch`: its sum, and what that lost.
+void launchSumOfShares(HostProgram &host, KernelOp source, mlir::Value result, mlir::Value scratch, mlir::Value tasks, int64_t stride,
+                       int64_t lanes);
 
 } // namespace espmm::equivariant
 

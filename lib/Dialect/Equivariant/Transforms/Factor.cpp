@@ -28,9 +28,20 @@ std::string canonicalOrder(StringRef letters) {
   return result;
 }
 
+/// The multiplicity letters of a slot under a path. A pair u < v is one letter: what x and y have of pairs is taken from their blocks.
+std::string getMultiplicities(const Path &path, Slot slot) {
+  IndexMap map = getIndexMap(path.mode);
+  StringRef letters = map[slot];
+  if (!map.triangular)
+    return letters.str();
+  return letters == "v" ? "u" : letters.starts_with("uv") ? ("u" + letters.drop_front(2)).str() : letters.str();
+}
+
+bool takesPairs(const Path &path, Slot slot) { return getIndexMap(path.mode).triangular && (slot == Slot::X || slot == Slot::Y); }
+
 /// The letters of a slot's block under a path.
 std::string getLetters(const Path &path, Slot slot) {
-  std::string letters = getIndexMap(path.mode)[slot].str();
+  std::string letters = getMultiplicities(path, slot);
   if (slot != Slot::W)
     letters += slot == Slot::X ? 'i' : slot == Slot::Y ? 'j' : 'k';
   return letters;
@@ -41,9 +52,9 @@ constexpr Slot allSlots[] = {Slot::X, Slot::Y, Slot::W, Slot::Z};
 /// Rewrites the body of one kernel.
 class KernelFactoring {
 public:
-  KernelFactoring(KernelOp kernel, factor::CostModel cost, bool unitCoefficients)
+  KernelFactoring(KernelOp kernel, factor::CostModel cost, bool unitCoefficients, ArrayRef<std::string> lowered)
       : kernel(kernel), yield(cast<YieldOp>(kernel.getBody().front().getTerminator())), builder(yield), cost(cost),
-        unitCoefficients(unitCoefficients) {}
+        unitCoefficients(unitCoefficients), modes(lowered.begin(), lowered.end()) {}
 
   LogicalResult run() {
     SmallVector<Value> yielded(yield.getValues());
@@ -111,7 +122,7 @@ private:
   Value getBlock(Value row, ProductAttr product, unsigned p, Slot slot) {
     int64_t offset;
     auto type = getBlockType(product, p, slot, offset);
-    auto [it, isNew] = blocks.try_emplace({row, offset, type});
+    auto [it, isNew] = blocks.try_emplace({row.getAsOpaquePointer(), offset, type.getAsOpaquePointer(), getLetters(product.getPaths()[p], slot)});
     if (isNew)
       it->second = BlockOp::create(builder, kernel.getLoc(), type, row, offset);
     return it->second;
@@ -120,8 +131,8 @@ private:
   RankedTensorType getBlockType(ProductAttr product, unsigned p, Slot slot, int64_t &offset) {
     const Path &path = product.getPaths()[p];
     SmallVector<int64_t> shape;
-    for (char letter : getIndexMap(path.mode)[slot])
-      shape.push_back(product.getExtent(path, letter));
+    for (char letter : getMultiplicities(path, slot))
+      shape.push_back(takesPairs(path, slot) ? product.getExtent(path, letter) : getExtent(product, path, letter));
     if (slot == Slot::W) {
       offset = product.getWeightOffset(p);
     } else {
@@ -133,6 +144,11 @@ private:
     return RankedTensorType::get(shape, elementType);
   }
 
+  static int64_t getExtent(ProductAttr product, const Path &path, char letter) {
+    int64_t extent = product.getExtent(path, letter);
+    return letter == 'u' && getIndexMap(path.mode).triangular ? extent * (extent - 1) / 2 : extent;
+  }
+
   /// What tile and stage cannot lower yet is said here, where the instruction is known.
   LogicalResult verifyLowered(ProductAttr product, unsigned p, SmallVectorImpl<Contribution> &contracts) {
     const Path &path = product.getPaths()[p];
@@ -140,13 +156,12 @@ private:
       return kernel.emitOpError("instruction ") << p << " (" << path.i1 << ", " << path.i2 << ", " << path.i3 << ", "
                                                 << stringifyMode(path.mode) << "): " << what << " has no lowering yet";
     };
-    if (path.mode != Mode::UVU && path.mode != Mode::UUU)
+    if (!modes.empty() && !llvm::is_contained(modes, stringifyMode(path.mode).str()))
       return fail("mode " + stringifyMode(path.mode));
+    // So far who has not all modes has no shared rows either.
     for (Contribution &c : contracts) {
-      Value y = c.contract.getSlot() == Slot::Y ? Value(kernel.getResult(c.result)) : c.contract.getBound(Slot::Y);
-      bool isChannelwise = getIndexMap(path.mode)[Slot::Y].contains('u');
-      if (y && channelwise.try_emplace({y, path.i2}, isChannelwise).first->second != isChannelwise)
-        return fail("a block of the second input that an instruction of another mode works on too");
+      if (modes.empty())
+        break;
       if (kernel.getResultAccess(c.result) == Access::All)
         return fail("the gradient of a value that all rows share");
       for (Value operand : c.contract->getOperands())
@@ -163,7 +178,7 @@ private:
     ++numPaths;
     if (failed(verifyLowered(product, p, contracts)))
       return failure();
-    if (llvm::any_of(getIndexMap(path.mode)[Slot::W], [&](char letter) { return product.getExtent(path, letter) == 0; }))
+    if (llvm::any_of(getMultiplicities(path, Slot::W), [&](char letter) { return getExtent(product, path, letter) == 0; }))
       return success();
 
     // How many paths have the same blocks of x and y, or the same coefficients and block of y, as operands.
@@ -183,9 +198,10 @@ private:
     factor::Problem problem;
     problem.cost = cost;
     problem.extents = {{'i', 2 * l1 + 1}, {'j', 2 * l2 + 1}, {'k', 2 * l3 + 1}};
-    for (char letter : StringRef("vw"))
-      if (StringRef(getLetters(path, Slot::W) + getLetters(path, Slot::Y)).contains(letter))
-        problem.extents[letter] = static_cast<int>(product.getExtent(path, letter));
+    for (Slot slot : allSlots)
+      for (char letter : getMultiplicities(path, slot))
+        if (letter != 'u')
+          problem.extents[letter] = static_cast<int>(getExtent(product, path, letter));
     SmallVector<Value> values;
     problem.leaves.push_back({"ijk", getSupport(l1, l2, l3), sameMatrix, ""});
     numNonzeros += problem.leaves.front().support->size();
@@ -198,6 +214,8 @@ private:
       Value block = getBlock(row, product, p, slot);
       if (isUnit && slot == Slot::Z)
         block = scale(block);
+      if (takesPairs(path, slot))
+        block = getPairs(block, slot == Slot::X ? Member::First : Member::Second);
       if (auto it = llvm::find(values, block); it != values.end())
         return static_cast<int>(it - values.begin());
       int shared = slot == Slot::X ? samePair : slot == Slot::Y ? sameY : 1;
@@ -212,7 +230,7 @@ private:
         if (value.getDefiningOp<OnesOp>() && problem.leaves[n].indices[0] == letter)
           return static_cast<int>(n);
       problem.leaves.push_back({std::string(1, letter), std::nullopt, 1, ""});
-      values.push_back(OnesOp::create(builder, kernel.getLoc(), RankedTensorType::get({product.getExtent(path, letter)}, elementType)));
+      values.push_back(OnesOp::create(builder, kernel.getLoc(), RankedTensorType::get({getExtent(product, path, letter)}, elementType)));
       return static_cast<int>(values.size() - 1);
     };
 
@@ -231,7 +249,7 @@ private:
           if (Value row = c.contract.getBound(s))
             term.push_back(getLeaf(row, s));
         for (char letter : output.indices)
-          if (letter != 'u' && llvm::none_of(term, [&](int leaf) { return StringRef(problem.leaves[leaf].indices).contains(letter); }))
+          if (llvm::none_of(term, [&](int leaf) { return StringRef(problem.leaves[leaf].indices).contains(letter); }))
             term.push_back(getOnes(letter));
         output.terms.push_back(term);
       }
@@ -250,12 +268,27 @@ private:
     for (auto [pair, node] : llvm::zip(wanted, plan->outputs)) {
       int64_t offset;
       auto type = getBlockType(product, p, pair.second, offset);
-      assert(nodes[node].getType() == type && "a plan's output has its block's shape");
-      (void)type;
+      Value block = nodes[node];
+      if (isUnit && pair.second == Slot::Z)
+        block = scale(block);
+      if (takesPairs(path, pair.second))
+        block = PairSumOp::create(builder, kernel.getLoc(), type, pair.second == Slot::X ? Member::First : Member::Second, block);
+      assert(block.getType() == type && "a plan's output has its block's shape");
       results[pair.first].offsets.push_back(offset);
-      results[pair.first].blocks.push_back(isUnit && pair.second == Slot::Z ? scale(nodes[node]) : nodes[node]);
+      results[pair.first].blocks.push_back(block);
     }
     return success();
+  }
+
+  Value getPairs(Value block, Member member) {
+    Value &pairs = pairsOf[{block, static_cast<int>(member)}];
+    if (!pairs) {
+      auto type = cast<RankedTensorType>(block.getType());
+      SmallVector<int64_t> shape(type.getShape());
+      shape[0] = shape[0] * (shape[0] - 1) / 2;
+      pairs = PairsOp::create(builder, kernel.getLoc(), RankedTensorType::get(shape, elementType), member, block);
+    }
+    return pairs;
   }
 
   enum class Part { All, Unit, Scales };
@@ -348,13 +381,14 @@ private:
   OpBuilder builder;
   factor::CostModel cost;
   bool unitCoefficients;
+  SmallVector<std::string> modes;
   Type elementType;
   llvm::MapVector<ProductAttr, SmallVector<Contribution>> products;
   SmallVector<Result> results;
   std::map<std::pair<std::array<int, 4>, int64_t>, Value> coefficients;
-  llvm::DenseMap<std::tuple<Value, int64_t, Type>, Value> blocks;
-  /// Blocks of second inputs and of their gradients, by row and number: whether their multiplicity is the channel axis.
-  llvm::DenseMap<std::pair<Value, int64_t>, bool> channelwise;
+  /// By row, offset, type and letters.
+  std::map<std::tuple<const void *, int64_t, const void *, std::string>, Value> blocks;
+  llvm::DenseMap<std::pair<Value, int>, Value> pairsOf;
   llvm::DenseMap<std::pair<Value, Value>, Value> sums;
   std::map<std::string, llvm::DenseMap<std::pair<Value, Value>, Value>> einsums;
 };
@@ -365,7 +399,7 @@ struct Factor : espmm::equivariant::impl::EquivariantFactorBase<Factor> {
   void runOnOperation() override {
     int64_t paths = 0, nonzeros = 0, multiplications = 0, channelFree = 0;
     WalkResult result = getOperation().walk([&](KernelOp kernel) {
-      KernelFactoring factoring(kernel, {channelFreeCost, channelSumCost}, unitCoefficients);
+      KernelFactoring factoring(kernel, {channelFreeCost, channelSumCost}, unitCoefficients, SmallVector<std::string>(modes.begin(), modes.end()));
       if (failed(factoring.run()))
         return WalkResult::interrupt();
       paths += factoring.numPaths;

@@ -4,35 +4,39 @@
 using namespace mlir;
 using namespace espmm::equivariant;
 
-KernelAnalysis::KernelAnalysis(KernelOp kernel) : kernel(kernel) {
+/// Multiplicities up to this, apart from the channels', are unrolled: what each of them reads stays in registers then.
+static constexpr int64_t longestUnrolled = 4;
+
+KernelAnalysis::KernelAnalysis(KernelOp kernel, LoopedAxes axes) : kernel(kernel), axes(axes) {
   Block &body = kernel.getBody().front();
-  // Blocks take their letters from the einsums that read them.
-  for (auto einsum : body.getOps<EinsumOp>()) {
-    bool sums = false;
-    for (auto [i, operand] : llvm::enumerate(einsum.getOperands_())) {
-      bool has = einsum.getOperandLetters(i).contains('u');
-      channels[operand] = has;
-      sums |= has && !einsum.getResultLetters().contains('u');
-      sums |= channelSums.lookup(operand);
-      if (auto block = operand.getDefiningOp<BlockOp>(); block && has)
-        channelRows.insert(block.getRow());
-    }
-    channels[einsum.getResult()] = einsum.getResultLetters().contains('u');
-    channelSums[einsum.getResult()] = sums;
-  }
-  for (Operation &op : body)
-    if (auto add = dyn_cast<AddOp>(op)) {
-      channels[add.getResult()] = channels.lookup(add.getLhs()) || channels.lookup(add.getRhs());
-      channelSums[add.getResult()] = channelSums.lookup(add.getLhs()) || channelSums.lookup(add.getRhs());
-    } else if (auto einsum = dyn_cast<EinsumOp>(op)) {
-      for (Value operand : einsum.getOperands_())
-        channelSums[einsum.getResult()] |= channelSums.lookup(operand);
-    }
+  findLetters();
+  auto yield = cast<YieldOp>(body.getTerminator());
+  // Irreps of u times v channels have those of each u next to each other: they are strided from u to u.
+  auto hasPairs = [&](Value row, Value block) {
+    return isa_and_nonnull<IrrepsAttr>(cast<RankedTensorType>(row.getType()).getEncoding()) && getLetters(block).starts_with("uv");
+  };
+  for (auto block : body.getOps<BlockOp>())
+    loopsOverShort |= hasPairs(block.getRow(), block.getResult());
+  for (Value row : yield.getValues())
+    if (auto assemble = row.getDefiningOp<AssembleOp>())
+      for (Value block : assemble.getBlocks())
+        loopsOverShort |= hasPairs(row, block);
+  for (auto block : body.getOps<BlockOp>())
+    if (!getLooped(block.getResult()).empty())
+      channelRows.insert(block.getRow());
+  for (auto [r, value] : llvm::enumerate(yield.getValues()))
+    if (auto assemble = value.getDefiningOp<AssembleOp>())
+      for (auto [offset, block] : llvm::zip(assemble.getOffsets(), assemble.getBlocks())) {
+        contributions.push_back({static_cast<unsigned>(r), offset, block});
+        if (!getLooped(block).empty())
+          channelRows.insert(value);
+      }
+  findNests();
 
   llvm::EquivalenceClasses<Operation *> classes;
   SmallVector<Operation *> channelOps;
   for (Operation &op : body) {
-    if (!isChannelOp(&op))
+    if (!isChannelOp(&op) || isNest(&op))
       continue;
     channelOps.push_back(&op);
     classes.insert(&op);
@@ -45,15 +49,155 @@ KernelAnalysis::KernelAnalysis(KernelOp kernel) : kernel(kernel) {
     byLeader[classes.getLeaderValue(op)].push_back(op);
   for (auto &[leader, ops] : byLeader)
     groups.push_back(ops);
+}
 
-  auto yield = cast<YieldOp>(body.getTerminator());
-  for (auto [r, value] : llvm::enumerate(yield.getValues()))
-    if (auto assemble = value.getDefiningOp<AssembleOp>())
-      for (auto [offset, block] : llvm::zip(assemble.getOffsets(), assemble.getBlocks())) {
-        contributions.push_back({static_cast<unsigned>(r), offset, block});
-        if (hasChannels(block))
-          channelRows.insert(value);
+void KernelAnalysis::findLetters() {
+  // Blocks take their letters from the einsums that read them.
+  for (auto einsum : kernel.getBody().getOps<EinsumOp>()) {
+    bool sums = false;
+    for (auto [i, operand] : llvm::enumerate(einsum.getOperands_())) {
+      letters[operand] = einsum.getOperandLetters(i);
+      bool has = einsum.getOperandLetters(i).contains('u');
+      channels[operand] = has;
+      sums |= has && !einsum.getResultLetters().contains('u');
+      sums |= channelSums.lookup(operand);
+    }
+    letters[einsum.getResult()] = einsum.getResultLetters();
+    channels[einsum.getResult()] = einsum.getResultLetters().contains('u');
+    channelSums[einsum.getResult()] = sums;
+  }
+  for (Operation &op : kernel.getBody().front())
+    if (isa<PairsOp, PairSumOp>(op)) {
+      // Pairs of channels take the channels' place.
+      Value source = op.getOperand(0), result = op.getResult(0);
+      std::string known = getLetters(isa<PairsOp>(op) ? result : source).str();
+      for (Value value : {source, result}) {
+        letters[value] = known;
+        channels[value] = StringRef(known).contains('u');
+        channelSums[value] = channelSums.lookup(source);
       }
+    } else if (auto add = dyn_cast<AddOp>(op)) {
+      channels[add.getResult()] = channels.lookup(add.getLhs()) || channels.lookup(add.getRhs());
+      channelSums[add.getResult()] = channelSums.lookup(add.getLhs()) || channelSums.lookup(add.getRhs());
+      for (Value operand : add->getOperands())
+        if (auto it = letters.find(operand); it != letters.end()) {
+          std::string ofOperand = it->second;
+          letters[add.getResult()] = ofOperand;
+        }
+      for (Value operand : add->getOperands())
+        letters.try_emplace(operand, getLetters(add.getResult()).str());
+    } else if (auto einsum = dyn_cast<EinsumOp>(op)) {
+      for (Value operand : einsum.getOperands_())
+        channelSums[einsum.getResult()] |= channelSums.lookup(operand);
+    }
+}
+
+StringRef KernelAnalysis::getLetters(Value value) const {
+  auto it = letters.find(value);
+  return it == letters.end() ? StringRef() : StringRef(it->second);
+}
+
+bool KernelAnalysis::isLooped(char letter, int64_t extent) const {
+  if (letter == 'u')
+    return true;
+  return axes == LoopedAxes::All && (letter == 'v' || letter == 'w') && extent > (loopsOverShort ? 1 : longestUnrolled);
+}
+
+std::map<char, int64_t> KernelAnalysis::getLooped(Value value) const {
+  std::map<char, int64_t> result;
+  for (auto [letter, extent] : llvm::zip(getLetters(value), cast<RankedTensorType>(value.getType()).getShape()))
+    if (isLooped(letter, extent))
+      result[letter] = extent;
+  return result;
+}
+
+unsigned KernelAnalysis::getLoopedRank(Value value) const {
+  unsigned rank = 0;
+  for (auto [d, letter] : llvm::enumerate(getLetters(value)))
+    if (isLooped(letter, cast<RankedTensorType>(value.getType()).getDimSize(d)))
+      rank = d + 1;
+  return rank;
+}
+
+std::pair<int64_t, int64_t> KernelAnalysis::getLoopedShape(Value block) const {
+  auto shape = cast<RankedTensorType>(block.getType()).getShape();
+  unsigned rank = getLoopedRank(block);
+  return {ShapedType::getNumElements(shape.take_front(rank)), ShapedType::getNumElements(shape.drop_front(rank))};
+}
+
+bool KernelAnalysis::isStridedWeights(Value row, Value block) const {
+  return !cast<RankedTensorType>(row.getType()).getEncoding() && !getLooped(block).empty() && getLoopedShape(block).second > 1;
+}
+
+void KernelAnalysis::findNests() {
+  if (axes == LoopedAxes::Channels)
+    return;
+  Block &body = kernel.getBody().front();
+  auto isComputed = [](Operation *op) { return isa_and_nonnull<EinsumOp, AddOp, PairsOp, PairSumOp>(op); };
+  auto getAllLooped = [&](Operation *op) {
+    std::map<char, int64_t> all = getLooped(op->getResult(0));
+    for (Value operand : op->getOperands())
+      all.merge(getLooped(operand));
+    return all;
+  };
+  // What needs no loop may be computed anywhere, again and again.
+  auto isShareable = [&](Operation *op) { return getAllLooped(op).empty() && !isChannelSum(op->getResult(0)); };
+  llvm::EquivalenceClasses<Operation *> classes;
+  llvm::SmallPtrSet<Operation *, 8> nested;
+  SmallVector<Operation *> ops;
+  for (Operation &op : body) {
+    if (!isComputed(&op) || isShareable(&op))
+      continue;
+    ops.push_back(&op);
+    classes.insert(&op);
+    for (Value operand : op.getOperands())
+      if (Operation *producer = operand.getDefiningOp(); isComputed(producer) && !isShareable(producer))
+        classes.unionSets(producer, &op);
+    auto looped = getAllLooped(&op);
+    bool readsOnes = llvm::any_of(op.getOperands(), [&](Value v) { return v.getDefiningOp<OnesOp>() && !getLooped(v).empty(); });
+    if (readsOnes || isa<PairsOp, PairSumOp>(op) || (!looped.empty() && looped.rbegin()->first != 'u'))
+      nested.insert(&op);
+  }
+  auto isNested = [&](Operation *op) {
+    return llvm::any_of(nested, [&](Operation *other) { return classes.isEquivalent(op, other); });
+  };
+  // Sums over channels and over edges have their place in memory, as what a nest gives has. So has whatever is added to those places.
+  llvm::MapVector<std::pair<unsigned, int64_t>, SmallVector<Operation *>> places;
+  llvm::DenseSet<std::pair<unsigned, int64_t>> mixed;
+  for (const Contribution &c : contributions) {
+    Operation *op = c.value.getDefiningOp();
+    if (!isComputed(op) || isShareable(op))
+      continue;
+    auto &others = places[{c.result, c.offset}];
+    if ((!hasChannels(c.value) && kernel.getResultAccess(c.result) != Access::Edge) ||
+        llvm::any_of(others, [&](Operation *other) { return hasChannels(other->getResult(0)) != hasChannels(c.value); }))
+      mixed.insert({c.result, c.offset});
+    others.push_back(op);
+  }
+  for (auto &[place, givers] : places)
+    if (mixed.contains(place))
+      nested.insert(givers.begin(), givers.end());
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (auto &[place, givers] : places)
+      if (llvm::any_of(givers, isNested) && !llvm::all_of(givers, isNested)) {
+        nested.insert(givers.begin(), givers.end());
+        changed = true;
+      }
+  }
+  for (Operation *op : ops)
+    if (isNested(op))
+      nestSet.insert(op);
+  for (Operation &op : llvm::reverse(body))
+    if (nestSet.contains(&op))
+      for (Value operand : op.getOperands())
+        if (Operation *producer = operand.getDefiningOp(); isComputed(producer))
+          nestSet.insert(producer);
+  for (Operation &op : body)
+    if (nestSet.contains(&op))
+      nests.push_back(&op);
+  for (Contribution &c : contributions)
+    c.isOfNest = nestSet.contains(c.value.getDefiningOp()) && !isShareable(c.value.getDefiningOp());
 }
 
 bool KernelAnalysis::isChannelOp(Operation *op) const {
@@ -84,14 +228,15 @@ LogicalResult KernelAnalysis::verify() {
   for (unsigned r = 0; r < kernel.getNumResults(); ++r) {
     if (!getAssemble(r))
       return kernel.emitOpError("result ") << r << " is not assembled from blocks; run equivariant-factor first";
-    if (kernel.getResultAccess(r) == Access::All)
+    if (kernel.getResultAccess(r) == Access::All &&
+        (axes == LoopedAxes::Channels || cast<RankedTensorType>(kernel.getResult(r).getType()).getEncoding()))
       return kernel.emitOpError("result ") << r << " is a sum over all rows, which has no lowering yet";
   }
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
-    if (kernel.getInputAccess(i) == Access::All)
+    if (kernel.getInputAccess(i) == Access::All && axes == LoopedAxes::Channels)
       return kernel.emitOpError("operand ") << i << " is shared by all rows, which has no lowering yet";
   for (const Contribution &c : contributions) {
-    if (hasChannels(c.value))
+    if (hasChannels(c.value) || c.isOfNest)
       continue;
     if (!isChannelSum(c.value))
       return kernel.emitOpError("result ") << c.result << " has a block without channels, which has no lowering yet";
@@ -99,10 +244,6 @@ LogicalResult KernelAnalysis::verify() {
       return kernel.emitOpError("result ") << c.result << " is summed over channels and over edges, which has no lowering yet";
   }
   return success();
-}
-
-bool espmm::equivariant::isStridedWeights(Value row, RankedTensorType block) {
-  return !cast<RankedTensorType>(row.getType()).getEncoding() && block.getNumElements() > block.getDimSize(0);
 }
 
 Access espmm::equivariant::chooseGroupSide(KernelOp kernel) {

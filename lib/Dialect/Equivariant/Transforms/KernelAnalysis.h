@@ -5,6 +5,7 @@
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "llvm/ADT/EquivalenceClasses.h"
 #include "llvm/ADT/MapVector.h"
+#include <map>
 
 namespace espmm::equivariant {
 
@@ -13,12 +14,19 @@ struct Contribution {
   unsigned result;
   int64_t offset;
   mlir::Value value;
+  bool isOfNest = false;
+};
+
+/// Which multiplicities a target runs loops over; what it runs none over is unrolled, as components are.
+enum class LoopedAxes {
+  Channels,  // letter u
+  All        // u, v and w, short ones apart
 };
 
 /// Reads the body of a factored kernel: which values carry the channel axis, and which belong together.
 class KernelAnalysis {
 public:
-  explicit KernelAnalysis(KernelOp kernel);
+  explicit KernelAnalysis(KernelOp kernel, LoopedAxes axes = LoopedAxes::Channels);
   mlir::LogicalResult verify();
 
   /// True if the value has the channel axis (letter u).
@@ -29,26 +37,47 @@ public:
   bool isChannelOp(mlir::Operation *op) const;
   int64_t getChannels(mlir::Operation *op) const;
 
+  /// Letters of a value's dimensions, as the einsums around it name them.
+  llvm::StringRef getLetters(mlir::Value value) const;
+  /// The letters that have loops, in alphabetical order, and their extents.
+  std::map<char, int64_t> getLooped(mlir::Value value) const;
+  /// How many of a value's dimensions there are up to the last one that has a loop.
+  unsigned getLoopedRank(mlir::Value value) const;
+  /// A block's elements as [those dimensions, the others].
+  std::pair<int64_t, int64_t> getLoopedShape(mlir::Value block) const;
+  /// True for a block of a row of weights if the last dimension that has a loop is strided in memory.
+  bool isStridedWeights(mlir::Value row, mlir::Value block) const;
+
+  /// Operations that have loops of their own over several multiplicities, in program order, with all that they exchange values with.
+  llvm::ArrayRef<mlir::Operation *> getNests() const { return nests; }
+  bool isNest(mlir::Operation *op) const { return nestSet.contains(op); }
+
   /// Operations with channels, in groups that share values with channels (other than blocks of rows), in program order.
   llvm::ArrayRef<llvm::SmallVector<mlir::Operation *>> getGroups() const { return groups; }
   llvm::ArrayRef<Contribution> getContributions() const { return contributions; }
   /// If a value is another one with channels, elementwise times constants that have none: that einsum.
   static EinsumOp getScaling(mlir::Value value);
   AssembleOp getAssemble(unsigned result);
-  /// True if a row (a block argument or an assembled one) is used block by block with channels.
+  /// True if a row (a block argument or an assembled one) has a block with a loop over its multiplicity.
   bool isChannelRow(mlir::Value row) const { return channelRows.contains(row); }
 
   KernelOp kernel;
 
 private:
+  void findLetters();
+  void findNests();
+  bool isLooped(char letter, int64_t extent) const;
+
+  LoopedAxes axes;
+  bool loopsOverShort = false;
+  llvm::DenseMap<mlir::Value, std::string> letters;
   llvm::DenseMap<mlir::Value, bool> channels, channelSums;
+  llvm::SmallVector<mlir::Operation *> nests;
+  llvm::DenseSet<mlir::Operation *> nestSet;
   llvm::SmallVector<llvm::SmallVector<mlir::Operation *>> groups;
   llvm::SmallVector<Contribution> contributions;
   llvm::DenseSet<mlir::Value> channelRows;
 };
-
-/// True for a block, with channels, of a row of weights that has several weights a channel, next to each other: one for each channel of y.
-bool isStridedWeights(mlir::Value row, mlir::RankedTensorType block);
 
 /// The side whose nodes' edges a kernel works on together: receivers if it has them, else senders, else none.
 Access chooseGroupSide(KernelOp kernel);

@@ -14,7 +14,7 @@ namespace {
 class CostEstimate {
 public:
   CostEstimate(KernelOp kernel, ScheduleAttr schedule)
-      : kernel(kernel), schedule(schedule), analysis(kernel), builder(kernel.getContext()),
+      : kernel(kernel), schedule(schedule), analysis(kernel, schedule.getTarget() == Target::CPU ? LoopedAxes::All : LoopedAxes::Channels), builder(kernel.getContext()),
         graph(builder, /*emits=*/false) {
     builder.setInsertionPointToEnd(&scratch);
   }
@@ -25,8 +25,10 @@ public:
       countGroup(group);
     // What is computed from sums over the channels, once an edge.
     for (const Contribution &c : analysis.getContributions())
-      if (!analysis.hasChannels(c.value))
+      if (!analysis.hasChannels(c.value) && !c.isOfNest)
         addRoots(getScalars(c.value));
+    for (Operation *op : analysis.getNests())
+      countNest(op);
     countRun(1, /*isLoop=*/false);
     cost.registers = mostLive * getWords() + heldRegisters;
     return cost;
@@ -75,6 +77,9 @@ private:
   }
 
   void countRow(Access access, int64_t elements) {
+    // What all rows share is read once.
+    if (access == Access::All)
+      return;
     int64_t bytes = elements * getElementBytes();
     (access == Access::Edge ? cost.bytesPerEdge : isGrouped(access) ? cost.bytesPerNode : cost.gatheredBytesPerEdge) += bytes;
   }
@@ -157,6 +162,26 @@ private:
     // A lane of a GPU has one channel: there all that it does for an edge is one run.
     if (isLoop || schedule.getTarget() == Target::GPU)
       mostLive = std::max(mostLive, graph.statistics.maxLive);
+  }
+
+  /// An operation of a nest has no elements that are known to be zero.
+  void countNest(Operation *op) {
+    if (isa<PairsOp>(op))
+      return;
+    if (auto sum = dyn_cast<PairSumOp>(op)) {
+      cost.additionsPerEdge += getType(sum.getSource()).getNumElements();
+      return;
+    }
+    int64_t elements = getType(op->getResult(0)).getNumElements(), terms = elements;
+    auto einsum = dyn_cast<EinsumOp>(op);
+    llvm::SmallDenseSet<char> seen;
+    for (unsigned o = 0; einsum && o < einsum.getOperands_().size(); ++o)
+      for (auto [letter, extent] : llvm::zip(einsum.getOperandLetters(o), getType(einsum.getOperands_()[o]).getShape()))
+        if (!einsum.getResultLetters().contains(letter) && seen.insert(letter).second)
+          terms *= extent;
+    if (einsum && einsum.getOperands_().size() == 2)
+      cost.multiplicationsPerEdge += terms;
+    cost.additionsPerEdge += einsum ? terms - elements : elements;
   }
 
   void countGroup(ArrayRef<Operation *> group) {

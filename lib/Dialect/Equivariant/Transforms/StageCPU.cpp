@@ -7,10 +7,11 @@
 //         per path: loops over vectors of channels; then what it summed over the channels, still spread over lanes
 //         sums over lanes
 //     per node: accumulators back to memory order
-//   after: sums of the tasks' copies of results at the other side
+//   after: sums of the tasks' copies of results at the other side, and of their shares of what all rows sum
 //
 //===----------------------------------------------------------------------===//
 #include "CPUFunction.h"
+#include "CPUNests.h"
 #include "ChannelLoops.h"
 #include "Stage.h"
 #include "mlir/IR/IRMapping.h"
@@ -32,7 +33,7 @@ struct RowPlace {
 class CPUKernelStaging {
 public:
   CPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host, Type element)
-      : kernel(kernel), schedule(schedule), host(host), analysis(kernel), function(host, kernel, element, ""),
+      : kernel(kernel), schedule(schedule), host(host), analysis(kernel, LoopedAxes::All), function(host, kernel, element, ""),
         builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
         lanes(schedule.getLanes()), elementBytes(element.getIntOrFloatBitWidth() / 8), element(element),
         vector(VectorType::get({lanes}, element)) {}
@@ -47,6 +48,8 @@ public:
     for (auto &[r, partial] : partials)
       launchSumOfCopies(host, kernel, kernel.getResult(r), partial.scratch, numParts, host.getRows(otherSide()),
                         ComponentOrder{getIrreps(kernel.getResult(r)), lanes});
+    for (auto &[r, share] : shares)
+      launchSumOfShares(host, kernel, kernel.getResult(r), share.scratch, numParts, getShareStride(r), lanes);
   }
 
 private:
@@ -77,6 +80,8 @@ private:
     } else {
       numParts = host.index().constant(64);
     }
+    if (hasShares())
+      numParts = host.index().min(numParts, countSharingParts());
     Value n = getArgument(numParts);
     Value first = ix.loadIndex(parts, arith::DivUIOp::create(builder, loc, ix.mul(function.task, 64), n));
     Value last = ix.loadIndex(parts, arith::DivUIOp::create(builder, loc, ix.mul(ix.add(function.task, 1), 64), n));
@@ -85,6 +90,7 @@ private:
       if (kernel.getResultAccess(r) == otherSide())
         startPartial(r);
     SmallVector<RowPlace> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
+    openShared(inputs, results);
     auto segments = function.loop(first, last, ix.constant(1));
     Value segment = segments.getInductionVar();
     for (unsigned i = 0; i < inputs.size(); ++i)
@@ -97,13 +103,13 @@ private:
     OpBuilder::InsertPoint afterEdges = builder.saveInsertionPoint();
     {
       Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
-      auto edges = function.loop(begin, end, ix.constant(1));
-      Value position = edges.getInductionVar();
-      Value edge = getEdge(order, position);
-      Value last = ix.add(getArgument(host.getSize(HostProgram::E)), -1);
-      nextEdge = getEdge(order, ix.min(ix.add(position, 1), last));
-      Value node = ix.loadIndex(other, position);
-      stageEdge(edge, node, inputs, results);
+      loopOverRows(begin, end, results, [&](Value position) {
+        Value edge = getEdge(order, position);
+        Value last = ix.add(getArgument(host.getSize(HostProgram::E)), -1);
+        nextEdge = getEdge(order, ix.min(ix.add(position, 1), last));
+        Value node = ix.loadIndex(other, position);
+        stageEdge(edge, node, inputs, results);
+      });
     }
     builder.restoreInsertionPoint(afterEdges);
     for (unsigned r = 0; r < results.size(); ++r)
@@ -112,12 +118,91 @@ private:
   }
 
   void stageRows() {
-    numParts = host.index().ceildiv(host.getSize(HostProgram::E), host.index().constant(schedule.getRows()));
-    Value first = ix.mul(function.task, schedule.getRows());
-    Value last = ix.min(ix.add(first, schedule.getRows()), getArgument(host.getSize(HostProgram::E)));
+    IndexBuilder &h = host.index();
+    h.loc = loc;
+    Value count = host.getSize(HostProgram::E), ofTask = h.constant(schedule.getRows());
+    numParts = h.ceildiv(count, ofTask);
+    if (hasShares()) {
+      numParts = countSharingParts();
+      ofTask = h.ceildiv(count, numParts);
+    }
+    Value rowsOfTask = getArgument(ofTask);
+    Value first = ix.mul(function.task, rowsOfTask);
+    Value last = ix.min(ix.add(first, rowsOfTask), getArgument(count));
     SmallVector<RowPlace> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
-    auto rows = function.loop(first, last, ix.constant(1));
-    stageEdge(rows.getInductionVar(), Value(), inputs, results);
+    openShared(inputs, results);
+    loopOverRows(first, last, results, [&](Value row) { stageEdge(row, Value(), inputs, results); });
+  }
+
+  //===-- Rows that all share --------------------------------------------===//
+
+  /// So many rows are summed before their sum is added to the task's, with what rounding took from that kept beside it.
+  static constexpr int64_t rowsOfShare = 16;
+
+  /// A loop over rows or edges; a few at a time if there are sums over all of them.
+  void loopOverRows(Value begin, Value end, ArrayRef<RowPlace> results, llvm::function_ref<void(Value)> body) {
+    if (shares.empty()) {
+      body(function.loop(begin, end, ix.constant(1)).getInductionVar());
+      return;
+    }
+    Value first = function.loop(begin, end, ix.constant(rowsOfShare)).getInductionVar();
+    OpBuilder::InsertPoint afterRows = builder.saveInsertionPoint();
+    body(function.loop(first, ix.min(ix.add(first, rowsOfShare), end), ix.constant(1)).getInductionVar());
+    builder.restoreInsertionPoint(afterRows);
+    addShares(results);
+  }
+
+  bool isShared(Access access) const { return access == Access::All; }
+
+  bool hasShares() {
+    return llvm::any_of(kernel.getResultAccess(), [&](Attribute a) { return isShared(cast<AccessAttr>(a).getValue()); });
+  }
+
+  /// Few enough that their shares are little beside the rows, and never as many as the threads.
+  Value countSharingParts() {
+    IndexBuilder &h = host.index();
+    h.loc = loc;
+    return h.min(h.constant(64), h.max(h.ceildiv(host.getSize(HostProgram::E), h.constant(4 * rowsOfShare)), h.constant(1)));
+  }
+
+  int64_t getShareStride(unsigned r) { return pad(getWidth(kernel.getResult(r))); }
+
+  /// What a task reads of shared rows, once, and where it sums what all rows share: some rows, and all of its rows.
+  void openShared(SmallVectorImpl<RowPlace> &inputs, SmallVectorImpl<RowPlace> &results) {
+    for (unsigned i = 0; i < inputs.size(); ++i)
+      if (isShared(kernel.getInputAccess(i)))
+        inputs[i] = openInput(i, ix.constant(0));
+    IndexBuilder &h = host.index();
+    for (unsigned r = 0; r < results.size(); ++r) {
+      if (!isShared(kernel.getResultAccess(r)))
+        continue;
+      int64_t stride = getShareStride(r);
+      Value scratch = host.getScratch(h.mul(numParts, 3 * stride * elementBytes));
+      Value sum = getRowPointer(getArgument(scratch), ix.mul(function.task, 3), stride);
+      function.fillWithZeros(sum, ix.constant(3 * stride));
+      shares[r] = {scratch, sum};
+      results[r] = {ix.address(sum, ix.constant(2 * stride), element), std::nullopt};
+    }
+    openBlocks(inputs, results, /*ofShared=*/true);
+  }
+
+  void addShares(ArrayRef<RowPlace> results) {
+    closeBlocks(results, /*ofShared=*/true);
+    for (auto &[r, share] : shares) {
+      OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+      int64_t stride = getShareStride(r);
+      auto loop = function.loop(ix.constant(0), ix.constant(stride), ix.constant(lanes));
+      Value at = loop.getInductionVar();
+      Value sumAddress = ix.address(share.sum, at, element), lostAddress = ix.address(share.sum, ix.add(at, stride), element);
+      auto load = [&](Value address) { return LLVM::LoadOp::create(builder, loc, vector, address, elementBytes); };
+      Value rows = load(ix.address(results[r].base, at, element));
+      auto [sum, lost] = function.addCompensated(load(sumAddress), load(lostAddress), rows);
+      LLVM::StoreOp::create(builder, loc, sum, sumAddress, elementBytes);
+      LLVM::StoreOp::create(builder, loc, lost, lostAddress, elementBytes);
+      builder.restoreInsertionPoint(after);
+      builder.setInsertionPointAfter(loop);
+      function.fillWithZeros(results[r].base, ix.constant(getShareStride(r)));
+    }
   }
 
   /// The edge at a position: itself, if the edges are sorted (no order is given).
@@ -194,17 +279,17 @@ private:
 
   void stageEdge(Value edge, Value node, SmallVectorImpl<RowPlace> &inputs, SmallVectorImpl<RowPlace> &results) {
     for (unsigned i = 0; i < inputs.size(); ++i)
-      if (kernel.getInputAccess(i) != side || side == Access::Edge)
+      if ((kernel.getInputAccess(i) != side || side == Access::Edge) && !isShared(kernel.getInputAccess(i)))
         inputs[i] = openInput(i, kernel.getInputAccess(i) == Access::Edge ? edge : node);
     for (unsigned r = 0; r < results.size(); ++r) {
       Access access = kernel.getResultAccess(r);
       if (access == Access::Edge)
         results[r] = openEdgeResult(r, edge);
-      else if (access != side)
+      else if (access != side && !isShared(access))
         results[r] = openPartial(r, node);
     }
 
-    openBlocks(inputs, results);
+    openBlocks(inputs, results, /*ofShared=*/false);
     stageMatrices(inputs);
     // Sums over the channels, by op, still spread over lanes; what result rows get of them is added up as soon as it is known.
     IRMapping scalars;
@@ -219,7 +304,7 @@ private:
       for (const ChannelLoop::Sum &sum : loop.sums)
         --open[sum.op];
       for (auto [n, c] : llvm::enumerate(analysis.getContributions())) {
-        if (analysis.hasChannels(c.value) || done.contains(n) || !isKnown(c.value, open))
+        if (analysis.hasChannels(c.value) || c.isOfNest || done.contains(n) || !isKnown(c.value, open))
           continue;
         done.insert(n);
         Value value = getScalars(c.value, inputs, scalars);
@@ -227,51 +312,116 @@ private:
         sum = sum ? AddOp::create(builder, loc, sum, value).getResult() : value;
       }
     }
-    closeBlocks(results);
+    stageNests(inputs, results);
+    closeBlocks(results, /*ofShared=*/false);
     for (unsigned r = 0; r < results.size(); ++r)
       if (kernel.getResultAccess(r) == Access::Edge && results[r].buffer)
         closeAccumulator(r, results[r], edge);
     writeSums(sums, results);
   }
 
-  //===-- Weights for several channels of y ------------------------------===//
-
-  static int64_t countComponents(RankedTensorType block) { return block.getNumElements() / block.getDimSize(0); }
+  //===-- Weights that are strided ---------------------------------------===//
 
   int64_t pad(int64_t channels) { return (channels + lanes - 1) / lanes * lanes; }
 
-  Value allocateBlock(RankedTensorType block) { return function.allocate(pad(block.getDimSize(0)) * countComponents(block)); }
+  Value allocateBlock(Value block) {
+    auto [channels, components] = analysis.getLoopedShape(block);
+    return function.allocate(pad(channels) * components);
+  }
 
-  void relayoutBlock(Value from, Value to, bool scatter, RankedTensorType block) {
-    auto sizes = builder.getDenseI64ArrayAttr({block.getDimSize(0), countComponents(block)});
-    RelayoutOp::create(builder, loc, from, to, scatter, IrrepsAttr(), sizes, lanes, element);
+  void relayoutBlock(Value from, Value to, bool scatter, Value block) {
+    auto [channels, components] = analysis.getLoopedShape(block);
+    RelayoutOp::create(builder, loc, from, to, scatter, IrrepsAttr(), builder.getDenseI64ArrayAttr({channels, components}), lanes, element);
   }
 
   Value getBlockPointer(const RowPlace &place, int64_t offset) { return ix.address(place.base, ix.constant(offset), element); }
 
-  /// Brings those of the operands to component order, and gives those of the results a buffer.
-  void openBlocks(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results) {
-    inputBlocks.clear();
-    resultBlocks.clear();
+  /// Brings those of the operands to component order, and gives those of the results a buffer: of rows that all share, or of the others.
+  void openBlocks(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results, bool ofShared) {
     for (auto block : kernel.getBody().getOps<BlockOp>()) {
       unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
-      if (!analysis.hasChannels(block.getResult()) || !isStridedWeights(kernel.getInputs()[i], block.getType()))
+      if (isShared(kernel.getInputAccess(i)) != ofShared || !analysis.isStridedWeights(kernel.getInputs()[i], block.getResult()) ||
+          inputBlocks.count({i, block.getOffset()}))
         continue;
-      Value &buffer = inputBlocks[{i, block.getOffset()}];
-      if (buffer)
-        continue;
-      buffer = allocateBlock(block.getType());
-      relayoutBlock(getBlockPointer(inputs[i], block.getOffset()), buffer, /*scatter=*/false, block.getType());
+      Value buffer = inputBlocks[{i, block.getOffset()}] = allocateBlock(block.getResult());
+      relayoutBlock(getBlockPointer(inputs[i], block.getOffset()), buffer, /*scatter=*/false, block.getResult());
     }
     for (const Contribution &c : analysis.getContributions())
-      if (auto type = cast<RankedTensorType>(c.value.getType());
-          analysis.hasChannels(c.value) && isStridedWeights(kernel.getResult(c.result), type))
-        resultBlocks[{c.result, c.offset}] = {allocateBlock(type), type};
+      if (isShared(kernel.getResultAccess(c.result)) == ofShared && analysis.isStridedWeights(kernel.getResult(c.result), c.value)) {
+        resultBlocks[{c.result, c.offset}] = {allocateBlock(c.value), c.value};
+        if (ofShared)
+          zeroBlock(resultBlocks[{c.result, c.offset}]);
+      }
   }
 
-  void closeBlocks(ArrayRef<RowPlace> results) {
-    for (auto &[key, block] : resultBlocks)
+  void zeroBlock(const std::pair<Value, Value> &block) {
+    auto [channels, components] = analysis.getLoopedShape(block.second);
+    function.fillWithZeros(block.first, ix.constant(pad(channels) * components));
+  }
+
+  void closeBlocks(ArrayRef<RowPlace> results, bool ofShared) {
+    for (auto &[key, block] : resultBlocks) {
+      if (isShared(kernel.getResultAccess(key.first)) != ofShared)
+        continue;
       relayoutBlock(block.first, getBlockPointer(results[key.first], key.second), /*scatter=*/true, block.second);
+      if (ofShared)
+        zeroBlock(block);
+    }
+  }
+
+  //===-- Loops over several multiplicities ------------------------------===//
+
+  void stageNests(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results) {
+    llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
+    NestStaging(analysis, function, vector).run(
+        [&](BlockOp block) {
+          unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+          return getPlace(kernel.getInputs()[i], inputs[i], inputBlocks.lookup({i, block.getOffset()}), block.getResult(), block.getOffset());
+        },
+        [&](const Contribution &c) {
+          auto buffer = resultBlocks.find({c.result, c.offset});
+          NestPlace place = getPlace(kernel.getResult(c.result), results[c.result], buffer == resultBlocks.end() ? Value() : buffer->second.first,
+                                     c.value, c.offset);
+          // Rows of irreps begin as zeros, weights with what is written first.
+          place.accumulate = getIrreps(kernel.getResult(c.result)) || isShared(kernel.getResultAccess(c.result)) ||
+                             !written.insert({c.result, c.offset}).second;
+          return place;
+        });
+  }
+
+  /// Where a block of a row, or of a result's row, is: in a buffer of its own, or in the row as that lies.
+  NestPlace getPlace(Value tensor, const RowPlace &row, Value buffer, Value block, int64_t offset) {
+    auto shape = cast<RankedTensorType>(block.getType()).getShape();
+    SmallVector<int64_t> strides(shape.size());
+    auto walk = [&](size_t begin, size_t end, int64_t stride) {
+      for (size_t d = end; d-- > begin; stride *= shape[d])
+        strides[d] = stride;
+      return stride;
+    };
+    IrrepsAttr irreps = getIrreps(tensor);
+    size_t rank = shape.size();
+    if (buffer) {
+      size_t first = analysis.getLoopedRank(block);
+      int64_t channels = analysis.getLoopedShape(block).first;
+      walk(0, first, 1);
+      walk(first, rank, pad(channels));
+      return {buffer, 0, strides};
+    }
+    if (!irreps) {
+      walk(0, rank, 1);
+      return {row.base, offset, strides};
+    }
+    // The last dimension is the components'; those before it make up the multiplicity.
+    int64_t dim = shape.back(), mul = ShapedType::getNumElements(shape.drop_back());
+    if (row.buffer) {
+      walk(0, rank - 1, 1);
+      strides.back() = row.buffer->pad(mul);
+      return {row.base, row.buffer->getOffset(row.buffer->findBlock(offset, mul * dim)), strides};
+    }
+    bool mulIr = irreps.getLayout() == Layout::MulIr;
+    walk(0, rank - 1, mulIr ? dim : 1);
+    strides.back() = mulIr ? 1 : mul;
+    return {row.base, offset, strides};
   }
 
   /// A result by edge is written in place, unless its channels are strided or it is a sum of several blocks.
@@ -287,8 +437,10 @@ private:
     // What no path reaches is zero.
     int64_t covered = 0;
     llvm::SmallDenseSet<int64_t> offsets;
+    // A nest adds to blocks of irreps.
+    bool adds = getIrreps(tensor) && llvm::any_of(analysis.getContributions(), [&](const Contribution &c) { return c.result == r && c.isOfNest; });
     for (auto [offset, block] : llvm::zip(assemble.getOffsets(), assemble.getBlocks()))
-      if (offsets.insert(offset).second)
+      if (!adds && offsets.insert(offset).second)
         covered += cast<RankedTensorType>(block.getType()).getNumElements();
     if (covered < getWidth(tensor))
       function.fillWithZeros(pointer, ix.constant(getWidth(tensor)));
@@ -428,7 +580,7 @@ private:
     OpBuilder::InsertPoint after = builder.saveInsertionPoint();
     auto vectors = function.loop(ix.constant(0), ix.constant(channels), ix.constant(lanes), inits);
     Value channel = vectors.getInductionVar();
-    Value mask = channels % lanes ? getTailMask(channel, channels) : Value();
+    Value mask = channels % lanes ? function.getTailMask(channel, channels, lanes) : Value();
     prefetch(plan, inputs, channel);
     IRMapping values;
     for (Operation *op : plan.ops) {
@@ -491,21 +643,11 @@ private:
                           SmallVector<int64_t>(type.getRank(), 0), builder.getDenseI64ArrayAttr(getPacked(operand)));
   }
 
-  Value getTailMask(Value channel, int64_t channels) {
-    auto type = VectorType::get({lanes}, builder.getI64Type());
-    SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
-    Value lane = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, ArrayRef<int64_t>(iota)));
-    Value left = ix.sub(ix.constant(channels), channel);
-    Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(0));
-    Value poison = LLVM::PoisonOp::create(builder, loc, type);
-    Value first = LLVM::InsertElementOp::create(builder, loc, poison, left, zero);
-    Value splat = LLVM::ShuffleVectorOp::create(builder, loc, first, poison, SmallVector<int32_t>(lanes, 0));
-    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, lane, splat);
-  }
-
   /// Strides of a block's small dimensions where channels are next to each other.
   SmallVector<int64_t> getChannelStrides(RankedTensorType block, int64_t componentStride) {
     SmallVector<int64_t> strides(block.getRank() - 1, componentStride);
+    for (int64_t d = block.getRank() - 2; d > 0; --d)
+      strides[d - 1] = strides[d] * block.getDimSize(d + 1);
     return strides;
   }
 
@@ -535,7 +677,7 @@ private:
     int64_t offset = c.offset, stride = type.getDimSize(0);
     if (auto block = resultBlocks.find({c.result, offset}); block != resultBlocks.end()) {
       WriteOp::create(builder, loc, value, block->second.first, channel, Value(), 0, 1, getChannelStrides(type, pad(stride)),
-                      /*accumulate=*/false, /*nontemporal=*/false);
+                      /*accumulate=*/isShared(kernel.getResultAccess(c.result)), /*nontemporal=*/false);
       return;
     }
     if (place.buffer) {
@@ -544,11 +686,12 @@ private:
       mask = Value();
     }
     int64_t width = getWidth(kernel.getResult(c.result));
-    bool nontemporal = !place.buffer && !mask && width % lanes == 0 && offset % lanes == 0 && stride % lanes == 0;
+    bool adds = place.buffer || isShared(kernel.getResultAccess(c.result));
+    bool nontemporal = !adds && !mask && width % lanes == 0 && offset % lanes == 0 && stride % lanes == 0;
     if (nontemporal)
       host.requireAlignment(host.getBuffer(kernel.getResult(c.result)), lanes * elementBytes);
     WriteOp::create(builder, loc, value, place.base, channel, mask, offset, 1, getChannelStrides(type, stride),
-                    /*accumulate=*/place.buffer.has_value(), nontemporal);
+                    /*accumulate=*/adds, nontemporal);
   }
 
   KernelOp kernel;
@@ -570,7 +713,7 @@ private:
   llvm::DenseSet<Value> prefetched;              // blocks of the next edge that an earlier loop asks for
   using BlockKey = std::pair<unsigned, int64_t>;                           // an operand or result, and an offset in its rows
   llvm::DenseMap<BlockKey, Value> inputBlocks;                             // of the current edge: buffers in component order
-  llvm::MapVector<BlockKey, std::pair<Value, RankedTensorType>> resultBlocks;
+  llvm::MapVector<BlockKey, std::pair<Value, Value>> resultBlocks;      // buffers, and what they are for
   Value matrices;                                // of the current edge
   llvm::MapVector<Value, int64_t> matrixOffsets; // value -> place in there
 
@@ -580,13 +723,18 @@ private:
     Value copy;    // in the kernel: the task's own
   };
   llvm::MapVector<unsigned, Partial> partials; // by result
+  struct Share {
+    Value scratch; // of the host function: for each task its sum, what rounding took from it, and the sum of some rows
+    Value sum;     // in the kernel: the task's own
+  };
+  llvm::MapVector<unsigned, Share> shares; // by result
   llvm::MapVector<unsigned, Value> converted; // operand -> scratch with its rows in component order
 };
 
 } // namespace
 
 LogicalResult espmm::equivariant::stageKernelForCPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host) {
-  if (failed(KernelAnalysis(kernel).verify()))
+  if (failed(KernelAnalysis(kernel, LoopedAxes::All).verify()))
     return failure();
   Type element;
   for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))

@@ -61,10 +61,10 @@ private:
       return kernel.emitOpError() << what << ": what weighs several channels of the second input on the GPU has no lowering yet";
     };
     for (auto block : kernel.getBody().getOps<BlockOp>())
-      if (analysis.hasChannels(block.getResult()) && isStridedWeights(block.getRow(), block.getType()))
+      if (analysis.hasChannels(block.getResult()) && analysis.isStridedWeights(block.getRow(), block.getResult()))
         return refuse("operand " + Twine(cast<BlockArgument>(block.getRow()).getArgNumber()) + ", offset " + Twine(block.getOffset()));
     for (const Contribution &c : analysis.getContributions())
-      if (analysis.hasChannels(c.value) && isStridedWeights(kernel.getResult(c.result), cast<RankedTensorType>(c.value.getType())))
+      if (analysis.hasChannels(c.value) && analysis.isStridedWeights(kernel.getResult(c.result), c.value))
         return refuse("result " + Twine(c.result) + ", offset " + Twine(c.offset));
     for (auto block : kernel.getBody().getOps<BlockOp>())
       if (!analysis.hasChannels(block.getResult()) && analysis.isChannelRow(block.getRow()))

@@ -26,6 +26,15 @@ func.func @coefficients() {
   return
 }
 
+// CHECK-LABEL: @pairs
+func.func @pairs(%x: tensor<4x3xf32>) {
+  // CHECK: %[[A:.*]] = equivariant.pairs second %{{.*}} : tensor<4x3xf32> -> tensor<6x3xf32>
+  %a = equivariant.pairs second %x : tensor<4x3xf32> -> tensor<6x3xf32>
+  // CHECK: equivariant.pair_sum first %[[A]] : tensor<6x3xf32> -> tensor<4x3xf32>
+  %b = equivariant.pair_sum first %a : tensor<6x3xf32> -> tensor<4x3xf32>
+  return
+}
+
 // CHECK-LABEL: @einsum
 func.func @einsum(%x: tensor<8x3xf32>, %y: tensor<1x3xf32>) {
   // CHECK: equivariant.einsum "ui,vj->uij"(%{{.*}}, %{{.*}}) : (tensor<8x3xf32>, tensor<1x3xf32>) -> tensor<8x3x3xf32>

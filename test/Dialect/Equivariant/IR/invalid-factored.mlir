@@ -54,6 +54,33 @@ func.func @coefficients_large() {
 
 // -----
 
+// pairs_c1
+func.func @too_few_pairs(%x: tensor<4x3xf32>) {
+  // expected-error@+1 {{'equivariant.pairs' op 4 channels have 6 pairs, got 5}}
+  %0 = equivariant.pairs first %x : tensor<4x3xf32> -> tensor<5x3xf32>
+  return
+}
+
+// -----
+
+// pairs_c1
+func.func @pairs_of_other_components(%x: tensor<4x3xf32>) {
+  // expected-error@+1 {{'equivariant.pairs' op expects types that differ in their first dimension only, got 'tensor<4x3xf32>' and 'tensor<6x5xf32>'}}
+  %0 = equivariant.pairs first %x : tensor<4x3xf32> -> tensor<6x5xf32>
+  return
+}
+
+// -----
+
+// pair_sum_c1
+func.func @sum_to_too_many_channels(%x: tensor<6x3xf32>) {
+  // expected-error@+1 {{'equivariant.pair_sum' op 5 channels have 10 pairs, got 6}}
+  %0 = equivariant.pair_sum first %x : tensor<6x3xf32> -> tensor<5x3xf32>
+  return
+}
+
+// -----
+
 // ones_c1
 func.func @ones_of_integers() {
   // expected-error@+1 {{'equivariant.ones' op expects a static tensor of f32 or f64, got 'tensor<4xi32>'}}

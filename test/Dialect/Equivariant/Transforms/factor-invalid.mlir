@@ -1,22 +1,6 @@
-// RUN: espmm-opt %s --equivariant-factor -verify-diagnostics -split-input-file
+// RUN: espmm-opt %s --equivariant-factor="modes=uvu,uuu" -verify-diagnostics -split-input-file
 
-// What uuu takes channel by channel, uvu takes as a whole.
-#p = #equivariant.product<x = "8x1o", y = "8x1o", z = "8x0e", paths = [uuu(0, 0, 0) * 1.0, uvu(0, 0, 0) * 1.0]>
-#x = #equivariant.irreps<"8x1o", mul_ir>
-#z = #equivariant.irreps<"8x0e", mul_ir>
-func.func @modes_of_one_block(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %y: tensor<?x24xf32, #x>, %w: tensor<?x72xf32>) -> tensor<?x8xf32, #z> {
-  // expected-error@+1 {{'equivariant.kernel' op instruction 1 (0, 0, 0, uvu): a block of the second input that an instruction of another mode works on too has no lowering yet}}
-  %z = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %y at edge, %w at edge : tensor<?x24xf32, #x>, tensor<?x24xf32, #x>, tensor<?x72xf32>) outs(edge : tensor<?x8xf32, #z>) {
-  ^bb0(%xe: tensor<24xf32, #x>, %ye: tensor<24xf32, #x>, %we: tensor<72xf32>):
-    %m = equivariant.contract z of #p (x = %xe, y = %ye, w = %we) : (tensor<24xf32, #x>, tensor<24xf32, #x>, tensor<72xf32>) -> tensor<8xf32, #z>
-    equivariant.yield %m : tensor<8xf32, #z>
-  }
-  return %z : tensor<?x8xf32, #z>
-}
-
-// -----
-
-// The second instruction is the one that is named.
+// A target names the modes that it has. The second instruction is the one that is named.
 #p = #equivariant.product<x = "8x1o", y = "1x1o", z = "8x0e+4x0e", paths = [uvu(0, 0, 0) * 1.0, uvw(0, 0, 1) * 1.0]>
 #x = #equivariant.irreps<"8x1o", mul_ir>
 #y = #equivariant.irreps<"1x1o", mul_ir>

@@ -23,7 +23,7 @@ func.func @not_tiled(%s: !equivariant.rows) -> tensor<?x8xf32> {
 
 // -----
 
-#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>
+#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_begin = 0, slab_end = 1, rows = 16>
 func.func @sum_of_all(%s: !equivariant.rows) -> tensor<1x8xf32> {
   // expected-error@+1 {{'equivariant.kernel' op result 0 is a sum over all rows, which has no lowering yet}}
   %z = equivariant.kernel over %s : !equivariant.rows outs(all : tensor<1x8xf32>) attributes {schedule = #s} {
@@ -35,7 +35,7 @@ func.func @sum_of_all(%s: !equivariant.rows) -> tensor<1x8xf32> {
 
 // -----
 
-#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>
+#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_begin = 0, slab_end = 1, rows = 16>
 func.func @shared_by_all(%s: !equivariant.rows, %w: tensor<1x8xf32>) -> tensor<?x8xf32> {
   // expected-error@+1 {{'equivariant.kernel' op operand 0 is shared by all rows, which has no lowering yet}}
   %z = equivariant.kernel over %s : !equivariant.rows ins(%w at all : tensor<1x8xf32>) outs(edge : tensor<?x8xf32>) attributes {schedule = #s} {
@@ -48,7 +48,7 @@ func.func @shared_by_all(%s: !equivariant.rows, %w: tensor<1x8xf32>) -> tensor<?
 
 // -----
 
-#s = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, slab_begin = 0, slab_end = 0, rows = 16, deterministic = true>
+#s = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_begin = 0, slab_end = 1, rows = 16>
 #z = #equivariant.irreps<"8x0e", mul_ir>
 #y = #equivariant.irreps<"1x0e", mul_ir>
 func.func @gradient_of_y_at_nodes(%g: !equivariant.graph, %x: tensor<?x8xf32, #z>, %gz: tensor<?x8xf32, #z>) -> tensor<?x1xf32, #y> {

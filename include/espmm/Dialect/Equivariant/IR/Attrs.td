@@ -47,6 +47,14 @@ def Equivariant_Mode : I32EnumAttr<"Mode", "how the multiplicity indices of a pa
   let description = "The connection modes of e3nn.o3.TensorProduct; `uvu<v` and `u<vw` are spelled `uvu_lt_v` and `u_lt_vw`.";
 }
 
+def Equivariant_Member : I32EnumAttr<"Member", "of a pair", [
+    I32EnumAttrCase<"First", 0, "first">, I32EnumAttrCase<"Second", 1, "second">]> {
+  let cppNamespace = "::espmm::equivariant";
+  let genSpecializedAttr = 0;
+  let description = "Which of the two channels u < v of a pair.";
+}
+def Equivariant_MemberAttr : EnumAttr<Equivariant_Dialect, Equivariant_Member, "member">;
+
 //===-- Attributes -------------------------------------------------------===//
 
 class Equivariant_Attr<string name, string attrMnemonic, list<Trait> traits = []>

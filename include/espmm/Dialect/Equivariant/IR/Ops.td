@@ -223,6 +223,39 @@ def Equivariant_OnesOp : Equivariant_Op<"ones", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Equivariant_PairsOp : Equivariant_Op<"pairs", [Pure]> {
+  let summary = "what pairs of channels have of their first, or of their second";
+  let description = [{
+    The first dimension of the result is that of the pairs of channels u < v, in the order (0, 1), (0, 2), ..., (1, 2), ...; element p is what the operand
+    has for the `first` or the `second` channel of pair p. With it, the modes of pairs are modes of single channels.
+
+    Example: `%a = equivariant.pairs second %x : tensor<8x3xf32> -> tensor<28x3xf32>`
+
+    Constraints:
+    - (pairs_c1) m channels have m (m - 1) / 2 pairs; all else of the types agrees.
+  }];
+  let arguments = (ins Equivariant_MemberAttr:$member, AnyRankedTensor:$source);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$member $source attr-dict `:` type($source) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Equivariant_PairSumOp : Equivariant_Op<"pair_sum", [Pure]> {
+  let summary = "the sum, for each channel, over the pairs in which it comes first, or second";
+  let description = [{
+    The transpose of `pairs`.
+
+    Example: `%x = equivariant.pair_sum second %a : tensor<28x3xf32> -> tensor<8x3xf32>`
+
+    Constraints:
+    - (pair_sum_c1) m channels have m (m - 1) / 2 pairs; all else of the types agrees.
+  }];
+  let arguments = (ins Equivariant_MemberAttr:$member, AnyRankedTensor:$source);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$member $source attr-dict `:` type($source) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 def Equivariant_EinsumOp : Equivariant_Op<"einsum", [Pure]> {
   let summary = "a small contraction of one or two tensors";
   let description = [{

@@ -90,7 +90,8 @@ def EquivariantFactor : Pass<"equivariant-factor", "::mlir::ModuleOp"> {
            "cost of a multiplication without the channel index, relative to one with it">,
     Option<"channelSumCost", "channel-sum-cost", "double", "4.0", "cost of summing one value over the channels">,
     Option<"unitCoefficients", "unit-coefficients", "bool", "false",
-           "one scale a component of z is taken out of the coefficients, so that most of those left are 1 or -1">];
+           "one scale a component of z is taken out of the coefficients, so that most of those left are 1 or -1">,
+    ListOption<"modes", "modes", "std::string", "modes that the target has a lowering for (default: all)">];
   let statistics = [
     Statistic<"numPaths", "paths", "paths factored">,
     Statistic<"numNonzeros", "nonzeros", "nonzero coefficients of all paths">,

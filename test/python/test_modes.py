@@ -1,0 +1,115 @@
+"""Every mode of e3nn, alone and beside others, on the CPU: results and derivatives against e3nn."""
+
+from __future__ import annotations
+
+import espmm
+import pytest
+import torch
+from helpers import check_against, random_edges, random_inputs, reference, reference_conv, unshared_problem
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+PROBLEMS = {
+    "uvw": (
+        "12x0e+7x1o", "6x0e+1x1o", "20x0e+9x1o+17x1e",
+        [(0, 0, 0, "uvw", True), (1, 1, 0, "uvw", True), (0, 1, 1, "uvw", True), (1, 0, 1, "uvw", True), (1, 1, 2, "uvw", True)],
+    ),
+    "uvw into few channels": (
+        "12x0e+7x1o", "1x0e+2x1o", "3x0e+1x1o+4x1e", [(0, 0, 0, "uvw", True), (1, 1, 0, "uvw", True), (0, 1, 1, "uvw", True), (1, 1, 2, "uvw", True)],
+    ),
+    "uvv": ("3x0e+7x1o", "12x0e+1x1o", "12x0e+1x1e+1x1o", [(0, 0, 0, "uvv", True), (1, 1, 1, "uvv", True), (0, 1, 2, "uvv", True)]),
+    "uvv without weights": ("3x0e+7x1o", "12x0e+2x1o", "12x0e+2x1e+2x1o", [(0, 0, 0, "uvv", False), (1, 1, 1, "uvv", True), (0, 1, 2, "uvv", False)]),
+    "uvu with many of both": (
+        "12x0e+7x1o", "6x0e+2x1o+18x1o", "12x0e+7x0e+7x1e", [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (1, 2, 1, "uvu", True), (1, 2, 2, "uvu", False)],
+    ),
+    "uuw": ("12x0e+7x1o", "12x0e+7x1o", "20x0e+2x0e+9x1e", [(0, 0, 0, "uuw", True), (1, 1, 1, "uuw", True), (1, 1, 2, "uuw", True)]),
+    "uuw without weights": ("12x0e+7x1o", "12x0e+7x1o", "1x0e+2x0e+9x1e", [(0, 0, 0, "uuw", False), (1, 1, 1, "uuw", True), (1, 1, 2, "uuw", True)]),
+    "uvuv": ("12x0e+7x1o", "6x0e+2x1o", "72x0e+14x0e+14x1e", [(0, 0, 0, "uvuv", True), (1, 1, 1, "uvuv", True), (1, 1, 2, "uvuv", False)]),
+    "uvuv of one": ("12x0e+7x1o", "1x0e+1x1o", "12x0e+7x0e+7x1e", [(0, 0, 0, "uvuv", True), (1, 1, 1, "uvuv", True), (1, 1, 2, "uvuv", False)]),
+    "uvu<v": ("12x0e+7x1o", "12x0e+7x1o", "66x0e+21x0e+21x1e", [(0, 0, 0, "uvu<v", True), (1, 1, 1, "uvu<v", True), (1, 1, 2, "uvu<v", False)]),
+    "u<vw": (
+        "12x0e+7x1o+2x2e", "12x0e+7x1o+2x2e", "5x0e+21x0e+4x1e",
+        [(0, 0, 0, "u<vw", True), (1, 1, 1, "u<vw", True), (1, 1, 2, "u<vw", True), (2, 2, 2, "u<vw", True)],
+    ),
+    "one block by several modes": (
+        "12x0e+7x1o", "12x0e+1x1o", "12x0e+9x1o+7x1o+66x0e",
+        [(0, 0, 0, "uvw", True), (0, 0, 0, "uuu", True), (0, 0, 0, "uvu", True), (0, 0, 0, "uuw", True), (0, 0, 3, "uvu<v", True), (0, 0, 0, "u<vw", True),
+         (0, 1, 1, "uvw", True), (1, 0, 2, "uvu", True), (1, 0, 1, "uvw", True)],
+    ),
+}  # fmt: skip
+
+
+def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPProblem:
+    return unshared_problem(PROBLEMS[name], dtype, layout)
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_batch(name, dtype, layout, poisoned, library):
+    p = problem(name, dtype, layout)
+    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 19), dtype, "cpu", order=3 if dtype == torch.float64 else 2)
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_convolution(name, dtype, layout, poisoned, library):
+    p = problem(name, dtype, layout)
+    receivers, senders = random_edges(11, 90)
+    conv, graph = espmm.TensorProductConv(p), espmm.Graph(receivers, senders, 11)
+    check_against(
+        lambda x, y, w: conv(x, y, w, graph), reference_conv(p, receivers, senders, 11), random_inputs(p, 90, 11), dtype, "cpu", order=2
+    )
+
+
+@pytest.mark.parametrize("mode", ["uvw", "uvv", "uuw", "uvuv", "uvu<v", "u<vw"])
+def test_the_gpu_names_the_instruction(mode, library):
+    out = {"uvuv": "9x0e", "uvu<v": "3x0e"}.get(mode, "3x0e")
+    p = unshared_problem(("3x0e", "3x0e", f"3x0e+{out}", [(0, 0, 0, "uvu", True), (0, 0, 1, mode, True)]), torch.float32)
+    spelled = mode.replace("<", "_lt_")
+    with pytest.raises(espmm.UnsupportedError, match=rf"instruction 1 \(0, 0, 1, {spelled}\): mode {spelled} has no lowering yet"):
+        espmm.compile(p, "cuda:sm_90")
+
+
+MULTIPLICITIES = st.sampled_from([1, 1, 2, 3, 5, 9, 17])
+
+
+@st.composite
+def products(draw) -> tuple:
+    """Irreps and instructions of any modes that fit them, every instruction into an output of its own or into one that is there."""
+    irreps = [[(draw(MULTIPLICITIES), draw(st.integers(0, 2)), draw(st.sampled_from("eo"))) for _ in range(draw(st.integers(1, 3)))] for _ in range(2)]
+    if draw(st.booleans()):
+        irreps[1] = irreps[0]
+    outputs, instructions = [], []
+    for _ in range(draw(st.integers(1, 4))):
+        i1, i2 = (draw(st.integers(0, len(blocks) - 1)) for blocks in irreps)
+        (m1, l1, p1), (m2, l2, p2) = irreps[0][i1], irreps[1][i2]
+        out = (draw(st.integers(abs(l1 - l2), l1 + l2)), "e" if p1 == p2 else "o")
+        weighted = draw(st.booleans())
+        sizes = {"uvw": draw(MULTIPLICITIES), "uvu": m1, "uvv": m2, "uvuv": m1 * m2}
+        if m1 == m2:
+            sizes |= {"uuw": draw(MULTIPLICITIES) if weighted else 1, "uuu": m1}
+            if m1 > 1:
+                sizes |= {"uvu<v": m1 * (m1 - 1) // 2, "u<vw": draw(MULTIPLICITIES)}
+        mode = draw(st.sampled_from(sorted(sizes)))
+        block = (sizes[mode], *out)
+        if block not in outputs or draw(st.booleans()):
+            outputs.append(block)
+        instructions.append((i1, i2, outputs.index(block), mode, weighted or mode in ("uvw", "u<vw")))
+    spell = lambda blocks: "+".join(f"{m}x{l}{p}" for m, l, p in blocks)  # noqa: E731
+    return spell(irreps[0]), spell(irreps[1]), spell(outputs), instructions
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(args=products(), layout=st.sampled_from(["mul_ir", "ir_mul"]), conv=st.booleans())
+def test_random_products(args, layout, conv, library):
+    p = unshared_problem(args, torch.float64, layout)
+    note(str(p))
+    if conv:
+        receivers, senders = random_edges(5, 12)
+        module, graph = espmm.TensorProductConv(p), espmm.Graph(receivers, senders, 5)
+        run, expected = (lambda x, y, w=None: module(x, y, w, graph)), reference_conv(p, receivers, senders, 5)
+    else:
+        run, expected = espmm.TensorProduct(p), reference(p)
+    check_against(run, expected, random_inputs(p, 12, 5 if conv else None), torch.float64, "cpu", order=2)

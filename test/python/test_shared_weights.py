@@ -1,0 +1,110 @@
+"""Weights that all rows share, given or the module's own: so far on the CPU."""
+
+from __future__ import annotations
+
+import espmm
+import pytest
+import torch
+from e3nn import o3
+from helpers import check_against, default_dtype, e3nn_product, random_edges, random_inputs, reference, reference_conv, relative_error
+
+PROBLEMS = {
+    "uvu": ("40x0e+5x1o", "0e+1o", "40x0e+5x0e+40x1o", [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (0, 1, 2, "uvu", False)]),
+    "uvu with several channels of y": ("17x0e+5x1o", "3x0e+2x1o", "17x0e+5x0e+17x1o", [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (0, 1, 2, "uvu", True)]),
+    "uvw": ("12x0e+7x1o", "6x0e+1x1o", "20x0e+9x1o+3x1e", [(0, 0, 0, "uvw", True), (1, 1, 0, "uvw", True), (0, 1, 1, "uvw", True), (1, 1, 2, "uvw", True)]),
+    "others": (
+        "12x0e+7x1o", "12x0e+7x1o", "12x0e+20x0e+66x0e+7x1e",
+        [(0, 0, 0, "uuu", True), (0, 0, 1, "uuw", True), (0, 0, 2, "uvu<v", True), (1, 1, 1, "u<vw", True), (1, 1, 3, "uvv", True), (0, 0, 0, "uvv", True)],
+    ),
+}  # fmt: skip
+
+
+def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPProblem:
+    spelled = str(dtype).removeprefix("torch.")
+    return espmm.TPProblem(
+        *PROBLEMS[name], shared_weights=True, internal_weights=False, irrep_dtype=spelled, weight_dtype=spelled, layout=layout
+    )
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("rows", [1, 19, 170])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_batch(name, rows, dtype, layout, poisoned, library):
+    p = problem(name, dtype, layout)
+    order = 3 if rows == 19 and dtype == torch.float64 else 2
+    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, rows), dtype, "cpu", order=order)
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_convolution(name, dtype, layout, poisoned, library):
+    p = problem(name, dtype, layout)
+    receivers, senders = random_edges(11, 290)
+    conv, graph = espmm.TensorProductConv(p), espmm.Graph(receivers, senders, 11)
+    check_against(
+        lambda x, y, w: conv(x, y, w, graph), reference_conv(p, receivers, senders, 11), random_inputs(p, 290, 11), dtype, "cpu", order=2
+    )
+
+
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+def test_no_rows(conv, poisoned, library):
+    p = problem("uvw", torch.float32)
+    w = torch.randn(p.weight_numel, requires_grad=True)
+    x, y = torch.zeros(3 if conv else 0, p.irreps_in1.dim), torch.zeros(0, p.irreps_in2.dim)
+    none = torch.zeros(0, dtype=torch.int64)
+    z = espmm.TensorProductConv(p)(x, y, w, none, none) if conv else espmm.TensorProduct(p)(x, y, w)
+    (gw,) = torch.autograd.grad(z.sum(), w)
+    assert torch.equal(gw, torch.zeros_like(w))
+
+
+def test_a_gradient_over_many_rows_is_as_exact_as_a_pairwise_sum_and_always_the_same(library):
+    p = problem("uvw", torch.float32)
+    rows = 20_000
+    x, y, w = (t.float() for t in random_inputs(p, rows))
+    gz = torch.randn(rows, p.irreps_out.dim, generator=torch.Generator().manual_seed(1))
+    module = espmm.TensorProduct(p)
+
+    def gradient(function, dtype):
+        weight = w.to(dtype).requires_grad_()
+        return torch.autograd.grad(function(x.to(dtype), y.to(dtype), weight), weight, gz.to(dtype))[0]
+
+    exact = gradient(reference(p), torch.float64)
+    ours = gradient(module, torch.float32)
+    # What e3nn gives for each row in float32, summed pairwise.
+    tp = e3nn_product(p).float()
+    pairwise = torch.func.vmap(lambda a, b, g: torch.func.vjp(lambda v: tp(a[None], b[None], v)[0], w)[1](g)[0])(x, y, gz)
+    while len(pairwise) > 1:
+        if len(pairwise) % 2:
+            pairwise = torch.cat([pairwise, torch.zeros_like(pairwise[:1])])
+        pairwise = pairwise[0::2] + pairwise[1::2]
+    assert relative_error(ours, exact) <= relative_error(pairwise[0], exact)
+    before = espmm.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            espmm.set_num_threads(threads)
+            assert torch.equal(gradient(module, torch.float32), ours)
+    finally:
+        espmm.set_num_threads(before)
+
+
+def test_internal_weights_are_a_parameter_with_e3nns_name(library):
+    with default_dtype(torch.float64):
+        theirs = o3.FullyConnectedTensorProduct("12x0e+7x1o", "0e+1o", "20x0e+9x1o")
+    p = espmm.TPProblem.from_e3nn(theirs, irrep_dtype="float64", weight_dtype="float64")
+    ours = espmm.TensorProduct(p)
+    assert [name for name, _ in ours.named_parameters()] == ["weight"]
+    ours.load_state_dict(theirs.state_dict())
+    theirs.load_state_dict(ours.state_dict())
+    x, y = (torch.randn(5, irreps.dim, dtype=torch.float64) for irreps in (theirs.irreps_in1, theirs.irreps_in2))
+    torch.testing.assert_close(ours(x, y), theirs(x, y), rtol=1e-12, atol=1e-12)
+    gz = torch.randn(5, theirs.irreps_out.dim, dtype=torch.float64)
+    ours(x, y).backward(gz)
+    theirs(x, y).backward(gz)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_the_gpu_says_so(library):
+    with pytest.raises(espmm.UnsupportedError, match=r"instruction 0 \(0, 0, 0, uvu\): a value that all rows share has no lowering yet"):
+        espmm.compile(problem("uvu", torch.float32), "cuda:sm_90")
