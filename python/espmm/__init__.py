@@ -18,6 +18,9 @@ __version__ = "0.1.0"
 #: Where each name comes from, when it is first asked for.
 _HOMES = {
     "CompiledProgram": "compiled",
+    "ElementwiseTensorProduct": "derived",
+    "FullTensorProduct": "derived",
+    "FullyConnectedTensorProduct": "derived",
     "Graph": "graph",
     "HostPlan": "plan",
     "Instruction": "instruction",
@@ -30,13 +33,19 @@ _HOMES = {
     "Tuning": "tuning",
     "TensorProduct": "modules",
     "TensorProductConv": "modules",
+    "TensorSquare": "derived",
     "compile": "kernel",
     "every_path": "problems",
     "every_path_problem": "problems",
+    "elementwise_problem": "problems",
+    "from_e3nn": "derived",
+    "full_problem": "problems",
+    "fully_connected_problem": "problems",
     "forward_program": "program",
     "get_num_threads": "threads",
     "named_problem": "problems",
     "set_num_threads": "threads",
+    "square_problem": "problems",
     "tune": "tuning",
 }
 
@@ -45,6 +54,7 @@ __all__ = ["ProblemError", "UnsupportedError", "__version__", "info", *_HOMES]
 TYPE_CHECKING = False  # what type checkers take for True; typing itself costs ten milliseconds
 if TYPE_CHECKING:
     from .compiled import CompiledProgram
+    from .derived import ElementwiseTensorProduct, FullTensorProduct, FullyConnectedTensorProduct, TensorSquare, from_e3nn
     from .graph import Graph
     from .instruction import Instruction
     from .irreps import Irrep, Irreps, MulIrrep
@@ -52,7 +62,15 @@ if TYPE_CHECKING:
     from .modules import TensorProduct, TensorProductConv
     from .plan import HostPlan
     from .problem import TPProblem
-    from .problems import every_path, every_path_problem, named_problem
+    from .problems import (
+        elementwise_problem,
+        every_path,
+        every_path_problem,
+        full_problem,
+        fully_connected_problem,
+        named_problem,
+        square_problem,
+    )
     from .program import Program, forward_program
     from .threads import get_num_threads, set_num_threads
     from .tuning import Tuning, tune

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import torch
 
@@ -50,6 +50,12 @@ class _Product(torch.nn.Module):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.problem})"
 
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+        # e3nn's checkpoints hold the constants of the code that it generates: Clebsch-Gordan coefficients, indices.
+        constants = tuple(f"{prefix}_compiled_main_{kind}." for kind in ("left_right", "right"))
+        unexpected[:] = [key for key in unexpected if not key.startswith(constants)]
+
     def _feature(self, name: str, tensor: Any, width: int) -> None:
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"expected {name} to be a tensor, got {type(tensor).__name__}")
@@ -94,6 +100,45 @@ class _Product(torch.nn.Module):
         if weight.device != device:
             raise ValueError(f"expected all tensors on one device, got x on {device} and w on {weight.device}")
         return weight
+
+    def _views(self, weight: Optional[torch.Tensor]) -> torch.Tensor:
+        """The weights that views are taken of."""
+        if weight is None:
+            if not self.internal_weights:
+                raise RuntimeError("expected weight to be given: the product has no internal weights")
+            weight = self.weight
+        if weight.ndim == 0 or weight.shape[-1] != self.weight_numel:
+            raise ValueError(f"expected weight of shape (..., {self.weight_numel}), got {tuple(weight.shape)}")
+        return weight
+
+    def weight_view_for_instruction(self, instruction: int, weight: Optional[torch.Tensor] = None) -> torch.Tensor:
+        """The weights of one instruction, as in e3nn, but right after instructions without weights too.
+
+        Args:
+            instruction: its position.
+            weight: (..., weight_numel); None for internal weights.
+
+        Returns:
+            A view of shape (..., *path_shape).
+
+        Raises:
+            ValueError: the instruction has no weights. RuntimeError: weight is None and there are no internal weights.
+        """
+        where = self.problem.weight_slices()[instruction]
+        if where is None:
+            raise ValueError(f"instruction {instruction} has no weights")
+        weight = self._views(weight)
+        return weight[..., where].view(*weight.shape[:-1], *self.instructions[instruction].path_shape)
+
+    def weight_views(self, weight: Optional[torch.Tensor] = None, yield_instruction: bool = False) -> Iterator:
+        """Iterates over :meth:`weight_view_for_instruction` of the instructions that have weights.
+
+        With yield_instruction, over (position, instruction, view).
+        """
+        for position, instruction in enumerate(self.instructions):
+            if instruction.has_weight:
+                view = self.weight_view_for_instruction(position, weight)
+                yield (position, instruction, view) if yield_instruction else view
 
     def _join(self, weights: Sequence[torch.Tensor]) -> torch.Tensor:
         """A list with the weights of each weighted instruction, as e3nn takes it, joined."""
@@ -158,6 +203,24 @@ class TensorProduct(_Product):
         space = TracedSpace() if is_traced(by_row) else RowSpace(rows)
         (z,) = run(self._program, space, by_row)
         return z if len(lead) == 1 else z.reshape(*lead, z.shape[-1])
+
+    def right(self, y: torch.Tensor, weight: Weights = None) -> torch.Tensor:
+        """The matrix that maps x to z, for each row: ``einsum("...ik,...i->...k", tp.right(y, w), x)`` is ``tp(x, y, w)``.
+
+        It is the product with every unit vector, irreps_in1.dim of them a row; there is no kernel of its own.
+
+        Args:
+            y: (..., irreps_in2.dim).
+            weight: as :meth:`forward`.
+
+        Returns:
+            (..., irreps_in1.dim, irreps_out.dim).
+        """
+        self._feature("y", y, self._widths[1])
+        w = self._weight(weight, y.device)
+        if w is not None and not self.shared_weights:
+            w = w.unsqueeze(-2)
+        return self.forward(torch.eye(self._widths[0], dtype=y.dtype, device=y.device), y.unsqueeze(-2), w)
 
 
 class TensorProductConv(_Product):

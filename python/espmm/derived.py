@@ -1,0 +1,192 @@
+"""e3nn's derived products as modules, and copies of e3nn modules with espmm's products in them."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any, Iterable, Mapping, Optional
+
+import torch
+
+from . import problems
+from .errors import ProblemError
+from .modules import TensorProduct, Weights
+from .problem import TPProblem
+
+Schedule = Optional[Mapping[str, int]]
+
+
+class FullyConnectedTensorProduct(TensorProduct):
+    """Every allowed path in mode "uvw": the equivalent of ``e3nn.o3.FullyConnectedTensorProduct``.
+
+    Args:
+        irreps_in1, irreps_in2, irreps_out, irrep_normalization, path_normalization: as there.
+        arguments: others of :class:`espmm.TPProblem`, such as ``shared_weights`` or ``irrep_dtype``.
+    """
+
+    def __init__(
+        self,
+        irreps_in1: Any,
+        irreps_in2: Any,
+        irreps_out: Any,
+        irrep_normalization: Optional[str] = None,
+        path_normalization: Optional[str] = None,
+        *,
+        schedule: Schedule = None,
+        **arguments: Any,
+    ) -> None:
+        arguments |= {"irrep_normalization": irrep_normalization, "path_normalization": path_normalization}
+        super().__init__(problems.fully_connected_problem(irreps_in1, irreps_in2, irreps_out, **arguments), schedule)
+
+
+class ElementwiseTensorProduct(TensorProduct):
+    """Channel u of x with channel u of y, without weights: the equivalent of ``e3nn.o3.ElementwiseTensorProduct``.
+
+    Args:
+        irreps_in1, irreps_in2: of as many irreps.
+        filter_ir_out: the irreps of the output to keep; None for all.
+        irrep_normalization, arguments: of :class:`espmm.TPProblem`.
+    """
+
+    def __init__(
+        self,
+        irreps_in1: Any,
+        irreps_in2: Any,
+        filter_ir_out: Optional[Iterable] = None,
+        irrep_normalization: Optional[str] = None,
+        *,
+        schedule: Schedule = None,
+        **arguments: Any,
+    ) -> None:
+        arguments["irrep_normalization"] = irrep_normalization
+        super().__init__(problems.elementwise_problem(irreps_in1, irreps_in2, filter_ir_out, **arguments), schedule)
+
+
+class FullTensorProduct(TensorProduct):
+    """Every channel of x with every channel of y, without weights: the equivalent of ``e3nn.o3.FullTensorProduct``.
+
+    Args:
+        irreps_in1, irreps_in2, filter_ir_out, irrep_normalization, arguments: as :class:`ElementwiseTensorProduct`.
+    """
+
+    def __init__(
+        self,
+        irreps_in1: Any,
+        irreps_in2: Any,
+        filter_ir_out: Optional[Iterable] = None,
+        irrep_normalization: Optional[str] = None,
+        *,
+        schedule: Schedule = None,
+        **arguments: Any,
+    ) -> None:
+        arguments["irrep_normalization"] = irrep_normalization
+        super().__init__(problems.full_problem(irreps_in1, irreps_in2, filter_ir_out, **arguments), schedule)
+
+
+class TensorSquare(TensorProduct):
+    """A tensor times itself, each pair of channels once: the equivalent of ``e3nn.o3.TensorSquare``.
+
+    Args:
+        irreps_in, irreps_out, filter_ir_out, irrep_normalization: as there.
+        arguments: others of :class:`espmm.TPProblem`.
+    """
+
+    def __init__(
+        self,
+        irreps_in: Any,
+        irreps_out: Any = None,
+        filter_ir_out: Optional[Iterable] = None,
+        irrep_normalization: Optional[str] = None,
+        *,
+        schedule: Schedule = None,
+        **arguments: Any,
+    ) -> None:
+        problem = problems.square_problem(irreps_in, irreps_out, filter_ir_out, irrep_normalization, **arguments)
+        super().__init__(problem, schedule)
+        self.irreps_in = problem.irreps_in1
+
+    @classmethod
+    def of_problem(cls, problem: TPProblem, schedule: Schedule = None) -> "TensorSquare":
+        """The square by a problem whose inputs are the same."""
+        if problem.irreps_in1 != problem.irreps_in2:
+            raise ProblemError(f"expected a problem of equal inputs, got {problem.irreps_in1} and {problem.irreps_in2}")
+        square = cls.__new__(cls)
+        TensorProduct.__init__(square, problem, schedule)
+        square.irreps_in = problem.irreps_in1
+        return square
+
+    def forward(self, x: torch.Tensor, weight: Weights = None) -> torch.Tensor:
+        """tp(x, x, weight): x of shape (..., irreps_in.dim) to (..., irreps_out.dim); see :meth:`TensorProduct.forward`."""
+        return super().forward(x, x, weight)
+
+
+def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Module:
+    """A copy of a module in which every ``e3nn.o3.TensorProduct`` is espmm's: the same weights, outputs and state_dict.
+
+    Args:
+        module: a tensor product of e3nn (0.4.4 to 0.6), or a module that contains some, however deep; it is left as it is.
+        strict: raise if a product cannot be replaced. By default each is left, and a warning names them, with the reason.
+
+    Returns:
+        The copy. Products on a GPU are compiled for it, as far as that is needed to know that they can be.
+
+    Raises:
+        TypeError: not a torch module. ProblemError: strict, and a product cannot be replaced.
+    """
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(module).__name__}")
+    from e3nn import o3
+
+    replaced: dict[int, torch.nn.Module] = {}
+    left: dict[str, str] = {}
+
+    def convert(tp: torch.nn.Module, name: str) -> torch.nn.Module:
+        if id(tp) not in replaced:
+            try:
+                replaced[id(tp)] = _convert(tp, o3)
+            except ProblemError as error:
+                left[name] = str(error).splitlines()[0]
+                replaced[id(tp)] = tp
+        return replaced[id(tp)]
+
+    result = copy.deepcopy(module)
+    if isinstance(result, o3.TensorProduct):
+        result = convert(result, type(result).__name__)
+    else:
+        for name, parent in list(result.named_modules()):
+            if isinstance(parent, o3.TensorProduct):
+                continue
+            for key, child in list(parent.named_children()):
+                if isinstance(child, o3.TensorProduct):
+                    parent.add_module(key, convert(child, f"{name}.{key}" if name else key))
+    if left:
+        text = "; ".join(f"{name}: {why}" for name, why in left.items())
+        if strict:
+            raise ProblemError(f"{len(left)} tensor products cannot be replaced: {text}")
+        warnings.warn(f"{len(left)} tensor products are e3nn's still: {text}", stacklevel=2)
+    return result
+
+
+def _convert(tp: Any, o3: Any) -> TensorProduct:
+    """espmm's product for one of e3nn's, on its device."""
+    known = (o3.TensorProduct, o3.FullyConnectedTensorProduct, o3.ElementwiseTensorProduct, o3.FullTensorProduct)
+    square = getattr(o3, "TensorSquare", None)
+    kind = type(tp)
+    if kind not in known and kind is not square and kind.forward is not o3.TensorProduct.forward:
+        raise ProblemError(f"{kind.__name__} has a forward of its own")
+    problem = TPProblem.from_e3nn(tp)
+    ours = TensorSquare.of_problem(problem) if square is not None and kind is square else TensorProduct(problem)
+    ours = ours.to(tp.output_mask.device).train(tp.training)
+    if problem.internal_weights and problem.weight_numel:
+        with torch.no_grad():
+            ours.weight.copy_(tp.weight)
+        ours.weight.requires_grad_(tp.weight.requires_grad)
+    if tp.output_mask.device.type == "cuda":
+        from .kernel import compile
+        from .launch import target_of
+
+        compile(problem, target_of(tp.output_mask.device))
+    return ours
+
+
+__all__ = ["ElementwiseTensorProduct", "FullTensorProduct", "FullyConnectedTensorProduct", "TensorSquare", "from_e3nn"]
