@@ -20,6 +20,13 @@ NAMED = {
     ),
 }
 
+#: Dense products (mode "uvw") of other networks: (in1, in2, out).
+DENSE = {
+    "diffdock-L1": ("10x1o+10x1e+48x0e+48x0o", "1x0e+1x1o", "10x1o+10x1e+48x0e+48x0o"),
+    "diffdock-L2": ("10x1o+10x1e+48x0e+48x0o", "1x0e+1x1o+1x2e", "10x1o+10x1e+48x0e+48x0o"),
+    "tetris-1": ("1x0e+1x1o+1x2e+1x3o", "1x0e+1x1o+1x2e+1x3o", "64x0e+24x1e+24x1o+16x2e+16x2o"),
+}
+
 
 def every_path(irreps_in1: Any, irreps_in2: Any, irreps_out: Any) -> tuple[Irreps, list[tuple]]:
     """Every allowed path into some irreps: what MACE, NequIP and SevenNet convolve with.

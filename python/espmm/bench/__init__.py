@@ -7,7 +7,7 @@
     python -m espmm bench --problem mace-large --graph 500x60 --device cpu --dtype float64
 
 Suites: `conv`, convolutions on large graphs (GPU: A and B; CPU: small); `batch`, products without a graph (GPU: 50,000
-rows; CPU: 2,560); `small`, convolutions on small graphs, timed from the host as well on the GPU; `compile`, from the
+rows; CPU: 2,560); `modes`, dense products, with weights by row and shared (GPU: 50,000 rows; CPU: 1,000); `small`, convolutions on small graphs, timed from the host as well on the GPU; `compile`, from the
 Python call to kernels that are ready, without and with the disk cache.
 
 Graphs: A is carbon diamond, 1000 nodes x 158 neighbours, B a cubic lattice, 23,000 x 6, small 64 x 40 at random; NxK is
@@ -32,20 +32,22 @@ if TYPE_CHECKING:
 
 # Largest relative error (norm) that counts as right.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
-SUITES = ("conv", "batch", "small", "compile")
+SUITES = ("conv", "batch", "modes", "small", "compile")
 PEER_NAMES = ("e3nn", "openequivariance", "openequivariance-det", "cuequivariance", "flashtp")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    from ..problems import NAMED
+    from ..problems import DENSE, NAMED
+
+    names = [*NAMED, *DENSE, *(f"{name}-shared" for name in DENSE)]
 
     result = argparse.ArgumentParser(
         prog="python -m espmm bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument("--suite", choices=(*SUITES, "all"), default="conv")
     result.add_argument(
-        "--problem", nargs="+", choices=tuple(NAMED), default=list(NAMED), metavar="NAME", help="; ".join(NAMED)
+        "--problem", nargs="+", choices=names, metavar="NAME", help=f"in place of the suite's own: {'; '.join(names)}"
     )
     result.add_argument("--graph", nargs="+", metavar="NAME|NxK|N", help="in place of the suite's own")
     result.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is a GPU")
@@ -80,8 +82,17 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def suite_problems(suite: str) -> list[str]:
+    """The suite's own problems."""
+    from ..problems import DENSE, NAMED
+
+    return [*DENSE, *(f"{name}-shared" for name in DENSE)] if suite == "modes" else list(NAMED)
+
+
 def suite_graphs(suite: str, device: str) -> list[str]:
     """The suite's own graphs."""
+    if suite == "modes":
+        return ["50000" if device == "cuda" else "1000"]
     if suite == "batch":
         return ["50000" if device == "cuda" else "2560"]
     if suite == "small":
@@ -150,7 +161,7 @@ def run_suite(
     from .measure import measure
     from .reference import PASSES, Product
 
-    cases = [(Product.named(name), graph) for name in arguments.problem for graph in graphs]
+    cases = [(Product.named(name), graph) for name in arguments.problem or suite_problems(suite) for graph in graphs]
     steps = 1 + len(PASSES) + len(setting.peers) * (1 + len(PASSES))
     with tqdm(total=len(cases) * steps, desc=suite, unit="step", file=sys.stderr) as bar:
         for i, (product, graph) in enumerate(cases):
@@ -237,7 +248,7 @@ def _measure(arguments: argparse.Namespace, device, suites: Sequence[str], graph
     lost = None
     for suite in suites:
         if suite == "compile":
-            figures.suites[suite] = compile_time.measure_all(arguments.problem, setting)
+            figures.suites[suite] = compile_time.measure_all(arguments.problem or suite_problems(suite), setting)
         else:
             rows = figures.suites[suite] = []
             try:

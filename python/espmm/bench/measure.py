@@ -63,9 +63,10 @@ def floor_bytes(product: Product, size: BenchGraph, pass_name: str, itemsize: in
     """Bytes that the pass must read and write; see the head of this module."""
     x, y, w, z = product.dims
     node = {"forward": x + z, "backward": 2 * x + z, "double backward": 3 * x + 2 * z}[pass_name]
-    edge = {"forward": y + w, "backward": 2 * (y + w), "double backward": 3 * (y + w)}[pass_name]
+    times = {"forward": 1, "backward": 2, "double backward": 3}[pass_name]
+    edge, once = (times * y, times * w) if product.shared_weights else (times * (y + w), 0)
     indices = 0 if size.is_batch else _INDEX_BYTES * (size.edges + size.nodes + 1)
-    return itemsize * (size.nodes * node + size.edges * edge) + indices
+    return itemsize * (size.nodes * node + size.edges * edge + once) + indices
 
 
 def random_operands(product: Product, size: BenchGraph, setting: Setting) -> Operands:
@@ -74,14 +75,15 @@ def random_operands(product: Product, size: BenchGraph, setting: Setting) -> Ope
     normal = partial(torch.randn, device=setting.device, dtype=setting.dtype)
     nodes, edges = size.nodes, size.edges
     receivers, senders = size.indices(setting.device)
+    weights = (w,) if product.shared_weights else (edges, w)
     return Operands(
         x=normal(nodes, x),
         y=normal(edges, y),
-        w=normal(edges, w),
+        w=normal(*weights),
         gz=normal(nodes, z),
         cx=normal(nodes, x),
         cy=normal(edges, y),
-        cw=normal(edges, w),
+        cw=normal(*weights),
         receivers=receivers,
         senders=senders,
     )

@@ -58,14 +58,14 @@ class Form:
         if self.weights is None:
             return result
         back = torch.empty_like(result)
-        back[:, list(self.weights)] = result
+        back[..., list(self.weights)] = result
         return back
 
     def _turn(self, product: Product, layout: str, name: str, tensor: Tensor) -> Tensor:
         irreps = _irreps_of(product, name)
         if irreps is not None:
             return with_layout(tensor, irreps, layout, self.layout)
-        return tensor if self.weights is None else tensor[:, list(self.weights)]
+        return tensor if self.weights is None else tensor[..., list(self.weights)]
 
 
 def _irreps_of(product: Product, name: str) -> str | None:
@@ -210,7 +210,7 @@ def _openequivariance_module(
         openequivariance.Irreps(product.irreps_in2),
         openequivariance.Irreps(product.irreps_out),
         list(product.instructions),
-        shared_weights=False,
+        shared_weights=product.shared_weights,
         internal_weights=False,
         irrep_dtype=numbers,
         weight_dtype=numbers,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..irreps import Irreps
 from ..problem import TPProblem
-from ..problems import NAMED, every_path
+from ..problems import DENSE, NAMED, every_path, fully_connected_problem
 
 # What the float64 reference may take at a time; e3nn's double backward holds some 16 buffers of an output row each.
 _REFERENCE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
@@ -28,19 +28,25 @@ class Product:
     irreps_in2: str
     irreps_out: str
     instructions: tuple[tuple[int, int, int, str, bool], ...]
+    shared_weights: bool = False
 
     @classmethod
     def named(cls, name: str) -> Product:
-        """One of `espmm.problems.NAMED`."""
+        """One of `espmm.problems.NAMED` or `DENSE`, or of the latter with "-shared" after it."""
+        base = name.removesuffix("-shared")
+        if base in DENSE:
+            in1, in2, out = DENSE[base]
+            instructions = [tuple(ins)[:5] for ins in fully_connected_problem(in1, in2, out).instructions]
+            return cls(name, in1, in2, out, tuple(instructions), name != base)
         in1, in2, targets = NAMED[name]
         irreps_out, instructions = every_path(in1, in2, targets)
         return cls(name, in1, in2, str(irreps_out), tuple(instructions))
 
     @property
     def dims(self) -> tuple[int, int, int, int]:
-        """Widths of a row of x, y, w and z; the second input has multiplicity 1, so a path has a weight a channel."""
-        in1, in2, out = Irreps(self.irreps_in1), Irreps(self.irreps_in2), Irreps(self.irreps_out)
-        return in1.dim, in2.dim, sum(in1[i1].mul for i1, *_ in self.instructions), out.dim
+        """Widths of a row of x, y, w and z."""
+        problem = self.problem("float32", "mul_ir")
+        return problem.irreps_in1.dim, problem.irreps_in2.dim, problem.weight_numel, problem.irreps_out.dim
 
     def problem(self, dtype: torch.dtype | str, layout: str) -> TPProblem:
         """As espmm takes it."""
@@ -49,7 +55,7 @@ class Product:
             self.irreps_in2,
             self.irreps_out,
             self.instructions,
-            shared_weights=False,
+            shared_weights=self.shared_weights,
             internal_weights=False,
             irrep_dtype=dtype,
             weight_dtype=dtype,
@@ -62,7 +68,7 @@ class Operands:
     """Inputs of all passes: x, y, w; the cotangent gz of z; the cotangents cx, cy, cw of the gradients of x, y, w.
 
     With a graph, x and cx have a row a sender, gz a row a receiver, the others a row an edge. In a batch
-    (`receivers` and `senders` None) all have a row a row.
+    (`receivers` and `senders` None) all have a row a row. Weights that all rows share, and their cotangent, are one row, of rank 1.
     """
 
     x: Tensor
@@ -106,7 +112,7 @@ def e3nn_module(product: Product, dtype: torch.dtype, device: torch.device) -> t
             product.irreps_in2,
             product.irreps_out,
             product.instructions,
-            shared_weights=False,
+            shared_weights=product.shared_weights,
             internal_weights=False,
         ).to(device)
     finally:
@@ -180,6 +186,9 @@ def relative_errors(
     # Rows of x and z are summed over all pieces before they are compared; those of edges are compared piece by piece.
     x, gz, cx = convert(operands.x, "x"), convert(operands.gz, "z"), convert(operands.cx, "x")
     summed = {name: torch.zeros_like(like) for name, like in (("z", gz), ("gx", x), ("dx", x), ("dgz", gz))}
+    shared = product.shared_weights
+    if shared:
+        summed |= {name: torch.zeros_like(operands.w, dtype=torch.float64) for name in ("gw", "dw")}
     for start in range(0, operands.y.shape[0], rows):
         piece = slice(start, min(start + rows, operands.y.shape[0]))
         at_receivers = (
@@ -191,13 +200,13 @@ def relative_errors(
             for tensor in (
                 x[at_senders],
                 convert(operands.y[piece], "y"),
-                convert(operands.w[piece], "w"),
+                convert(operands.w if shared else operands.w[piece], "w"),
                 gz[at_receivers],
             )
         ]
         z = module(*inputs[:3])
         first = torch.autograd.grad(z, inputs[:3], inputs[3], create_graph=True)
-        cotangents = (cx[at_senders], convert(operands.cy[piece], "y"), convert(operands.cw[piece], "w"))
+        cotangents = (cx[at_senders], convert(operands.cy[piece], "y"), convert(operands.cw if shared else operands.cw[piece], "w"))
         second = torch.autograd.grad(first, inputs, cotangents)
         summed["z"].index_add_(0, at_receivers, z.detach())
         summed["gx"].index_add_(0, at_senders, first[0].detach())
@@ -209,7 +218,9 @@ def relative_errors(
             ("dy", "y", second[1]),
             ("dw", "w", second[2]),
         ):
-            if name in results:
+            if name in summed:
+                summed[name] += value
+            elif name in results:
                 errors[name].add(convert(results[name][piece], side), value)
     for name, value in summed.items():
         if name in results:

@@ -16,7 +16,6 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
 void NestStaging::stage(Operation *op, llvm::function_ref<NestPlace(BlockOp)> getBlock,
                         llvm::function_ref<NestPlace(const Contribution &)> getTarget) {
   Value result = op->getResult(0);
-  looped = analysis.getLooped(result);
   bool isRead = llvm::any_of(result.getUsers(), [&](Operation *user) { return analysis.isNest(user); });
   if (isa<PairsOp, PairSumOp>(op)) {
     auto block = op->getOperand(0).getDefiningOp<BlockOp>();
@@ -32,10 +31,11 @@ void NestStaging::stage(Operation *op, llvm::function_ref<NestPlace(BlockOp)> ge
         stagePairs(op, /*adds=*/true, op->getOperand(0), from, getTarget(c));
     return;
   }
-  std::map<char, int64_t> kept = looped;
+  std::map<char, int64_t> kept = getLoops(result);
+  looped = kept;
   vectorLetter = 0;
   for (Value operand : op->getOperands())
-    for (auto [letter, extent] : analysis.getLooped(operand)) {
+    for (auto [letter, extent] : getLoops(operand)) {
       looped[letter] = extent;
       vectorLetter = std::max(vectorLetter, letter);
     }
@@ -83,7 +83,7 @@ void NestStaging::stage(Operation *op, llvm::function_ref<NestPlace(BlockOp)> ge
     if (isConstantTensor(producer)) {
       Value constant = builder.clone(*producer)->getResult(0);
       // Ones have dimensions with loops; coefficients have none.
-      if (!analysis.getLooped(operand).empty())
+      if (!getLoops(operand).empty())
         constant = OnesOp::create(builder, loc, RankedTensorType::get(dropLooped(operand, cast<RankedTensorType>(operand.getType()).getShape()),
                                                                       vector.getElementType()));
       operands.push_back(constant);
@@ -124,6 +124,13 @@ void NestStaging::stage(Operation *op, llvm::function_ref<NestPlace(BlockOp)> ge
     builder.restoreInsertionPoint(after);
     builder.setInsertionPointAfter(outermost);
   }
+}
+
+std::map<char, int64_t> NestStaging::getLoops(Value value) const {
+  std::map<char, int64_t> result = analysis.getLooped(value);
+  for (auto it = result.begin(); it != result.end();)
+    it = it->second == 1 ? result.erase(it) : std::next(it);
+  return result;
 }
 
 void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestPlace &from, const NestPlace &to) {

@@ -38,6 +38,8 @@ public:
 private:
   void stage(mlir::Operation *op, llvm::function_ref<NestPlace(BlockOp)> getBlock,
              llvm::function_ref<NestPlace(const Contribution &)> getTarget);
+  /// The multiplicities of a value over which it takes a loop to go.
+  std::map<char, int64_t> getLoops(mlir::Value value) const;
   /// For each pair of channels, what the first or second of them has, or adds to it.
   void stagePairs(mlir::Operation *op, bool adds, mlir::Value source, const NestPlace &from, const NestPlace &to);
   NestPlace makeBuffer(mlir::Value value);
