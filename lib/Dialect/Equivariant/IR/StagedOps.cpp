@@ -125,6 +125,9 @@ LogicalResult LaneSumOp::verify() {
   int64_t from = getFrom();
   if (from < 0 || from >= count)
     return emitOpError("expects to begin within its ") << count << " elements, got " << from;
+  bool hasTensors = llvm::all_of(getValues().getTypes(), [](Type type) { return isa<RankedTensorType>(type); });
+  if (getStride() < 1 || (getStride() > 1 && !hasTensors))
+    return emitOpError("expects a positive stride, 1 for elements, got ") << getStride();
   return success();
 }
 

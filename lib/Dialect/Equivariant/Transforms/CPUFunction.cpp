@@ -74,11 +74,10 @@ scf::ForOp CPUFunction::loop(Value begin, Value end, Value step, ValueRange init
   return result;
 }
 
-Value CPUFunction::getTailMask(Value channel, int64_t channels, int64_t lanes) {
+Value CPUFunction::getMask(Value left, int64_t lanes) {
   auto type = VectorType::get({lanes}, builder.getI64Type());
   SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
   Value lane = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, ArrayRef<int64_t>(iota)));
-  Value left = ix.sub(ix.constant(channels), channel);
   Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(0));
   Value poison = LLVM::PoisonOp::create(builder, loc, type);
   Value first = LLVM::InsertElementOp::create(builder, loc, poison, left, zero);

@@ -38,8 +38,12 @@ public:
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) {
     return ix.address(base, ix.mul(row, width), element);
   }
+  /// The lanes whose number is less than a count.
+  mlir::Value getMask(mlir::Value count, int64_t lanes);
   /// The lanes of a vector from a channel on that hold one of so many channels.
-  mlir::Value getTailMask(mlir::Value channel, int64_t channels, int64_t lanes);
+  mlir::Value getTailMask(mlir::Value channel, int64_t channels, int64_t lanes) {
+    return getMask(ix.sub(ix.constant(channels), channel), lanes);
+  }
   /// sum + value, rounded, and what is to be taken from that for being rounded; `lost` is what it was before (W. Kahan 1965).
   std::pair<mlir::Value, mlir::Value> addCompensated(mlir::Value sum, mlir::Value lost, mlir::Value value);
   void fillWithZeros(mlir::Value buffer, mlir::Value count);

@@ -388,7 +388,7 @@ private:
     int64_t next = -sum.getFrom();
     for (Value tensor : sum.getValues())
       for (ScalarNode *node : graph.get(tensor))
-        if (int64_t n = next++; n >= 0 && n < lanes)
+        if (int64_t n = next++, stride = sum.getStride(); n >= 0 && n % stride == 0 && n / stride < lanes)
           elements.push_back(node ? node->value : makeZero(sum.getType()));
     sum.getResult().replaceAllUsesWith(LaneSumOp::create(builder, sum.getLoc(), sum.getType(), elements));
   }

@@ -11,8 +11,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "CPUFunction.h"
-#include "CPUNests.h"
 #include "ChannelLoops.h"
+#include "Nests.h"
 #include "Stage.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
@@ -28,6 +28,42 @@ struct RowPlace {
   std::optional<ComponentOrder> buffer;  // set: base is in component order
   Value next = {};                       // the row that will be read after this one, if there is one in memory order
   Value memory = {};                     // set: the row in memory order, where base is in component order
+};
+
+/// Nests in vectors.
+class CPUNestTarget : public NestTarget {
+public:
+  CPUNestTarget(CPUFunction &function, VectorType vector)
+      : NestTarget(function.builder, function.ix, function.loc, vector.getElementType(), vector.getNumElements()), function(function),
+        vector(vector) {}
+
+  Type getLaneType() override { return vector; }
+  int64_t getSummands() override { return 1; }
+  /// What an AVX-512 or AVX2 register file holds besides the operands.
+  int64_t getSums() override { return lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8; }
+  Value allocate(int64_t count) override { return function.allocate(count); }
+  void fillWithZeros(Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
+  void separate() override { LLVM::FenceOp::create(builder, loc, LLVM::AtomicOrdering::acq_rel, "singlethread"); }
+  Value getLane(Value position, int64_t) override { return position; }
+  Value getMask(Value count) override { return function.getMask(count, lanes); }
+  void once(llvm::function_ref<void()> emit) override { emit(); }
+  void store(Value value, Value address, Value mask, bool accumulate) override {
+    unsigned alignment = vector.getElementTypeBitWidth() / 8;
+    if (accumulate) {
+      Value zero = LLVM::ZeroOp::create(builder, loc, vector);
+      Value old = mask ? LLVM::MaskedLoadOp::create(builder, loc, vector, address, mask, zero, alignment).getResult()
+                       : LLVM::LoadOp::create(builder, loc, vector, address, alignment).getResult();
+      value = LLVM::FAddOp::create(builder, loc, old, value);
+    }
+    if (mask)
+      LLVM::MaskedStoreOp::create(builder, loc, value, address, mask, alignment);
+    else
+      LLVM::StoreOp::create(builder, loc, value, address, alignment);
+  }
+
+private:
+  CPUFunction &function;
+  VectorType vector;
 };
 
 class CPUKernelStaging {
@@ -373,7 +409,8 @@ private:
 
   void stageNests(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results) {
     llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
-    NestStaging(analysis, function, vector).run(
+    CPUNestTarget target(function, vector);
+    NestStaging(analysis, target).run(
         [&](BlockOp block) {
           unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
           return getPlace(kernel.getInputs()[i], inputs[i], inputBlocks.lookup({i, block.getOffset()}), block.getResult(), block.getOffset());

@@ -36,6 +36,15 @@ func.func @lane_sum_of_types(%a: f32, %b: f64) {
 
 // -----
 
+// lane_sum_c3
+func.func @lane_sum_of_every_second_element(%a: f32, %b: f32) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects a positive stride, 1 for elements, got 2}}
+  %0 = equivariant.lane_sum stride 2 %a, %b : f32, f32 -> f32
+  return
+}
+
+// -----
+
 // lane_sum_c2
 func.func @lane_sum_of_vectors(%v: tensor<3xvector<8xf32>>) {
   // expected-error@+1 {{'equivariant.lane_sum' op expects a result of type 'vector<8xf32>', got 'tensor<3xf32>'}}

@@ -29,3 +29,18 @@ llvm.func @lanes(%x: !llvm.ptr, %z: !llvm.ptr) {
   llvm.store %2, %z : f32, !llvm.ptr
   llvm.return
 }
+
+// With a stride, of several tensors' elements one component: a lane for each tensor.
+// CHECK-LABEL: @one_component(
+// CHECK: %[[A:.*]] = llvm.getelementptr %{{.*}}[2] : (!llvm.ptr) -> !llvm.ptr, f32
+// CHECK: %[[LOADA:.*]] = llvm.load %[[A]]
+// CHECK: %[[B:.*]] = llvm.getelementptr %{{.*}}[8] : (!llvm.ptr) -> !llvm.ptr, f32
+// CHECK: %[[LOADB:.*]] = llvm.load %[[B]]
+// CHECK: equivariant.lane_sum %[[LOADA]], %[[LOADB]] : vector<2xf32>, vector<2xf32> -> vector<2xf32>
+llvm.func @one_component(%p: !llvm.ptr, %q: !llvm.ptr) {
+  %a = equivariant.read %p offset 0 strides [2] : !llvm.ptr -> tensor<3xvector<2xf32>>
+  %b = equivariant.read %p offset 6 strides [2] : !llvm.ptr -> tensor<3xvector<2xf32>>
+  %s = equivariant.lane_sum from 1 stride 3 %a, %b : tensor<3xvector<2xf32>>, tensor<3xvector<2xf32>> -> vector<2xf32>
+  llvm.store %s, %q {alignment = 4 : i64} : vector<2xf32>, !llvm.ptr
+  llvm.return
+}

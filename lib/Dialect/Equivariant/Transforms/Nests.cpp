@@ -1,0 +1,339 @@
+//===- Nests.cpp - einsums over several multiplicities --------------------===//
+#include "Nests.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::function_ref<NestPlace(const Contribution &)> getTarget) {
+  this->getBlock = getBlock;
+  this->getTarget = getTarget;
+  for (Operation *op : analysis.getNests()) {
+    isa<PairsOp, PairSumOp>(op) ? stagePairs(op) : stage(op);
+    target.separate();
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// An einsum, or a sum
+//===----------------------------------------------------------------------===//
+
+/// The largest divisor of an extent up to a limit; all of it, if it is not much more and has none to speak of.
+static int64_t chooseUnrolling(int64_t extent, int64_t limit) {
+  int64_t best = 1;
+  for (int64_t n = 2; n <= std::min(extent, limit); ++n)
+    if (extent % n == 0)
+      best = n;
+  return best < 4 && extent <= 2 * limit && limit > 1 ? extent : best;
+}
+
+scf::ForOp NestStaging::loop(int64_t end, int64_t step, ValueRange inits) {
+  auto result = scf::ForOp::create(builder, loc, ix.constant(0), ix.constant(end), ix.constant(step), inits);
+  if (inits.empty())
+    builder.setInsertionPoint(result.getBody()->getTerminator());
+  else
+    builder.setInsertionPointToEnd(result.getBody());
+  return result;
+}
+
+void NestStaging::stage(Operation *op) {
+  Value result = op->getResult(0);
+  std::map<char, int64_t> kept = getLoops(result);
+  looped = kept;
+  laneLetter = 0;
+  for (Value operand : op->getOperands())
+    for (auto [letter, extent] : getLoops(operand)) {
+      looped[letter] = extent;
+      laneLetter = std::max(laneLetter, letter);
+    }
+  bool sumsLanes = laneLetter && !kept.count(laneLetter);
+  // Sums over lanes are taken of several positions of the result's last letter at once.
+  char sumLetter = sumsLanes && !kept.empty() ? kept.rbegin()->first : 0;
+  int64_t sums = 1;
+  if (sumLetter) {
+    int64_t elements = std::max<int64_t>(getSmallType(result, false).getNumElements(), 1);
+    int64_t most = std::min<int64_t>(lanes, llvm::PowerOf2Ceil(kept[sumLetter]));
+    sums = std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(target.getSums() / elements, 1))), 1, most);
+  }
+
+  position.clear();
+  lane = mask = Value();
+  OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+  Operation *outermost = nullptr;
+  auto enterLanes = [&](scf::ForOp loop) {
+    lane = target.getLane(loop.getInductionVar(), looped[laneLetter]);
+    if (looped[laneLetter] % lanes)
+      mask = target.getMask(ix.sub(ix.constant(looped[laneLetter]), loop.getInductionVar()));
+  };
+  for (auto [letter, extent] : kept) {
+    scf::ForOp ofLetter = loop(extent, letter == laneLetter ? lanes : letter == sumLetter ? sums : 1, {});
+    outermost = outermost ? outermost : ofLetter.getOperation();
+    position[letter] = ofLetter.getInductionVar();
+    if (letter == laneLetter)
+      enterLanes(ofLetter);
+  }
+
+  // The sums go through the loops over what is summed.
+  SmallVector<char> summed;
+  for (auto [letter, extent] : looped)
+    if (!kept.count(letter) && letter != laneLetter)
+      summed.push_back(letter);
+  char unrolledLetter = summed.empty() || sumsLanes ? 0 : summed.back();
+  int64_t unrolling = unrolledLetter ? chooseUnrolling(looped[unrolledLetter], target.getSummands()) : 1;
+  if (sumsLanes)
+    summed.push_back(laneLetter);
+  SmallVector<Value> values;
+  SmallVector<scf::ForOp> loops;
+  for (char letter : summed) {
+    if (values.empty())
+      for (int64_t n = 0; n < sums; ++n)
+        values.push_back(ZeroOp::create(builder, loc, getSmallType(result, laneLetter != 0)));
+    loops.push_back(loop(looped[letter], letter == laneLetter ? lanes : letter == unrolledLetter ? unrolling : 1, values));
+    position[letter] = loops.back().getInductionVar();
+    if (letter == laneLetter)
+      enterLanes(loops.back());
+    values = SmallVector<Value>(loops.back().getRegionIterArgs());
+  }
+
+  llvm::DenseMap<Value, Value> known;
+  if (sumLetter) {
+    Value first = position[sumLetter];
+    for (int64_t n = 0; n < sums; ++n) {
+      // Past the end the last one is taken again, and not written.
+      position[sumLetter] = ix.add(first, n);
+      if (looped[sumLetter] % sums)
+        position[sumLetter] = ix.min(position[sumLetter], ix.constant(looped[sumLetter] - 1));
+      values[n] = AddOp::create(builder, loc, values[n], compute(op, known, sumLetter));
+    }
+    position[sumLetter] = first;
+  } else if (!loops.empty()) {
+    Value first = unrolledLetter ? position[unrolledLetter] : Value();
+    for (int64_t n = 0; n < unrolling; ++n) {
+      if (unrolledLetter)
+        position[unrolledLetter] = ix.add(first, n);
+      values[0] = AddOp::create(builder, loc, values[0], compute(op, known, unrolledLetter));
+    }
+  } else {
+    values = {compute(op, known, 0)};
+  }
+  for (scf::ForOp loop : llvm::reverse(loops)) {
+    scf::YieldOp::create(builder, loc, values);
+    builder.setInsertionPointAfter(loop);
+    values = SmallVector<Value>(loop.getResults());
+  }
+
+  if (sumLetter) {
+    writeLaneSums(result, values, sumLetter);
+  } else if (sumsLanes) {
+    Value sum = sumLanes(values[0]);
+    writeResult(result, [&](const NestPlace &place) { target.once([&] { write(sum, result, place); }); });
+  } else if (laneLetter) {
+    writeResult(result, [&](const NestPlace &place) { write(values[0], result, place); });
+  } else {
+    writeResult(result, [&](const NestPlace &place) { target.once([&] { write(values[0], result, place); }); });
+  }
+  if (outermost) {
+    builder.restoreInsertionPoint(after);
+    builder.setInsertionPointAfter(outermost);
+  }
+}
+
+Value NestStaging::compute(Operation *op, llvm::DenseMap<Value, Value> &known, char moving) {
+  SmallVector<Value> operands;
+  for (Value operand : op->getOperands()) {
+    // What does not move is read once.
+    bool moves = moving && analysis.getLetters(operand).contains(moving);
+    Value value = moves ? Value() : known.lookup(operand);
+    if (!value) {
+      value = readOperand(operand);
+      if (!moves)
+        known[operand] = value;
+    }
+    operands.push_back(value);
+  }
+  auto type = getSmallType(op->getResult(0), laneLetter != 0);
+  if (isa<AddOp>(op))
+    return AddOp::create(builder, loc, type, operands[0], operands[1]);
+  std::string subscripts;
+  for (char c : cast<EinsumOp>(op).getSubscripts())
+    if (!looped.count(c))
+      subscripts += c;
+  return EinsumOp::create(builder, loc, type, builder.getStringAttr(subscripts), operands);
+}
+
+Value NestStaging::readOperand(Value operand) {
+  Operation *producer = operand.getDefiningOp();
+  if (isConstantTensor(producer)) {
+    // Ones have dimensions with loops; coefficients have none.
+    if (!getLoops(operand).empty())
+      return OnesOp::create(builder, loc, getSmallType(operand, false));
+    return builder.clone(*producer)->getResult(0);
+  }
+  auto block = dyn_cast<BlockOp>(producer);
+  return read(operand, block ? getBlock(block) : buffers.find(operand)->second);
+}
+
+void NestStaging::writeResult(Value result, llvm::function_ref<void(const NestPlace &)> write) {
+  if (llvm::any_of(result.getUsers(), [&](Operation *user) { return analysis.isNest(user); })) {
+    auto [it, isNew] = buffers.try_emplace(result);
+    if (isNew)
+      it->second = makeBuffer(result);
+    write(NestPlace(it->second));
+  }
+  for (const Contribution &c : analysis.getContributions())
+    if (c.value == result && c.isOfNest)
+      write(getTarget(c));
+}
+
+void NestStaging::writeLaneSums(Value result, ArrayRef<Value> spread, char letter) {
+  auto type = cast<RankedTensorType>(spread.front().getType());
+  int64_t count = static_cast<int64_t>(spread.size()), extent = looped[letter];
+  Value valid;
+  if (count < lanes || extent % count)
+    valid = target.getMask(ix.min(ix.constant(count), ix.sub(ix.constant(extent), position[letter])));
+  SmallVector<Value> sums;
+  for (int64_t n = 0; n < type.getNumElements(); ++n)
+    sums.push_back(LaneSumOp::create(builder, loc, target.getLaneType(), spread, n, type.getNumElements()));
+  writeResult(result, [&](const NestPlace &place) {
+    Value base = getBase(result, place);
+    SmallVector<int64_t> strides = dropLooped(result, place.strides);
+    for (auto [n, sum] : llvm::enumerate(sums)) {
+      int64_t rest = static_cast<int64_t>(n), offset = place.offset;
+      for (int64_t d = type.getRank() - 1; d >= 0; --d) {
+        offset += rest % type.getDimSize(d) * strides[d];
+        rest /= type.getDimSize(d);
+      }
+      target.store(sum, ix.address(base, ix.constant(offset), target.element), valid, place.accumulate);
+    }
+  });
+}
+
+Value NestStaging::sumLanes(Value spread) {
+  auto type = cast<RankedTensorType>(spread.getType());
+  int64_t count = type.getNumElements();
+  Value sums = target.allocate((count + lanes - 1) / lanes * lanes);
+  for (int64_t first = 0; first < count; first += lanes) {
+    Value sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, first, 1);
+    target.store(sum, ix.address(sums, ix.constant(first), target.element), Value(), /*accumulate=*/false);
+  }
+  target.separate();
+  SmallVector<int64_t> strides(type.getRank(), 1);
+  for (int64_t d = type.getRank() - 2; d >= 0; --d)
+    strides[d] = strides[d + 1] * type.getDimSize(d + 1);
+  return ReadOp::create(builder, loc, RankedTensorType::get(type.getShape(), target.element), sums, Value(), Value(), 0, 1, strides);
+}
+
+//===----------------------------------------------------------------------===//
+// Pairs of channels
+//===----------------------------------------------------------------------===//
+
+void NestStaging::stagePairs(Operation *op) {
+  Value result = op->getResult(0), source = op->getOperand(0);
+  auto block = source.getDefiningOp<BlockOp>();
+  NestPlace from = block ? getBlock(block) : buffers.find(source)->second;
+  bool isSum = isa<PairSumOp>(op);
+  writeResult(result, [&](const NestPlace &place) {
+    bool isBuffer = buffers.count(result) && buffers[result].base == place.base;
+    if (isSum && isBuffer) {
+      target.fillWithZeros(place.base, cast<RankedTensorType>(result.getType()).getNumElements());
+      target.separate();
+    }
+    target.once([&] { stagePairs(op, isSum || place.accumulate, source, from, place); });
+  });
+}
+
+void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestPlace &from, const NestPlace &to) {
+  bool gathers = isa<PairsOp>(op);
+  Member member = gathers ? cast<PairsOp>(op).getMember() : cast<PairSumOp>(op).getMember();
+  Value result = op->getResult(0);
+  int64_t channels = cast<RankedTensorType>((gathers ? source : result).getType()).getDimSize(0);
+  looped = {{'u', 0}};
+  laneLetter = 0;
+  lane = mask = Value();
+  OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+  scf::ForOp firsts = loop(channels, 1, {});
+  Value first = firsts.getInductionVar(), next = ix.add(first, 1);
+  // Before the pairs of channel a come those of the channels before it: a (2 m - a - 1) / 2.
+  Value before = arith::DivUIOp::create(builder, loc, ix.mul(first, ix.sub(ix.constant(2 * channels - 1), first)), ix.constant(2));
+  auto seconds = scf::ForOp::create(builder, loc, next, ix.constant(channels), ix.constant(1));
+  builder.setInsertionPoint(seconds.getBody()->getTerminator());
+  Value second = seconds.getInductionVar(), pair = ix.add(before, ix.sub(second, next));
+  Value channel = member == Member::First ? first : second;
+  position['u'] = gathers ? channel : pair;
+  Value elements = read(source, from);
+  position['u'] = gathers ? pair : channel;
+  NestPlace place = to;
+  place.accumulate = adds;
+  write(elements, result, place);
+  builder.restoreInsertionPoint(after);
+  builder.setInsertionPointAfter(firsts);
+}
+
+//===----------------------------------------------------------------------===//
+// Places
+//===----------------------------------------------------------------------===//
+
+std::map<char, int64_t> NestStaging::getLoops(Value value) const {
+  std::map<char, int64_t> result = analysis.getLooped(value);
+  for (auto it = result.begin(); it != result.end();)
+    it = it->second == 1 ? result.erase(it) : std::next(it);
+  return result;
+}
+
+NestPlace NestStaging::makeBuffer(Value value) {
+  // Component after component, each with the multiplicities that have loops.
+  auto shape = cast<RankedTensorType>(value.getType()).getShape();
+  StringRef letters = analysis.getLetters(value);
+  auto ofValue = analysis.getLooped(value);
+  NestPlace place;
+  place.strides.assign(shape.size(), 0);
+  int64_t size = 1;
+  for (bool isLooped : {true, false})
+    for (int64_t d = static_cast<int64_t>(shape.size()) - 1; d >= 0; --d)
+      if (static_cast<bool>(ofValue.count(letters[d])) == isLooped) {
+        place.strides[d] = size;
+        size *= shape[d];
+      }
+  place.base = target.allocate(size);
+  return place;
+}
+
+SmallVector<int64_t> NestStaging::dropLooped(Value value, ArrayRef<int64_t> ofDimensions) {
+  SmallVector<int64_t> result;
+  for (auto [letter, n] : llvm::zip(analysis.getLetters(value), ofDimensions))
+    if (!looped.count(letter))
+      result.push_back(n);
+  return result;
+}
+
+RankedTensorType NestStaging::getSmallType(Value value, bool inLanes) {
+  auto shape = dropLooped(value, cast<RankedTensorType>(value.getType()).getShape());
+  return RankedTensorType::get(shape, inLanes ? target.getLaneType() : target.element);
+}
+
+Value NestStaging::getBase(Value value, const NestPlace &place) {
+  Value at;
+  for (auto [letter, stride] : llvm::zip(analysis.getLetters(value), place.strides)) {
+    if (!looped.count(letter) || letter == laneLetter)
+      continue;
+    Value step = ix.mul(position[letter], stride);
+    at = at ? ix.add(at, step) : step;
+  }
+  return at ? ix.address(place.base, at, target.element) : place.base;
+}
+
+/// The stride from lane to lane.
+static int64_t getLaneStride(StringRef letters, char lane, const NestPlace &place) { return lane ? place.strides[letters.find(lane)] : 1; }
+
+Value NestStaging::read(Value value, const NestPlace &place) {
+  bool inLanes = isInLanes(value);
+  return ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
+                        inLanes ? mask : Value(), place.offset, inLanes ? getLaneStride(analysis.getLetters(value), laneLetter, place) : 1,
+                        dropLooped(value, place.strides));
+}
+
+void NestStaging::write(Value elements, Value value, const NestPlace &place) {
+  bool inLanes = isInLanes(value);
+  WriteOp::create(builder, loc, elements, getBase(value, place), inLanes ? lane : Value(), inLanes ? mask : Value(), place.offset,
+                  inLanes ? getLaneStride(analysis.getLetters(value), laneLetter, place) : 1, dropLooped(value, place.strides),
+                  place.accumulate, /*nontemporal=*/false);
+}

@@ -1,0 +1,117 @@
+//===- Nests.h - einsums over several multiplicities ------------*- C++ -*-===//
+//
+//   for each operation of a nest, by itself:
+//     loops over the multiplicities of the result; the last one of the operands' is spread over lanes, if the result has it
+//       loops over those that are summed
+//         the operation, on components
+//       if the last one of the operands' is summed: for some of the result's last at a time, so that their sums over lanes are taken together and end up
+//       a lane each
+//     to the buffer that later operations read, and to the rows of results
+//
+// Weights of a row or an edge, [u, v, w], are so read once, as they lie in memory; all else stays in the cache. Lanes are a vector's on the CPU, a warp's
+// on the GPU.
+//
+//===----------------------------------------------------------------------===//
+#ifndef ESPMM_LIB_EQUIVARIANT_NESTS_H
+#define ESPMM_LIB_EQUIVARIANT_NESTS_H
+
+#include "HostProgram.h"
+#include "KernelAnalysis.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+namespace espmm::equivariant {
+
+/// Where the elements of a small tensor with loops are: at `base + offset`, and a stride for each dimension.
+struct NestPlace {
+  mlir::Value base;
+  int64_t offset = 0;
+  llvm::SmallVector<int64_t> strides;
+  bool accumulate = false;
+};
+
+/// What a nest asks of the function that it is written into.
+class NestTarget {
+public:
+  NestTarget(mlir::OpBuilder &builder, IndexBuilder &ix, mlir::Location loc, mlir::Type element, int64_t lanes)
+      : builder(builder), ix(ix), loc(loc), element(element), lanes(lanes) {}
+  virtual ~NestTarget() = default;
+
+  /// The type of what the lanes hold of an element.
+  virtual mlir::Type getLaneType() = 0;
+  /// How many summands, and how many sums over lanes of one, are taken at a time.
+  virtual int64_t getSummands() = 0;
+  virtual int64_t getSums() = 0;
+  virtual mlir::Value allocate(int64_t count) = 0;
+  virtual void fillWithZeros(mlir::Value buffer, int64_t count) = 0;
+  /// What was written before is read after.
+  virtual void separate() = 0;
+  /// What `read` and `write` take for lanes from a position on, of so many.
+  virtual mlir::Value getLane(mlir::Value position, int64_t extent) = 0;
+  /// The lanes whose number is less than that.
+  virtual mlir::Value getMask(mlir::Value count) = 0;
+  /// Does something in one lane.
+  virtual void once(llvm::function_ref<void()> emit) = 0;
+  /// Lane n goes to address + n.
+  virtual void store(mlir::Value value, mlir::Value address, mlir::Value mask, bool accumulate) = 0;
+
+  mlir::OpBuilder &builder;
+  IndexBuilder &ix;
+  mlir::Location loc;
+  mlir::Type element;
+  int64_t lanes;
+};
+
+class NestStaging {
+public:
+  NestStaging(const KernelAnalysis &analysis, NestTarget &target)
+      : analysis(analysis), target(target), builder(target.builder), ix(target.ix), loc(target.loc), lanes(target.lanes) {}
+
+  /// Emits what an edge needs of all nests. The last dimension of a block that has a loop has stride 1 in its place, or lanes take it with its stride.
+  void run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::function_ref<NestPlace(const Contribution &)> getTarget);
+
+private:
+  void stage(mlir::Operation *op);
+  void stagePairs(mlir::Operation *op);
+  /// For each pair of channels, what the first or second of them has, or adds to it.
+  void stagePairs(mlir::Operation *op, bool adds, mlir::Value source, const NestPlace &from, const NestPlace &to);
+  /// The operation's value at the positions of the loops.
+  mlir::Value compute(mlir::Operation *op, llvm::DenseMap<mlir::Value, mlir::Value> &known, char moving);
+  mlir::Value readOperand(mlir::Value operand);
+  /// To the buffer of a result, if an operation reads it, and to the rows that get it.
+  void writeResult(mlir::Value result, llvm::function_ref<void(const NestPlace &)> write);
+  /// Sums over lanes of as many values, each at a position of the result's last letter: in lanes then.
+  void writeLaneSums(mlir::Value result, llvm::ArrayRef<mlir::Value> spread, char letter);
+  /// Sums over lanes of one value, which then is the same in all.
+  mlir::Value sumLanes(mlir::Value spread);
+
+  NestPlace makeBuffer(mlir::Value value);
+  mlir::Value read(mlir::Value value, const NestPlace &place);
+  void write(mlir::Value elements, mlir::Value value, const NestPlace &place);
+  mlir::Value getBase(mlir::Value value, const NestPlace &place);
+  llvm::SmallVector<int64_t> dropLooped(mlir::Value value, llvm::ArrayRef<int64_t> ofDimensions);
+  /// The multiplicities of a value over which it takes a loop to go.
+  std::map<char, int64_t> getLoops(mlir::Value value) const;
+  mlir::RankedTensorType getSmallType(mlir::Value value, bool inLanes);
+  bool isInLanes(mlir::Value value) { return laneLetter && analysis.getLetters(value).contains(laneLetter); }
+  mlir::scf::ForOp loop(int64_t end, int64_t step, mlir::ValueRange inits);
+
+  const KernelAnalysis &analysis;
+  NestTarget &target;
+  mlir::OpBuilder &builder;
+  IndexBuilder &ix;
+  mlir::Location loc;
+  int64_t lanes;
+  llvm::function_ref<NestPlace(BlockOp)> getBlock;
+  llvm::function_ref<NestPlace(const Contribution &)> getTarget;
+
+  llvm::DenseMap<mlir::Value, NestPlace> buffers;
+  // Of the operation in work: the letters that have loops, the one that is spread over lanes, and where the loops are.
+  std::map<char, int64_t> looped;
+  char laneLetter = 0;
+  std::map<char, mlir::Value> position;
+  mlir::Value lane, mask;
+};
+
+} // namespace espmm::equivariant
+
+#endif // ESPMM_LIB_EQUIVARIANT_NESTS_H
