@@ -38,6 +38,7 @@ public:
   mlir::Value block, sharedBase;
   /// The beginning of the warp's part of shared memory, of so many elements.
   mlir::Value getWarpMemory(int64_t size, mlir::Type element) { return ix.address(sharedBase, ix.mul(row, size), element); }
+  mlir::Value getWarpMemory(mlir::Value size, mlir::Type element) { return ix.address(sharedBase, ix.mul(row, size), element); }
 
 private:
   mlir::Value row;  // the warp, but not known to be the same in all lanes

@@ -203,6 +203,7 @@ void HostProgram::zeroDestinations() {
   llvm::MapVector<Value, Coverage> destinations;
   for (auto kernel : source.getOps<KernelOp>()) {
     KernelAnalysis analysis(kernel);
+    bool isNest = needsNests(kernel);
     Access side = chooseGroupSide(kernel);
     for (OpResult result : kernel.getResults()) {
       Coverage &coverage = destinations[getDestination(result)];
@@ -213,10 +214,11 @@ void HostProgram::zeroDestinations() {
     for (const Contribution &c : analysis.getContributions()) {
       Coverage &coverage = destinations[getDestination(kernel.getResult(c.result))];
       // Sums over channels are added to by every slab, or summed from copies into all of the row.
-      bool isCopied = !analysis.hasChannels(c.value) && kernel->getAttrOfType<ScheduleAttr>("schedule").getDeterministic();
+      bool isPart = !analysis.hasChannels(c.value) && !isNest;
+      bool isCopied = isPart && kernel->getAttrOfType<ScheduleAttr>("schedule").getDeterministic();
       if (isCopied)
         coverage.elements = std::numeric_limits<int64_t>::max() / 2;
-      coverage.isAdded |= !analysis.hasChannels(c.value) && !isCopied;
+      coverage.isAdded |= isPart && !isCopied;
       if (coverage.offsets.insert(c.offset).second)
         coverage.elements += cast<RankedTensorType>(c.value.getType()).getNumElements();
     }

@@ -100,7 +100,7 @@ StringRef KernelAnalysis::getLetters(Value value) const {
 bool KernelAnalysis::isLooped(char letter, int64_t extent) const {
   if (letter == 'u')
     return true;
-  return axes == LoopedAxes::All && (letter == 'v' || letter == 'w') && extent > (loopsOverShort ? 1 : longestUnrolled);
+  return axes != LoopedAxes::Channels && (letter == 'v' || letter == 'w') && extent > (loopsOverShort ? 1 : longestUnrolled);
 }
 
 std::map<char, int64_t> KernelAnalysis::getLooped(Value value) const {
@@ -155,7 +155,7 @@ void KernelAnalysis::findNests() {
         classes.unionSets(producer, &op);
     auto looped = getAllLooped(&op);
     bool readsOnes = llvm::any_of(op.getOperands(), [&](Value v) { return v.getDefiningOp<OnesOp>() && !getLooped(v).empty(); });
-    if (readsOnes || isa<PairsOp, PairSumOp>(op) || (!looped.empty() && looped.rbegin()->first != 'u'))
+    if (axes == LoopedAxes::Nests || readsOnes || isa<PairsOp, PairSumOp>(op) || (!looped.empty() && looped.rbegin()->first != 'u'))
       nested.insert(&op);
   }
   auto isNested = [&](Operation *op) {
@@ -229,7 +229,7 @@ LogicalResult KernelAnalysis::verify() {
     if (!getAssemble(r))
       return kernel.emitOpError("result ") << r << " is not assembled from blocks; run equivariant-factor first";
     if (kernel.getResultAccess(r) == Access::All &&
-        (axes == LoopedAxes::Channels || cast<RankedTensorType>(kernel.getResult(r).getType()).getEncoding()))
+        (axes != LoopedAxes::All || cast<RankedTensorType>(kernel.getResult(r).getType()).getEncoding()))
       return kernel.emitOpError("result ") << r << " is a sum over all rows, which has no lowering yet";
   }
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
@@ -244,6 +244,24 @@ LogicalResult KernelAnalysis::verify() {
       return kernel.emitOpError("result ") << c.result << " is summed over channels and over edges, which has no lowering yet";
   }
   return success();
+}
+
+bool espmm::equivariant::needsNests(KernelOp kernel) {
+  if (!KernelAnalysis(kernel, LoopedAxes::All).getNests().empty())
+    return true;
+  KernelAnalysis analysis(kernel);
+  for (auto block : kernel.getBody().getOps<BlockOp>()) {
+    bool inChannels = analysis.hasChannels(block.getResult());
+    if (inChannels ? analysis.isStridedWeights(block.getRow(), block.getResult()) : analysis.isChannelRow(block.getRow()))
+      return true;
+  }
+  for (const Contribution &c : analysis.getContributions()) {
+    bool inChannels = analysis.hasChannels(c.value);
+    if (inChannels ? analysis.isStridedWeights(kernel.getResult(c.result), c.value)
+                   : analysis.isChannelRow(analysis.getAssemble(c.result).getResult()))
+      return true;
+  }
+  return llvm::any_of(kernel.getInputAccess(), [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; });
 }
 
 Access espmm::equivariant::chooseGroupSide(KernelOp kernel) {

@@ -19,8 +19,9 @@ struct Contribution {
 
 /// Which multiplicities a target runs loops over; what it runs none over is unrolled, as components are.
 enum class LoopedAxes {
-  Channels,  // letter u
-  All        // u, v and w, short ones apart
+  Channels, // letter u
+  All,      // u, v and w, short ones apart
+  Nests     // the same, in nests alone
 };
 
 /// Reads the body of a factored kernel: which values carry the channel axis, and which belong together.
@@ -78,6 +79,9 @@ private:
   llvm::SmallVector<Contribution> contributions;
   llvm::DenseSet<mlir::Value> channelRows;
 };
+
+/// True if there is more to a kernel than slabs of channels on a GPU can do.
+bool needsNests(KernelOp kernel);
 
 /// The side whose nodes' edges a kernel works on together: receivers if it has them, else senders, else none.
 Access chooseGroupSide(KernelOp kernel);

@@ -14,7 +14,7 @@ namespace {
 class CostEstimate {
 public:
   CostEstimate(KernelOp kernel, ScheduleAttr schedule)
-      : kernel(kernel), schedule(schedule), analysis(kernel, schedule.getTarget() == Target::CPU ? LoopedAxes::All : LoopedAxes::Channels), builder(kernel.getContext()),
+      : kernel(kernel), schedule(schedule), analysis(kernel, schedule.getTarget() == Target::CPU ? LoopedAxes::All : needsNests(kernel) ? LoopedAxes::Nests : LoopedAxes::Channels), builder(kernel.getContext()),
         graph(builder, /*emits=*/false) {
     builder.setInsertionPointToEnd(&scratch);
   }

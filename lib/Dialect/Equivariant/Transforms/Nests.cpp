@@ -8,9 +8,34 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
   this->getBlock = getBlock;
   this->getTarget = getTarget;
   for (Operation *op : analysis.getNests()) {
+    Value result = op->getResult(0);
+    if (llvm::any_of(result.getUsers(), [&](Operation *user) { return analysis.isNest(user); }))
+      buffers[result] = makeBuffer(result);
     isa<PairsOp, PairSumOp>(op) ? stagePairs(op) : stage(op);
     target.separate();
+    for (Value operand : op->getOperands()) {
+      auto isLater = [&](Operation *user) { return analysis.isNest(user) && op->isBeforeInBlock(user); };
+      if (auto it = buffers.find(operand); it != buffers.end() && llvm::none_of(operand.getUsers(), isLater)) {
+        target.release(it->second.base);
+        buffers.erase(it);
+      }
+    }
   }
+}
+
+NestPlace espmm::equivariant::placeInRow(Value tensor, Value row, RankedTensorType block, int64_t offset) {
+  ArrayRef<int64_t> shape = block.getShape();
+  SmallVector<int64_t> strides(shape.size(), 1);
+  auto irreps = dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
+  // The last dimension of irreps is the components'; those before it make up the multiplicity.
+  size_t rank = irreps ? shape.size() - 1 : shape.size();
+  bool mulIr = irreps && irreps.getLayout() == Layout::MulIr;
+  int64_t stride = mulIr ? shape.back() : 1;
+  for (size_t d = rank; d-- > 0; stride *= shape[d])
+    strides[d] = stride;
+  if (irreps)
+    strides.back() = mulIr ? 1 : stride;
+  return {row, offset, strides};
 }
 
 //===----------------------------------------------------------------------===//
@@ -173,12 +198,8 @@ Value NestStaging::readOperand(Value operand) {
 }
 
 void NestStaging::writeResult(Value result, llvm::function_ref<void(const NestPlace &)> write) {
-  if (llvm::any_of(result.getUsers(), [&](Operation *user) { return analysis.isNest(user); })) {
-    auto [it, isNew] = buffers.try_emplace(result);
-    if (isNew)
-      it->second = makeBuffer(result);
+  if (auto it = buffers.find(result); it != buffers.end())
     write(NestPlace(it->second));
-  }
   for (const Contribution &c : analysis.getContributions())
     if (c.value == result && c.isOfNest)
       write(getTarget(c));

@@ -29,6 +29,9 @@ struct NestPlace {
   bool accumulate = false;
 };
 
+/// Where a block of a row is, as that lies in memory.
+NestPlace placeInRow(mlir::Value tensor, mlir::Value row, mlir::RankedTensorType block, int64_t offset);
+
 /// What a nest asks of the function that it is written into.
 class NestTarget {
 public:
@@ -42,6 +45,8 @@ public:
   virtual int64_t getSummands() = 0;
   virtual int64_t getSums() = 0;
   virtual mlir::Value allocate(int64_t count) = 0;
+  /// A buffer will not be read again.
+  virtual void release(mlir::Value buffer) = 0;
   virtual void fillWithZeros(mlir::Value buffer, int64_t count) = 0;
   /// What was written before is read after.
   virtual void separate() = 0;

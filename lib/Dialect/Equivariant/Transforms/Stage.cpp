@@ -1,6 +1,7 @@
 //===- Stage.cpp - tiled kernels to loops, lanes and buffers --------------===//
 #include "Stage.h"
 #include "HostProgram.h"
+#include "KernelAnalysis.h"
 #include "KernelCost.h"
 
 namespace espmm::equivariant {
@@ -38,7 +39,7 @@ SmallVector<SmallVector<KernelOp>> groupKernels(func::FuncOp function) {
     auto joins = [&](KernelOp other) {
       ScheduleAttr known = getSchedule(other);
       return schedule.getTarget() == Target::GPU && known.getTarget() == Target::GPU && known.getGroupBy() == schedule.getGroupBy() &&
-             known.getWarps() == schedule.getWarps() && other.getSpace() == kernel.getSpace() &&
+             known.getWarps() == schedule.getWarps() && !needsNests(kernel) && !needsNests(other) && other.getSpace() == kernel.getSpace() &&
              llvm::none_of(kernel.getInputs(), [&](Value input) { return dependsOn(input, other); });
     };
     if (groups.empty() || !llvm::all_of(groups.back(), joins))
@@ -68,7 +69,9 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
           cost += estimateCost(kernel, getSchedule(kernel));
         host.setCost(toAttribute(cost, &getContext()));
         KernelOp first = kernels.front();
-        if (failed(isGPU(first) ? stageKernelsForGPU(kernels, host) : stageKernelForCPU(first, getSchedule(first), host)))
+        if (failed(!isGPU(first)       ? stageKernelForCPU(first, getSchedule(first), host)
+                   : needsNests(first) ? stageNestsForGPU(first, host)
+                                       : stageKernelsForGPU(kernels, host)))
           return signalPassFailure();
       }
       stageSumsOfCopies(host, function);

@@ -11,6 +11,9 @@ mlir::LogicalResult stageKernelForCPU(KernelOp kernel, ScheduleAttr schedule, Ho
 /// Kernels over one space that need nothing of each other become one device function: its blocks are theirs.
 mlir::LogicalResult stageKernelsForGPU(llvm::ArrayRef<KernelOp> kernels, HostProgram &host);
 
+/// A kernel that needs loops over several multiplicities.
+mlir::LogicalResult stageNestsForGPU(KernelOp kernel, HostProgram &host);
+
 /// A small block without channels (channel by channel of a second input), as it lies in a row of irreps; null for weights.
 mlir::Value toMemoryOrder(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value block, IrrepsAttr irreps);
 

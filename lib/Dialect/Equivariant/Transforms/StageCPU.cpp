@@ -42,6 +42,7 @@ public:
   /// What an AVX-512 or AVX2 register file holds besides the operands.
   int64_t getSums() override { return lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8; }
   Value allocate(int64_t count) override { return function.allocate(count); }
+  void release(Value) override {}
   void fillWithZeros(Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
   void separate() override { LLVM::FenceOp::create(builder, loc, LLVM::AtomicOrdering::acq_rel, "singlethread"); }
   Value getLane(Value position, int64_t) override { return position; }
@@ -435,7 +436,6 @@ private:
         strides[d] = stride;
       return stride;
     };
-    IrrepsAttr irreps = getIrreps(tensor);
     size_t rank = shape.size();
     if (buffer) {
       size_t first = analysis.getLoopedRank(block);
@@ -444,21 +444,13 @@ private:
       walk(first, rank, pad(channels));
       return {buffer, 0, strides};
     }
-    if (!irreps) {
-      walk(0, rank, 1);
-      return {row.base, offset, strides};
-    }
+    if (!row.buffer)
+      return placeInRow(tensor, row.base, cast<RankedTensorType>(block.getType()), offset);
     // The last dimension is the components'; those before it make up the multiplicity.
     int64_t dim = shape.back(), mul = ShapedType::getNumElements(shape.drop_back());
-    if (row.buffer) {
-      walk(0, rank - 1, 1);
-      strides.back() = row.buffer->pad(mul);
-      return {row.base, row.buffer->getOffset(row.buffer->findBlock(offset, mul * dim)), strides};
-    }
-    bool mulIr = irreps.getLayout() == Layout::MulIr;
-    walk(0, rank - 1, mulIr ? dim : 1);
-    strides.back() = mulIr ? 1 : mul;
-    return {row.base, offset, strides};
+    walk(0, rank - 1, 1);
+    strides.back() = row.buffer->pad(mul);
+    return {row.base, row.buffer->getOffset(row.buffer->findBlock(offset, mul * dim)), strides};
   }
 
   /// A result by edge is written in place, unless its channels are strided or it is a sum of several blocks.

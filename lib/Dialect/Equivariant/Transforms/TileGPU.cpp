@@ -24,6 +24,8 @@ public:
       : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), wishes(wishes) {}
 
   LogicalResult run() {
+    if (wishes.nests && needsNests(kernel))
+      return scheduleNests();
     if (failed(analysis.verify()) || failed(verifyRows()))
       return failure();
     collectUnits();
@@ -50,6 +52,20 @@ public:
   }
 
 private:
+  /// A warp for a node, or for some rows: nothing of it is cut.
+  LogicalResult scheduleNests() {
+    if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
+      return failure();
+    auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
+    auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
+    auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1),
+                                             choose(wishes.rows, 1), choose(wishes.warps, 4), /*stages=*/int64_t(2), wishes.registers,
+                                             wishes.deterministic);
+    if (schedule)
+      kernel->setAttr("schedule", schedule);
+    return success(schedule != nullptr);
+  }
+
   bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
 
   /// Refuses what has not been made for the GPU yet.

@@ -122,6 +122,8 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or gpu">,
     Option<"chip", "chip", "std::string", "\"sm_90\"", "the chip to compile for (GPU)">,
     Option<"vectorBits", "vector-bits", "int64_t", "256", "width of the CPU's vectors, a power of two">,
+    Option<"nests", "nests", "bool", "false",
+           "on the GPU, schedules for kernels with loops over several multiplicities: compiled, but not run on one yet">,
     Option<"deterministic", "deterministic", "bool", "false", "no sums in an order that changes from run to run (GPU)">,
     Option<"rows", "rows", "int64_t", "0", "rows a task or a warp works on where there is no grouping (0: chosen)">,
     Option<"warps", "warps", "int64_t", "0", "warps of a block (GPU; 0: chosen)">,

@@ -1,0 +1,251 @@
+//===- GPUNests.cpp - kernels with loops over several multiplicities ------===//
+//
+//   a warp: some rows, or the edges of one node
+//     once: zeros for what is summed over the node's edges
+//     per edge: zeros for its own results; the nests; its results to memory
+//     once: what was summed to memory
+//
+// Rows of irreps that are results, and buffers, lie in the warp's shared memory; rows that are read are read where they are.
+//
+//===----------------------------------------------------------------------===//
+#include "GPUFunction.h"
+#include "Nests.h"
+#include "SharedRows.h"
+#include "Stage.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+/// Nests in the lanes of a warp.
+class GPUNestTarget : public NestTarget {
+public:
+  GPUNestTarget(GPUFunction &function, Type element)
+      : NestTarget(function.builder, function.ix, function.loc, element, warpSize), function(function) {
+    // What it is comes at the end; till then a number that nothing folds away.
+    size = arith::ConstantIntOp::create(builder, loc, 1 << 20, 64);
+    memory = function.getWarpMemory(size, element);
+  }
+
+  Type getLaneType() override { return element; }
+  int64_t getSummands() override { return 8; }
+  int64_t getSums() override { return 32; }
+
+  Value allocate(int64_t count) override {
+    int64_t line = 16 / (element.getIntOrFloatBitWidth() / 8);
+    count = (count + line - 1) / line * line;
+    int64_t offset = 0;
+    for (auto [begin, end] : used) {
+      if (begin - offset >= count)
+        break;
+      offset = end;
+    }
+    used.insert(llvm::lower_bound(used, std::pair(offset, offset + count)), {offset, offset + count});
+    total = std::max(total, offset + count);
+    Value base = ix.address(memory, ix.constant(offset), element);
+    offsets[base] = offset;
+    return base;
+  }
+
+  void release(Value buffer) override {
+    llvm::erase_if(used, [&](auto part) { return part.first == offsets.lookup(buffer); });
+  }
+
+  void fillWithZeros(Value buffer, int64_t count) override {
+    forEach(count, [&](Value at) { LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
+  }
+  void separate() override { function.syncWarp(); }
+  Value getLane(Value position, int64_t extent) override {
+    Value at = ix.add(position, function.lane);
+    return extent % lanes ? ix.min(at, ix.constant(extent - 1)) : at;
+  }
+  Value getMask(Value count) override { return ix.less(function.lane, count); }
+  void once(llvm::function_ref<void()> emit) override {
+    OpBuilder::InsertionGuard insertion(builder);
+    function.guard(ix.less(function.lane, ix.constant(1)));
+    emit();
+  }
+  void store(Value value, Value address, Value mask, bool accumulate) override {
+    OpBuilder::InsertionGuard insertion(builder);
+    if (mask)
+      function.guard(mask);
+    Value own = ix.address(address, function.lane, element);
+    if (accumulate)
+      value = LLVM::FAddOp::create(builder, loc, LLVM::LoadOp::create(builder, loc, element, own, getBytes()), value);
+    LLVM::StoreOp::create(builder, loc, value, own, getBytes());
+  }
+
+  /// Each lane's part of a row.
+  void forEach(int64_t count, llvm::function_ref<void(Value)> body) {
+    OpBuilder::InsertionGuard insertion(builder);
+    auto loop = scf::ForOp::create(builder, loc, function.lane, ix.constant(count), ix.constant(lanes));
+    builder.setInsertionPoint(loop.getBody()->getTerminator());
+    body(loop.getInductionVar());
+  }
+
+  unsigned getBytes() const { return element.getIntOrFloatBitWidth() / 8; }
+
+  /// The warp's shared memory, in bytes, once all is allocated.
+  int64_t finish() {
+    cast<arith::ConstantOp>(size.getDefiningOp()).setValueAttr(builder.getI64IntegerAttr(total));
+    return total * getBytes();
+  }
+
+private:
+  Value getZero() { return LLVM::ConstantOp::create(builder, loc, element, FloatAttr::get(element, 0.0)); }
+
+  GPUFunction &function;
+  Value size, memory;
+  int64_t total = 0;
+  SmallVector<std::pair<int64_t, int64_t>> used; // in order, by begin and end
+  llvm::DenseMap<Value, int64_t> offsets;
+};
+
+class GPUNestKernel {
+public:
+  GPUNestKernel(KernelOp kernel, HostProgram &host)
+      : kernel(kernel), schedule(kernel->getAttrOfType<ScheduleAttr>("schedule")), host(host), analysis(kernel, LoopedAxes::Nests),
+        function(host, kernel, schedule.getWarps()), builder(function.builder), ix(function.ix), loc(kernel.getLoc()),
+        side(schedule.getGroupBy()), element(getElement(kernel)), target(function, element) {}
+
+  void run() {
+    IndexBuilder &h = host.index();
+    h.loc = loc;
+    bool ofRows = side == Access::Edge;
+    Value count = ofRows ? h.ceildiv(host.getSize(HostProgram::E), h.constant(schedule.getRows())) : host.getRows(side);
+    Value unit = ix.add(ix.mul(function.block, schedule.getWarps()), function.warp);
+    OpBuilder::InsertPoint end = builder.saveInsertionPoint();
+    function.guard(ix.less(unit, getArgument(count)));
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r)
+      if (getIrreps(kernel.getResult(r)))
+        rows[r] = target.allocate(getWidth(kernel.getResult(r)));
+    ofRows ? stageRows(unit) : stageSegment(unit);
+    builder.restoreInsertionPoint(end);
+    function.launch(h.ceildiv(count, h.constant(schedule.getWarps())), Value(), target.finish() * schedule.getWarps(), schedule.getRegisters());
+  }
+
+private:
+  static Type getElement(KernelOp kernel) {
+    return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType();
+  }
+  int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
+  IrrepsAttr getIrreps(Value tensor) { return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding()); }
+  Value getArgument(Value hostValue, bool readOnly = true) { return function.getArgument(hostValue, readOnly); }
+  bool isSum(unsigned r) { return side != Access::Edge && kernel.getResultAccess(r) == side; }
+
+  Value getRow(Access access, Value edge, Value node, Value own) {
+    return access == Access::Edge ? edge : access == Access::All ? ix.constant(0) : access == side ? own : node;
+  }
+
+  void stageRows(Value unit) {
+    Value begin = ix.mul(unit, schedule.getRows());
+    Value end = ix.min(ix.add(begin, schedule.getRows()), getArgument(host.getSize(HostProgram::E)));
+    auto loop = scf::ForOp::create(builder, loc, begin, end, ix.constant(1));
+    builder.setInsertionPoint(loop.getBody()->getTerminator());
+    stageEdge(loop.getInductionVar(), Value(), Value());
+  }
+
+  void stageSegment(Value segment) {
+    Value offsets = getArgument(host.getPlan(side, "offsets")), order = getArgument(host.getPlan(side, "order"));
+    Value other = getArgument(host.getPlan(side, "other")), nodes = getArgument(host.getPlan(side, "nodes"));
+    Value own = loadIfAny(nodes, segment);
+    for (auto [r, row] : rows)
+      if (isSum(r))
+        target.fillWithZeros(row, getWidth(kernel.getResult(r)));
+    auto loop = scf::ForOp::create(builder, loc, ix.loadIndex(offsets, segment), ix.loadIndex(offsets, ix.add(segment, 1)), ix.constant(1));
+    builder.setInsertionPoint(loop.getBody()->getTerminator());
+    Value position = loop.getInductionVar();
+    stageEdge(loadIfAny(order, position), ix.loadIndex(other, position), own);
+    builder.setInsertionPointAfter(loop);
+    function.syncWarp();
+    for (auto [r, row] : rows)
+      if (isSum(r))
+        copyOut(r, segment);
+  }
+
+  /// An index array's entry; without an array, the position itself.
+  Value loadIfAny(Value array, Value position) {
+    Value isAbsent = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, array, LLVM::ZeroOp::create(builder, loc, array.getType()));
+    auto choice = scf::IfOp::create(builder, loc, builder.getI64Type(), isAbsent, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard insertion(builder);
+    builder.setInsertionPointToStart(choice.thenBlock());
+    scf::YieldOp::create(builder, loc, position);
+    builder.setInsertionPointToStart(choice.elseBlock());
+    scf::YieldOp::create(builder, loc, ix.loadIndex(array, position));
+    return choice.getResult(0);
+  }
+
+  void stageEdge(Value edge, Value node, Value own) {
+    for (auto [r, row] : rows)
+      if (!isSum(r))
+        target.fillWithZeros(row, getWidth(kernel.getResult(r)));
+    function.syncWarp();
+    SmallVector<Value> inputs;
+    for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
+      Value tensor = kernel.getInputs()[i];
+      inputs.push_back(function.getRowPointer(getArgument(host.getBuffer(tensor)), getRow(kernel.getInputAccess(i), edge, node, own), getWidth(tensor), element));
+    }
+    SmallVector<Value> weights(kernel.getNumResults());
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r)
+      if (!rows.count(r))
+        weights[r] = getDestination(r, edge);
+    llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
+    NestStaging(analysis, target).run(
+        [&](BlockOp block) {
+          unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+          return placeInRow(kernel.getInputs()[i], inputs[i], block.getType(), block.getOffset());
+        },
+        [&](const Contribution &c) {
+          Value tensor = kernel.getResult(c.result);
+          bool isRow = rows.count(c.result);
+          NestPlace place = placeInRow(tensor, isRow ? rows[c.result] : weights[c.result], cast<RankedTensorType>(c.value.getType()), c.offset);
+          place.accumulate = isRow || !written.insert({c.result, c.offset}).second;
+          return place;
+        });
+    for (auto [r, row] : rows)
+      if (!isSum(r))
+        copyOut(r, kernel.getResultAccess(r) == Access::Edge ? edge : node);
+    function.syncWarp();
+  }
+
+  Value getDestination(unsigned r, Value row) {
+    Value tensor = kernel.getResult(r);
+    return function.getRowPointer(getArgument(host.getDestination(tensor), /*readOnly=*/false), row, getWidth(tensor), element);
+  }
+
+  void copyOut(unsigned r, Value row) {
+    Value to = getDestination(r, row);
+    bool adds = kernel.getResultAccess(r) != Access::Edge && !isSum(r);
+    target.forEach(getWidth(kernel.getResult(r)), [&](Value at) {
+      Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(rows[r], at, element), target.getBytes());
+      Value address = ix.address(to, at, element);
+      if (adds)
+        LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, address, value, LLVM::AtomicOrdering::monotonic);
+      else
+        LLVM::StoreOp::create(builder, loc, value, address, target.getBytes());
+    });
+  }
+
+  KernelOp kernel;
+  ScheduleAttr schedule;
+  HostProgram &host;
+  KernelAnalysis analysis;
+  GPUFunction function;
+  OpBuilder &builder;
+  IndexBuilder &ix;
+  Location loc;
+  Access side;
+  Type element;
+  GPUNestTarget target;
+  llvm::MapVector<unsigned, Value> rows; // results of irreps, in shared memory
+};
+
+} // namespace
+
+LogicalResult espmm::equivariant::stageNestsForGPU(KernelOp kernel, HostProgram &host) {
+  if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
+    return failure();
+  GPUNestKernel(kernel, host).run();
+  return success();
+}
