@@ -70,6 +70,7 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.target = "gpu";
   tile.chip = options.chip;
   tile.deterministic = options.deterministic;
+  tile.nests = options.nests;
   tile.rows = options.rows;
   tile.warps = options.warps;
   tile.stages = options.stages;
@@ -77,7 +78,8 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.tileRegisters = options.tileRegisters;
   EquivariantFactorOptions factor;
   factor.unitCoefficients = true;
-  factor.modes = {"uvu", "uuu"};
+  if (!options.nests)
+    factor.modes = {"uvu", "uuu"};
   addCommonPasses(pm, until, factor, tile);
   if (until >= espmm::Stage::Target) {
     pm.addPass(createConvertEquivariantToGPU());

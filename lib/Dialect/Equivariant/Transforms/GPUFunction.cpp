@@ -9,10 +9,10 @@ using namespace espmm::equivariant;
 /// What a multiprocessor has, of every chip since sm_80.
 static constexpr int64_t registersOfMultiprocessor = 65536;
 
-GPUFunction::GPUFunction(HostProgram &host, KernelOp source, int64_t warps)
+GPUFunction::GPUFunction(HostProgram &host, KernelOp source, int64_t warps, StringRef suffix)
     : host(host), builder(source->getParentOfType<func::FuncOp>()), ix(builder, source.getLoc()), loc(source.getLoc()),
       global(LLVM::LLVMPointerType::get(source.getContext(), 1)), shared(LLVM::LLVMPointerType::get(source.getContext(), 3)),
-      warps(warps), name(host.getKernelName("")) {
+      warps(warps), name(host.getKernelName(suffix)) {
   auto module = source->getParentOfType<ModuleOp>();
   if (!module.lookupSymbol("espmm_shared")) {
     auto array = LLVM::LLVMArrayType::get(builder.getI8Type(), 0);

@@ -13,7 +13,7 @@ namespace espmm::equivariant {
 
 class GPUFunction {
 public:
-  GPUFunction(HostProgram &host, KernelOp source, int64_t warps);
+  GPUFunction(HostProgram &host, KernelOp source, int64_t warps, llvm::StringRef suffix = "");
 
   /// A kernel parameter, given a host value.
   mlir::Value getArgument(mlir::Value hostValue, bool readOnly = true);

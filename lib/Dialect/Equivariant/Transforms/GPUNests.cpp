@@ -1,11 +1,13 @@
 //===- GPUNests.cpp - kernels with loops over several multiplicities ------===//
 //
-//   a warp: some rows, or the edges of one node
+//   a warp: some rows, or the edges of one node; of many, if it sums what all rows share
 //     once: zeros for what is summed over the node's edges
 //     per edge: zeros for its own results; the nests; its results to memory
 //     once: what was summed to memory
+//   after: the sum of what warps summed over all of their rows
 //
-// Rows of irreps that are results, and buffers, lie in the warp's shared memory; rows that are read are read where they are.
+// Rows of irreps that are results, and buffers, lie in the warp's shared memory; so do gradients of shared weights, if there is room. Rows that are read are read
+// where they are.
 //
 //===----------------------------------------------------------------------===//
 #include "GPUFunction.h"
@@ -60,6 +62,7 @@ public:
     Value at = ix.add(position, function.lane);
     return extent % lanes ? ix.min(at, ix.constant(extent - 1)) : at;
   }
+  bool readsPastEnd() override { return true; }
   Value getMask(Value count) override { return ix.less(function.lane, count); }
   void once(llvm::function_ref<void()> emit) override {
     OpBuilder::InsertionGuard insertion(builder);
@@ -112,17 +115,34 @@ public:
   void run() {
     IndexBuilder &h = host.index();
     h.loc = loc;
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r)
+      if (kernel.getResultAccess(r) == Access::All)
+        shares[r] = {};
     bool ofRows = side == Access::Edge;
     Value count = ofRows ? h.ceildiv(host.getSize(HostProgram::E), h.constant(schedule.getRows())) : host.getRows(side);
-    Value unit = ix.add(ix.mul(function.block, schedule.getWarps()), function.warp);
+    Value warp = ix.add(ix.mul(function.block, schedule.getWarps()), function.warp), unit = warp;
+    // Those that sum for all rows are so many, whatever the device: each takes the next ones of its own.
+    Value warps = shares.empty() ? count : h.max(h.min(count, h.constant(sharingWarps)), h.constant(1));
     OpBuilder::InsertPoint end = builder.saveInsertionPoint();
-    function.guard(ix.less(unit, getArgument(count)));
+    function.guard(ix.less(warp, getArgument(warps)));
+    openShares(warps, warp);
+    scf::ForOp units;
+    if (!shares.empty()) {
+      units = scf::ForOp::create(builder, loc, warp, getArgument(count), getArgument(warps));
+      builder.setInsertionPoint(units.getBody()->getTerminator());
+      unit = units.getInductionVar();
+    }
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
       if (getIrreps(kernel.getResult(r)))
         rows[r] = target.allocate(getWidth(kernel.getResult(r)));
     ofRows ? stageRows(unit) : stageSegment(unit);
+    if (units)
+      builder.setInsertionPointAfter(units);
+    closeShares(warp);
     builder.restoreInsertionPoint(end);
-    function.launch(h.ceildiv(count, h.constant(schedule.getWarps())), Value(), target.finish() * schedule.getWarps(), schedule.getRegisters());
+    function.launch(h.ceildiv(warps, h.constant(schedule.getWarps())), Value(), target.finish() * schedule.getWarps(), schedule.getRegisters());
+    for (auto &[r, share] : shares)
+      launchSumOfShares(r, share.scratch, warps);
   }
 
 private:
@@ -133,6 +153,88 @@ private:
   IrrepsAttr getIrreps(Value tensor) { return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding()); }
   Value getArgument(Value hostValue, bool readOnly = true) { return function.getArgument(hostValue, readOnly); }
   bool isSum(unsigned r) { return side != Access::Edge && kernel.getResultAccess(r) == side; }
+
+  //===-- Rows that all share --------------------------------------------===//
+
+  static constexpr int64_t sharingWarps = 1024;
+  /// Shared memory that gradients of shared weights may take, of all warps of a block.
+  static constexpr int64_t sharedBytesOfShares = 128 << 10;
+
+  struct Share {
+    Value scratch;  // of the host function: a row for each warp
+    Value row;      // where the warp adds
+    bool isInSharedMemory = false;
+  };
+
+  void openShares(Value warps, Value warp) {
+    IndexBuilder &h = host.index();
+    for (auto &[r, share] : shares) {
+      int64_t width = getWidth(kernel.getResult(r));
+      share.scratch = host.getScratch(h.mul(warps, width * target.getBytes()));
+      share.isInSharedMemory = width * target.getBytes() * schedule.getWarps() <= sharedBytesOfShares;
+      share.row = share.isInSharedMemory ? target.allocate(width) : getShareRow(r, warp);
+      target.fillWithZeros(share.row, width);
+    }
+  }
+
+  Value getShareRow(unsigned r, Value warp) {
+    return function.getRowPointer(getArgument(shares[r].scratch, /*readOnly=*/false), warp, getWidth(kernel.getResult(r)), element);
+  }
+
+  void closeShares(Value warp) {
+    function.syncWarp();
+    for (auto &[r, share] : shares) {
+      if (!share.isInSharedMemory)
+        continue;
+      Value to = getShareRow(r, warp), row = share.row;
+      target.forEach(getWidth(kernel.getResult(r)), [&](Value at) {
+        Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(row, at, element), target.getBytes());
+        LLVM::StoreOp::create(builder, loc, value, ix.address(to, at, element), target.getBytes());
+      });
+    }
+  }
+
+  /// result[i] = the sum over the warps, in their order, with what rounding takes kept (W. Kahan 1965). A block has 32 elements; its warps take turns, and
+  /// the sums of each are added in the end.
+  void launchSumOfShares(unsigned r, Value scratch, Value warps) {
+    constexpr int64_t warpsOfSum = 8;
+    IndexBuilder &h = host.index();
+    GPUFunction f(host, kernel, warpsOfSum, "_sum");
+    OpBuilder &b = f.builder;
+    IndexBuilder &fx = f.ix;
+    int64_t width = getWidth(kernel.getResult(r));
+    unsigned bytes = target.getBytes();
+    Value base = f.getArgument(scratch), count = f.getArgument(warps);
+    Value to = f.getArgument(host.getDestination(kernel.getResult(r)), /*readOnly=*/false);
+    Value at = fx.min(fx.add(fx.mul(f.block, warpSize), f.lane), fx.constant(width - 1));
+    Value zero = LLVM::ConstantOp::create(b, loc, element, FloatAttr::get(element, 0.0));
+    auto add = [&](ValueRange known, Value value) {
+      Value exact = LLVM::FSubOp::create(b, loc, value, known[1]);
+      Value sum = LLVM::FAddOp::create(b, loc, known[0], exact);
+      Value added = LLVM::FSubOp::create(b, loc, sum, known[0]);
+      return SmallVector<Value>{sum, LLVM::FSubOp::create(b, loc, added, exact)};
+    };
+    auto loop = scf::ForOp::create(b, loc, f.warp, count, fx.constant(warpsOfSum), ValueRange{zero, zero});
+    b.setInsertionPointToEnd(loop.getBody());
+    Value share = f.getRowPointer(base, loop.getInductionVar(), width, element);
+    Value value = LLVM::LoadOp::create(b, loc, element, fx.address(share, at, element), bytes);
+    scf::YieldOp::create(b, loc, add(loop.getRegionIterArgs(), value));
+    b.setInsertionPointAfter(loop);
+    Value mine = fx.address(f.sharedBase, f.thread, element);
+    LLVM::StoreOp::create(b, loc, loop.getResult(0), mine, bytes);
+    f.syncBlock();
+    Value isFirst = fx.less(f.warp, fx.constant(1)), isInside = fx.less(fx.add(fx.mul(f.block, warpSize), f.lane), fx.constant(width));
+    OpBuilder::InsertPoint end = b.saveInsertionPoint();
+    f.guard(arith::AndIOp::create(b, loc, isFirst, isInside));
+    SmallVector<Value> total{zero, zero};
+    for (int64_t n = 0; n < warpsOfSum; ++n) {
+      Value place = fx.address(f.sharedBase, fx.add(f.lane, n * warpSize), element);
+      total = add(total, LLVM::LoadOp::create(b, loc, element, place, bytes));
+    }
+    LLVM::StoreOp::create(b, loc, total[0], fx.address(to, at, element), bytes);
+    b.restoreInsertionPoint(end);
+    f.launch(h.constant((width + warpSize - 1) / warpSize), Value(), warpsOfSum * warpSize * bytes, 0);
+  }
 
   Value getRow(Access access, Value edge, Value node, Value own) {
     return access == Access::Edge ? edge : access == Access::All ? ix.constant(0) : access == side ? own : node;
@@ -189,7 +291,7 @@ private:
     SmallVector<Value> weights(kernel.getNumResults());
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
       if (!rows.count(r))
-        weights[r] = getDestination(r, edge);
+        weights[r] = shares.count(r) ? shares[r].row : getDestination(r, edge);
     llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
     NestStaging(analysis, target).run(
         [&](BlockOp block) {
@@ -200,7 +302,7 @@ private:
           Value tensor = kernel.getResult(c.result);
           bool isRow = rows.count(c.result);
           NestPlace place = placeInRow(tensor, isRow ? rows[c.result] : weights[c.result], cast<RankedTensorType>(c.value.getType()), c.offset);
-          place.accumulate = isRow || !written.insert({c.result, c.offset}).second;
+          place.accumulate = isRow || shares.count(c.result) || !written.insert({c.result, c.offset}).second;
           return place;
         });
     for (auto [r, row] : rows)
@@ -238,7 +340,8 @@ private:
   Access side;
   Type element;
   GPUNestTarget target;
-  llvm::MapVector<unsigned, Value> rows; // results of irreps, in shared memory
+  llvm::MapVector<unsigned, Value> rows;   // results of irreps, in shared memory
+  llvm::MapVector<unsigned, Share> shares; // results that all rows share
 };
 
 } // namespace

@@ -209,7 +209,7 @@ void HostProgram::zeroDestinations() {
       Coverage &coverage = destinations[getDestination(result)];
       coverage.result = result;
       Access access = kernel.getResultAccess(result.getResultNumber());
-      coverage.isAdded |= access != Access::Edge && access != side;
+      coverage.isAdded |= access != Access::Edge && access != Access::All && access != side;
     }
     for (const Contribution &c : analysis.getContributions()) {
       Coverage &coverage = destinations[getDestination(kernel.getResult(c.result))];

@@ -229,7 +229,7 @@ LogicalResult KernelAnalysis::verify() {
     if (!getAssemble(r))
       return kernel.emitOpError("result ") << r << " is not assembled from blocks; run equivariant-factor first";
     if (kernel.getResultAccess(r) == Access::All &&
-        (axes != LoopedAxes::All || cast<RankedTensorType>(kernel.getResult(r).getType()).getEncoding()))
+        (axes == LoopedAxes::Channels || cast<RankedTensorType>(kernel.getResult(r).getType()).getEncoding()))
       return kernel.emitOpError("result ") << r << " is a sum over all rows, which has no lowering yet";
   }
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
@@ -261,7 +261,8 @@ bool espmm::equivariant::needsNests(KernelOp kernel) {
                    : analysis.isChannelRow(analysis.getAssemble(c.result).getResult()))
       return true;
   }
-  return llvm::any_of(kernel.getInputAccess(), [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; });
+  auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
+  return llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared);
 }
 
 Access espmm::equivariant::chooseGroupSide(KernelOp kernel) {

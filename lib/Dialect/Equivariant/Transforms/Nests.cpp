@@ -70,7 +70,7 @@ void NestStaging::stage(Operation *op) {
       looped[letter] = extent;
       laneLetter = std::max(laneLetter, letter);
     }
-  bool sumsLanes = laneLetter && !kept.count(laneLetter);
+  sumsLanes = laneLetter && !kept.count(laneLetter);
   // Sums over lanes are taken of several positions of the result's last letter at once.
   char sumLetter = sumsLanes && !kept.empty() ? kept.rbegin()->first : 0;
   int64_t sums = 1;
@@ -346,9 +346,9 @@ Value NestStaging::getBase(Value value, const NestPlace &place) {
 static int64_t getLaneStride(StringRef letters, char lane, const NestPlace &place) { return lane ? place.strides[letters.find(lane)] : 1; }
 
 Value NestStaging::read(Value value, const NestPlace &place) {
-  bool inLanes = isInLanes(value);
+  bool inLanes = isInLanes(value), isMasked = inLanes && (sumsLanes || !target.readsPastEnd());
   return ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
-                        inLanes ? mask : Value(), place.offset, inLanes ? getLaneStride(analysis.getLetters(value), laneLetter, place) : 1,
+                        isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(analysis.getLetters(value), laneLetter, place) : 1,
                         dropLooped(value, place.strides));
 }
 

@@ -52,6 +52,8 @@ public:
   virtual void separate() = 0;
   /// What `read` and `write` take for lanes from a position on, of so many.
   virtual mlir::Value getLane(mlir::Value position, int64_t extent) = 0;
+  /// Whether lanes past the end may read: what the last one does.
+  virtual bool readsPastEnd() = 0;
   /// The lanes whose number is less than that.
   virtual mlir::Value getMask(mlir::Value count) = 0;
   /// Does something in one lane.
@@ -115,6 +117,7 @@ private:
   char laneLetter = 0;
   std::map<char, mlir::Value> position;
   mlir::Value lane, mask;
+  bool sumsLanes = false;
 };
 
 } // namespace espmm::equivariant

@@ -46,6 +46,7 @@ public:
   void fillWithZeros(Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
   void separate() override { LLVM::FenceOp::create(builder, loc, LLVM::AtomicOrdering::acq_rel, "singlethread"); }
   Value getLane(Value position, int64_t) override { return position; }
+  bool readsPastEnd() override { return false; }
   Value getMask(Value count) override { return function.getMask(count, lanes); }
   void once(llvm::function_ref<void()> emit) override { emit(); }
   void store(Value value, Value address, Value mask, bool accumulate) override {

@@ -1,0 +1,159 @@
+// Runs a device kernel on the host, a thread after another: each is a coroutine that goes on until it waits for the others.
+//
+// What a kernel calls of a GPU is here under the name that gpu_emulator.py gives it. Shared memory begins as NaN; an asynchronous copy arrives when its group is waited for,
+// and not before.
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+enum { LANES = 32, MAX_THREADS = 1024, STACK = 1 << 16, MAX_COPIES = 4096 };
+
+typedef struct { int waiting, generation; } Barrier;
+typedef struct { char *to; const char *from; int bytes, valid, group; } Copy;
+typedef struct {
+  ucontext_t context;
+  int x, y, done, groups, copies;
+  Copy queue[MAX_COPIES];
+} Thread;
+
+_Alignas(16) char espmm_shared[1 << 18];
+static Thread threads[MAX_THREADS];
+static ucontext_t scheduler;
+static Barrier warps[LANES], whole;
+static uint64_t exchange[MAX_THREADS];
+static int count, current, block_x;
+static void (*entry)(void **);
+static void **arguments;
+
+static void yield(void) { swapcontext(&threads[current].context, &scheduler); }
+
+static void wait_at(Barrier *barrier, int members) {
+  int generation = barrier->generation;
+  if (++barrier->waiting == members) {
+    barrier->waiting = 0;
+    ++barrier->generation;
+    return;
+  }
+  while (barrier->generation == generation)
+    yield();
+}
+
+int32_t emu_tid_x(void) { return threads[current].x; }
+int32_t emu_tid_y(void) { return threads[current].y; }
+int32_t emu_ctaid_x(void) { return block_x; }
+void emu_bar_warp(int32_t mask) {
+  if (mask != -1) {
+    fprintf(stderr, "a barrier of some lanes\n");
+    abort();
+  }
+  wait_at(&warps[current / LANES], LANES);
+}
+void emu_bar_block(int32_t barrier) { wait_at(&whole, count); }
+
+static uint64_t shuffle(uint64_t value, int from) {
+  int first = current / LANES * LANES;
+  exchange[current] = value;
+  wait_at(&warps[current / LANES], LANES);
+  uint64_t result = exchange[first + from];
+  wait_at(&warps[current / LANES], LANES);
+  return result;
+}
+int32_t emu_shfl_idx_i32(int32_t mask, int32_t value, int32_t lane, int32_t clamp) { return (int32_t)shuffle((uint32_t)value, lane & 31); }
+int32_t emu_shfl_bfly_i32(int32_t mask, int32_t value, int32_t bits, int32_t clamp) {
+  return (int32_t)shuffle((uint32_t)value, current % LANES ^ bits);
+}
+float emu_shfl_bfly_f32(int32_t mask, float value, int32_t bits, int32_t clamp) {
+  uint32_t word;
+  memcpy(&word, &value, 4);
+  word = (uint32_t)shuffle(word, current % LANES ^ bits);
+  memcpy(&value, &word, 4);
+  return value;
+}
+
+void emu_copy(char *to, const char *from, int32_t bytes, int32_t valid) {
+  Thread *thread = &threads[current];
+  if (thread->copies == MAX_COPIES || (uintptr_t)to % bytes || (valid && (uintptr_t)from % bytes)) {
+    fprintf(stderr, "an asynchronous copy that is misaligned, or one too many\n");
+    abort();
+  }
+  thread->queue[thread->copies++] = (Copy){to, from, bytes, valid, thread->groups};
+}
+void emu_commit(void) { ++threads[current].groups; }
+void emu_wait(int32_t pending) {
+  Thread *thread = &threads[current];
+  int kept = 0;
+  for (int n = 0; n < thread->copies; ++n) {
+    Copy *copy = &thread->queue[n];
+    if (copy->group >= thread->groups - pending) {
+      thread->queue[kept++] = *copy;
+      continue;
+    }
+    memset(copy->to, 0, copy->bytes);
+    memcpy(copy->to, copy->from, copy->valid);
+  }
+  thread->copies = kept;
+}
+
+static void start(void) {
+  entry(arguments);
+  threads[current].done = 1;
+  swapcontext(&threads[current].context, &scheduler);
+}
+
+/// One launch of grid blocks of (width, rows) threads. Returns 0, or 1 if threads wait for others that have ended.
+int emu_launch(void (*kernel)(void **), void **words, int64_t grid, int width, int rows) {
+  static char *stacks;
+  if (!stacks)
+    stacks = malloc((size_t)MAX_THREADS * STACK);
+  entry = kernel;
+  arguments = words;
+  count = width * rows;
+  for (int64_t block = 0; block < grid; ++block) {
+    block_x = (int)block;
+    memset(espmm_shared, 0xff, sizeof espmm_shared);
+    memset(warps, 0, sizeof warps);
+    memset(&whole, 0, sizeof whole);
+    for (int t = 0; t < count; ++t) {
+      Thread *thread = &threads[t];
+      thread->x = t % width, thread->y = t / width;
+      thread->done = thread->groups = thread->copies = 0;
+      getcontext(&thread->context);
+      thread->context.uc_stack.ss_sp = stacks + (size_t)t * STACK;
+      thread->context.uc_stack.ss_size = STACK;
+      thread->context.uc_link = &scheduler;
+      makecontext(&thread->context, start, 0);
+    }
+    for (int left = count, idle = 0; left; ) {
+      int before = left, generations = whole.generation;
+      for (int w = 0; w * LANES < count; ++w)
+        generations += warps[w].generation;
+      for (current = 0; current < count; ++current) {
+        if (threads[current].done)
+          continue;
+        swapcontext(&scheduler, &threads[current].context);
+        left -= threads[current].done;
+      }
+      int after = whole.generation;
+      for (int w = 0; w * LANES < count; ++w)
+        after += warps[w].generation;
+      idle = left == before && after == generations ? idle + 1 : 0;
+      if (idle > 2)
+        return 1;
+    }
+  }
+  return 0;
+}
+
+// Stores that pass the caches by, and additions to memory, of several numbers at once.
+#define VECTOR(type, name)                                                                                                                  \
+  void emu_store_1_##name(type *to, type a) { to[0] = a; }                                                                                  \
+  void emu_store_2_##name(type *to, type a, type b) { to[0] = a, to[1] = b; }                                                               \
+  void emu_store_4_##name(type *to, type a, type b, type c, type d) { to[0] = a, to[1] = b, to[2] = c, to[3] = d; }                         \
+  void emu_add_1_##name(type *to, type a) { to[0] += a; }                                                                                   \
+  void emu_add_2_##name(type *to, type a, type b) { to[0] += a, to[1] += b; }                                                               \
+  void emu_add_4_##name(type *to, type a, type b, type c, type d) { to[0] += a, to[1] += b, to[2] += c, to[3] += d; }
+VECTOR(float, f32)
+VECTOR(double, f64)

@@ -1,0 +1,140 @@
+"""Runs device code on the host, for tests where there is no GPU: its LLVM IR, with what it asks of a GPU replaced by calls of ``emulator/lanes.c``.
+
+Threads run one after another from barrier to barrier, so races within such a span are not found, nor is anything of time or of registers. Buffers that a
+kernel is to write begin as NaN, shared memory too; asynchronous copies arrive when they are waited for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+from espmm import HostPlan, _capi
+from espmm.program import Program
+
+_CALLS = {
+    "read.ptx.sreg.tid.x": "tid_x",
+    "read.ptx.sreg.tid.y": "tid_y",
+    "read.ptx.sreg.ctaid.x": "ctaid_x",
+    "shfl.sync.idx.i32": "shfl_idx_i32",
+    "shfl.sync.bfly.i32": "shfl_bfly_i32",
+    "shfl.sync.bfly.f32": "shfl_bfly_f32",
+    "bar.warp.sync": "bar_warp",
+    "barrier.cta.sync.aligned.all": "bar_block",
+    "cp.async.commit.group": "commit",
+    "cp.async.wait.group": "wait",
+}
+_DTYPES = {"f32": np.float32, "f64": np.float64}
+_LLVM = {"f32": "float", "f64": "double"}
+
+
+def clang() -> str | None:
+    """The compiler, if there is one."""
+    return shutil.which("clang-22") or shutil.which("clang")
+
+
+def translate(ir: str) -> str:
+    """Host IR for a device module."""
+    declared: set[str] = set()
+
+    def call(name: str, types: str, arguments: str) -> str:
+        declared.add(f"declare void @emu_{name}({types})")
+        return f"call void @emu_{name}({arguments})"
+
+    def copy(match: re.Match) -> str:
+        width, sized, arguments = match.groups()
+        to, source, *size = arguments.split(", ")
+        return call("copy", "ptr, ptr, i32, i32", f"{to}, {source}, i32 {width}, {size[0] if sized else f'i32 {width}'}")
+
+    def assembly(match: re.Match) -> str:
+        text, arguments = match.groups()
+        values = arguments.split(", ") if arguments else []
+        if found := re.match(r"cp\.async\.c[ag]\.shared\.global\.L2::cache_hint \[\$0\], \[\$1\], (\d+)(, \$3)?, \$2;", text):
+            width = found[1]
+            return call("copy", "ptr, ptr, i32, i32", f"{values[0]}, {values[1]}, i32 {width}, {values[3] if found[2] else f'i32 {width}'}")
+        if found := re.match(r"(st\.global\.cs|red\.relaxed\.gpu\.global\.add)(?:\.v(\d))?\.(f32|f64) ", text):
+            kind, count = "store" if found[1].startswith("st") else "add", int(found[2] or 1)
+            return call(f"{kind}_{count}_{found[3]}", ", ".join(["ptr"] + [_LLVM[found[3]]] * count), ", ".join(values))
+        raise NotImplementedError(f"inline assembly that is not emulated: {text}")
+
+    ir = re.sub(r"^target .*\n", "", ir, flags=re.M)
+    ir = re.sub(r" addrspace\([13]\)", "", ir).replace("ptx_kernel ", "").replace(" immarg", "")
+    ir = re.sub(r"^declare void @llvm\.nvvm\.cp\.async\.c[ag].*\n", "", ir, flags=re.M)
+    ir = re.sub(r'call i64 asm "createpolicy[^"]*", "=l"\(\)', "add i64 0, 0", ir)
+    ir = re.sub(r"call void @llvm\.nvvm\.cp\.async\.c[ag]\.shared\.global\.(\d+)(\.s)?\(([^)]*)\)", copy, ir)
+    ir = re.sub(r'call void asm sideeffect "([^"]*)", "[^"]*"\(([^)]*)\)', assembly, ir)
+    ir = re.sub(r"@llvm\.nvvm\.([a-z0-9.]+)", lambda match: f"@emu_{_CALLS[match[1]]}", ir)
+    return ir + "\n" + "\n".join(sorted(declared)) + "\n"
+
+
+class EmulatedProgram:
+    """A program compiled for a GPU, to run on the host.
+
+    Args:
+        program: what to compile.
+        folder: where to build.
+        options: more options of the GPU's pipeline, such as ``nests=true``.
+    """
+
+    def __init__(self, program: Program, folder: Path, options: str = "") -> None:
+        self.program = program
+        pipeline = program.pipeline("cuda:sm_90").replace("equivariant-to-gpu{", f"equivariant-to-gpu{{{options} ")
+        executable = _capi.Executable(program.text, pipeline)
+        self.manifest, ir = executable.manifest, translate(executable.code("llvmir"))
+        self.kernels = dict(re.findall(r"^define void @(\w+)\((.*)\)", ir, flags=re.M))
+        name = hashlib.sha256(ir.encode()).hexdigest()[:16]
+        (folder / f"{name}.ll").write_text(ir)
+        entries = ""
+        for kernel, parameters in self.kernels.items():
+            count = parameters.count("%")
+            entries += f"void {kernel}({', '.join(['long'] * count)});\n"
+            entries += f"void entry_{kernel}(long *a) {{ {kernel}({', '.join(f'a[{n}]' for n in range(count))}); }}\n"
+        (folder / f"{name}.c").write_text(entries)
+        library = folder / f"{name}.so"
+        sources = [folder / f"{name}.ll", folder / f"{name}.c", Path(__file__).parent / "emulator" / "lanes.c"]
+        command = [clang(), "-O1", "-w", "-shared", "-fPIC", "-o", library, *sources]
+        subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+        self.library = ctypes.CDLL(str(library))
+
+    def __call__(self, arrays: Sequence[np.ndarray | None], sizes: Mapping[str, int], plan: HostPlan | None = None) -> list[np.ndarray]:
+        """The results: arrays in the order of the program's arguments; sizes E, R and S."""
+
+        def evaluate(expression: Any) -> int:
+            if isinstance(expression, int):
+                return expression
+            if isinstance(expression, str):
+                return sizes[expression]
+            operation, a, b = expression[0], *map(evaluate, expression[1:])
+            return {"+": a + b, "-": a - b, "*": a * b, "ceildiv": -(-a // b) if b else 0, "min": min(a, b), "max": max(a, b)}[operation]
+
+        rows = {"edges": sizes["E"], "receivers": sizes["R"], "senders": sizes["S"], "all": 1}
+        results = [np.full((rows[r["rows"]], r["width"]), np.nan, _DTYPES[r["dtype"]]) for r in self.manifest["results"]]
+        scratch = [np.full(max(evaluate(entry["bytes"]), 1), 0xFF, np.uint8) for entry in self.manifest["scratch"]]
+
+        def address(reference: Sequence[Any]) -> int:
+            kind, n = reference
+            if kind in ("expression", "size"):
+                return evaluate(n)
+            if kind == "plan":
+                name = self.manifest["plan"][n]
+                return 0 if name.endswith(".nodes") else plan.pointer(name)
+            array = {"argument": arrays, "result": results, "scratch": scratch}[kind][n]
+            return 0 if array is None else array.ctypes.data
+
+        for step in self.manifest["steps"]:
+            if step["op"] == "fill":
+                ctypes.memset(address(step["buffer"]), 0, evaluate(step["bytes"]))
+                continue
+            words = (ctypes.c_int64 * len(step["args"]))(*map(address, step["args"]))
+            entry = getattr(self.library, f"entry_{step['kernel']}")
+            block_rows = evaluate(step["rows"]) if "rows" in step else step["block"][1]
+            assert evaluate(step["shared"]) <= 227 << 10, "more shared memory than a multiprocessor has"
+            if self.library.emu_launch(entry, words, ctypes.c_int64(evaluate(step["grid"][0])), step["block"][0], block_rows):
+                raise RuntimeError(f"{step['kernel']}: some threads wait for others that have ended")
+        return results

@@ -1,0 +1,85 @@
+"""Device code, run on the host lane by lane: every kind of kernel, against the same program compiled for the CPU.
+
+It shows that kernels compute what they should, where there is no GPU to run them; that they run on one, and how fast, it does not.
+"""
+
+from __future__ import annotations
+
+import espmm
+import numpy as np
+import pytest
+import test_modes
+import test_shared_weights
+import torch
+from espmm.compiled import CompiledProgram
+from espmm.kernel import programs_up_to
+from gpu_emulator import EmulatedProgram, clang
+from helpers import TOLERANCE, random_edges
+
+pytestmark = pytest.mark.skipif(clang() is None, reason="no clang to build device code for the host")
+
+NODES, EDGES, ROWS = 5, 23, 7
+
+
+def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, options="", deterministic=False, edges=EDGES, schedule=None) -> None:
+    receivers, senders = (index.numpy() for index in random_edges(NODES, edges))
+    sizes = {"E": edges, "R": NODES, "S": NODES} if conv else {"E": ROWS, "R": 0, "S": 0}
+    plan = espmm.HostPlan(receivers, senders, NODES, NODES) if conv else None
+    graph = {"receivers": receivers, "senders": senders, "num_receivers": NODES} if conv else {}
+    rows = {"edges": sizes["E"], "receivers": NODES, "senders": NODES, "all": 1}
+    generator = np.random.default_rng(0)
+    for program in programs_up_to(problem, conv, order, deterministic, schedule or {}):
+        arrays = [generator.standard_normal((rows[a.rows], a.width)).astype(a.dtype) for a in program.arguments]
+        results = EmulatedProgram(program, folder, options)(arrays, sizes, plan)
+        expected = CompiledProgram(program, "cpu")(*arrays, **graph)
+        for n, (got, want) in enumerate(zip(results, expected)):
+            assert np.isfinite(got).all(), f"order {program.order}, result {n}: something was not written"
+            error = np.linalg.norm(got - want) / np.linalg.norm(want)
+            assert error <= TOLERANCE[getattr(torch, str(want.dtype))], f"order {program.order}, result {n}: {error:.1e}"
+
+
+SLABS = {
+    "conv": {},
+    "deterministic": {"deterministic": True},
+    "several blocks a node": {"edges": 700},
+    "eight warps": {"edges": 300, "schedule": {"warps": 8, "stages": 4}},
+    "one warp, small tiles": {"schedule": {"warps": 1, "tile_registers": 20}},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SLABS)
+def test_slabs_of_a_convolution(name, dtype, tmp_path, library):
+    problem = espmm.every_path_problem("40x0e+5x1o", "0e+1o", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
+    check(problem, True, tmp_path, **SLABS[name])
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+def test_slabs_of_a_batch(layout, tmp_path, library):
+    check(espmm.every_path_problem("17x0e+33x1o+4x2e", "0e+1o+2e", "0e+1o+2e", layout=layout), False, tmp_path)
+
+
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+@pytest.mark.parametrize("name", test_modes.PROBLEMS)
+def test_every_mode(name, conv, tmp_path, library):
+    check(test_modes.problem(name, torch.float32, "ir_mul" if conv else "mul_ir"), conv, tmp_path, options="nests=true")
+
+
+def test_a_mode_in_float64_and_in_a_fixed_order(tmp_path, library):
+    check(test_modes.problem("uvw", torch.float64), True, tmp_path, options="nests=true", deterministic=True)
+
+
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+@pytest.mark.parametrize("name", test_shared_weights.PROBLEMS)
+def test_weights_shared_by_all(name, conv, tmp_path, library):
+    check(test_shared_weights.problem(name, torch.float32), conv, tmp_path, options="nests=true")
+
+
+def test_an_emulated_wait_for_nobody_is_an_error(tmp_path, library):
+    """The emulator is no test that cannot fail: a barrier that one lane does not reach is found."""
+    program = espmm.forward_program(espmm.every_path_problem("8x0e", "0e", "0e"), True, False, None)
+    emulated = EmulatedProgram(program, tmp_path)
+    broken = emulated.manifest["steps"][-1]
+    broken["block"] = [31, *broken["block"][1:]]
+    with pytest.raises(RuntimeError, match="some threads wait for others that have ended"):
+        emulated([np.ones((5, 8), np.float32), np.ones((3, 1), np.float32), np.ones((3, 8), np.float32)], {"E": 3, "R": 5, "S": 5}, espmm.HostPlan(np.array([0, 1, 2]), np.array([0, 1, 2]), 5, 5))
