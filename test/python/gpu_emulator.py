@@ -119,7 +119,7 @@ class EmulatedProgram:
 
         def address(reference: Sequence[Any]) -> int:
             kind, n = reference
-            if kind in ("expression", "size"):
+            if kind in ("expression", "size", "const"):
                 return evaluate(n)
             if kind == "plan":
                 name = self.manifest["plan"][n]

@@ -24,13 +24,13 @@ func.func @not_tiled(%s: !equivariant.rows) -> tensor<?x8xf32> {
 // -----
 
 #s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_begin = 0, slab_end = 1, rows = 16>
-func.func @sum_of_all(%s: !equivariant.rows) -> tensor<1x8xf32> {
+func.func @sum_of_all(%s: !equivariant.rows) -> tensor<1x8xf32, #equivariant.irreps<"8x0e", mul_ir>> {
   // expected-error@+1 {{'equivariant.kernel' op result 0 is a sum over all rows, which has no lowering yet}}
-  %z = equivariant.kernel over %s : !equivariant.rows outs(all : tensor<1x8xf32>) attributes {schedule = #s} {
-    %0 = equivariant.assemble []() : () -> tensor<8xf32>
-    equivariant.yield %0 : tensor<8xf32>
+  %z = equivariant.kernel over %s : !equivariant.rows outs(all : tensor<1x8xf32, #equivariant.irreps<"8x0e", mul_ir>>) attributes {schedule = #s} {
+    %0 = equivariant.assemble []() : () -> tensor<8xf32, #equivariant.irreps<"8x0e", mul_ir>>
+    equivariant.yield %0 : tensor<8xf32, #equivariant.irreps<"8x0e", mul_ir>>
   }
-  return %z : tensor<1x8xf32>
+  return %z : tensor<1x8xf32, #equivariant.irreps<"8x0e", mul_ir>>
 }
 
 // -----
