@@ -8,19 +8,47 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
   this->getBlock = getBlock;
   this->getTarget = getTarget;
   for (Operation *op : analysis.getNests()) {
+    if (isInlined(op))
+      continue;
     Value result = op->getResult(0);
     if (llvm::any_of(result.getUsers(), [&](Operation *user) { return analysis.isNest(user); }))
       buffers[result] = makeBuffer(result);
     isa<PairsOp, PairSumOp>(op) ? stagePairs(op) : stage(op);
     target.separate();
-    for (Value operand : op->getOperands()) {
-      auto isLater = [&](Operation *user) { return analysis.isNest(user) && op->isBeforeInBlock(user); };
-      if (auto it = buffers.find(operand); it != buffers.end() && llvm::none_of(operand.getUsers(), isLater)) {
-        target.release(it->second.base);
-        buffers.erase(it);
-      }
-    }
+    release(op, op);
   }
+}
+
+void NestStaging::release(Operation *op, Operation *staged) {
+  for (Value operand : op->getOperands()) {
+    if (Operation *producer = operand.getDefiningOp(); analysis.isNest(producer) && isInlined(producer)) {
+      release(producer, staged);
+      continue;
+    }
+    auto it = buffers.find(operand);
+    if (it == buffers.end() || llvm::any_of(operand.getUsers(), [&](Operation *user) { return isStagedAfter(user, staged); }))
+      continue;
+    target.release(it->second.base);
+    buffers.erase(it);
+  }
+}
+
+bool NestStaging::isStagedAfter(Operation *op, Operation *staged) {
+  if (!analysis.isNest(op))
+    return false;
+  while (isInlined(op))
+    op = *op->getResult(0).getUsers().begin();
+  return staged->isBeforeInBlock(op);
+}
+
+bool NestStaging::isInlined(Operation *op) {
+  Value result = op->getResult(0);
+  if (!isa<EinsumOp, AddOp>(op) || !result.hasOneUse() || !isa<AddOp>(*result.getUsers().begin()) || !analysis.isNest(*result.getUsers().begin()))
+    return false;
+  std::map<char, int64_t> kept = getLoops(result);
+  return llvm::all_of(op->getOperands(), [&](Value operand) {
+    return llvm::all_of(getLoops(operand), [&](const auto &entry) { return kept.count(entry.first); });
+  });
 }
 
 NestPlace espmm::equivariant::placeInRow(Value tensor, Value row, RankedTensorType block, int64_t offset) {
@@ -164,17 +192,8 @@ void NestStaging::stage(Operation *op) {
 
 Value NestStaging::compute(Operation *op, llvm::DenseMap<Value, Value> &known, char moving) {
   SmallVector<Value> operands;
-  for (Value operand : op->getOperands()) {
-    // What does not move is read once.
-    bool moves = moving && analysis.getLetters(operand).contains(moving);
-    Value value = moves ? Value() : known.lookup(operand);
-    if (!value) {
-      value = readOperand(operand);
-      if (!moves)
-        known[operand] = value;
-    }
-    operands.push_back(value);
-  }
+  for (Value operand : op->getOperands())
+    operands.push_back(getOperand(operand, known, moving));
   auto type = getSmallType(op->getResult(0), laneLetter != 0);
   if (isa<AddOp>(op))
     return AddOp::create(builder, loc, type, operands[0], operands[1]);
@@ -185,16 +204,24 @@ Value NestStaging::compute(Operation *op, llvm::DenseMap<Value, Value> &known, c
   return EinsumOp::create(builder, loc, type, builder.getStringAttr(subscripts), operands);
 }
 
-Value NestStaging::readOperand(Value operand) {
+Value NestStaging::getOperand(Value operand, llvm::DenseMap<Value, Value> &known, char moving) {
+  // What does not move is had once.
+  bool moves = moving && analysis.getLetters(operand).contains(moving);
+  if (Value value = moves ? Value() : known.lookup(operand))
+    return value;
   Operation *producer = operand.getDefiningOp();
-  if (isConstantTensor(producer)) {
+  Value value;
+  if (isConstantTensor(producer))
     // Ones have dimensions with loops; coefficients have none.
-    if (!getLoops(operand).empty())
-      return OnesOp::create(builder, loc, getSmallType(operand, false));
-    return builder.clone(*producer)->getResult(0);
-  }
-  auto block = dyn_cast<BlockOp>(producer);
-  return read(operand, block ? getBlock(block) : buffers.find(operand)->second);
+    value = getLoops(operand).empty() ? Value(builder.clone(*producer)->getResult(0))
+                                      : Value(OnesOp::create(builder, loc, getSmallType(operand, false)));
+  else if (auto block = dyn_cast<BlockOp>(producer))
+    value = read(operand, getBlock(block));
+  else
+    value = isInlined(producer) ? compute(producer, known, moving) : read(operand, buffers.find(operand)->second);
+  if (!moves)
+    known[operand] = value;
+  return value;
 }
 
 void NestStaging::writeResult(Value result, llvm::function_ref<void(const NestPlace &)> write) {

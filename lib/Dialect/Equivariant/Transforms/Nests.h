@@ -81,9 +81,11 @@ private:
   void stagePairs(mlir::Operation *op);
   /// For each pair of channels, what the first or second of them has, or adds to it.
   void stagePairs(mlir::Operation *op, bool adds, mlir::Value source, const NestPlace &from, const NestPlace &to);
+  /// True if an operation is computed where its one user, a sum, is: it has the same loops, and no sum over one.
+  bool isInlined(mlir::Operation *op);
   /// The operation's value at the positions of the loops.
   mlir::Value compute(mlir::Operation *op, llvm::DenseMap<mlir::Value, mlir::Value> &known, char moving);
-  mlir::Value readOperand(mlir::Value operand);
+  mlir::Value getOperand(mlir::Value operand, llvm::DenseMap<mlir::Value, mlir::Value> &known, char moving);
   /// To the buffer of a result, if an operation reads it, and to the rows that get it.
   void writeResult(mlir::Value result, llvm::function_ref<void(const NestPlace &)> write);
   /// Sums over lanes of as many values, each at a position of the result's last letter: in lanes then.
@@ -92,6 +94,9 @@ private:
   mlir::Value sumLanes(mlir::Value spread);
 
   NestPlace makeBuffer(mlir::Value value);
+  /// Gives up the buffers that `op` reads, once `staged` is, if no later operation reads them.
+  void release(mlir::Operation *op, mlir::Operation *staged);
+  bool isStagedAfter(mlir::Operation *op, mlir::Operation *staged);
   mlir::Value read(mlir::Value value, const NestPlace &place);
   void write(mlir::Value elements, mlir::Value value, const NestPlace &place);
   mlir::Value getBase(mlir::Value value, const NestPlace &place);
