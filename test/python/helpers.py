@@ -46,11 +46,11 @@ def unshared_problem(args: tuple, dtype: torch.dtype, layout: str = "mul_ir") ->
 
 def to_mul_ir(array: torch.Tensor, irreps: Irreps) -> torch.Tensor:
     """A tensor in layout ir_mul in e3nn's layout; differentiable."""
-    return _turned(array, irreps, lambda block, mul, dim: block.reshape(-1, dim, mul).transpose(1, 2))
+    return _turned(array, irreps, lambda block, mul, dim: block.reshape(len(block), dim, mul).transpose(1, 2))
 
 
 def to_ir_mul(array: torch.Tensor, irreps: Irreps) -> torch.Tensor:
-    return _turned(array, irreps, lambda block, mul, dim: block.reshape(-1, mul, dim).transpose(1, 2))
+    return _turned(array, irreps, lambda block, mul, dim: block.reshape(len(block), mul, dim).transpose(1, 2))
 
 
 def _turned(array: torch.Tensor, irreps: Irreps, turn: Callable) -> torch.Tensor:

@@ -58,11 +58,18 @@ Value CPUFunction::getArgument(Value hostValue) {
   return value;
 }
 
-Value CPUFunction::allocate(int64_t count) {
+Value CPUFunction::makeEarly(int64_t number) {
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(entry);
-  return LLVM::AllocaOp::create(builder, loc, LLVM::LLVMPointerType::get(builder.getContext()), element, ix.constant(count),
-                                /*alignment=*/64);
+  return arith::ConstantIntOp::create(builder, loc, number, 64);
+}
+
+Value CPUFunction::allocate(int64_t count) { return allocate(makeEarly(count)); }
+
+Value CPUFunction::allocate(Value count) {
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointAfterValue(count);
+  return LLVM::AllocaOp::create(builder, loc, LLVM::LLVMPointerType::get(builder.getContext()), element, count, /*alignment=*/64);
 }
 
 scf::ForOp CPUFunction::loop(Value begin, Value end, Value step, ValueRange inits) {

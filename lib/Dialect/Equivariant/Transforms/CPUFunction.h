@@ -33,6 +33,9 @@ public:
   mlir::Value getArgument(mlir::Value hostValue);
   /// Elements that live as long as the call, aligned for whole vectors.
   mlir::Value allocate(int64_t count);
+  mlir::Value allocate(mlir::Value count);
+  /// A number, made where the function begins.
+  mlir::Value makeEarly(int64_t number);
   /// A loop; the builder then stands in its body.
   mlir::scf::ForOp loop(mlir::Value begin, mlir::Value end, mlir::Value step, mlir::ValueRange inits = {});
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) {

@@ -25,34 +25,19 @@ class GPUNestTarget : public NestTarget {
 public:
   GPUNestTarget(GPUFunction &function, Type element)
       : NestTarget(function.builder, function.ix, function.loc, element, warpSize), function(function) {
-    // What it is comes at the end; till then a number that nothing folds away.
-    size = arith::ConstantIntOp::create(builder, loc, 1 << 20, 64);
-    memory = function.getWarpMemory(size, element);
+    memorySize = arith::ConstantIntOp::create(builder, loc, unknownSize, 64);
+    memory = function.getWarpMemory(memorySize, element);
+  }
+  /// Buffers in memory of the device, a part of it for each warp.
+  GPUNestTarget(GPUFunction &function, Type element, Value scratch, Value warp)
+      : NestTarget(function.builder, function.ix, function.loc, element, warpSize), function(function) {
+    memorySize = arith::ConstantIntOp::create(builder, loc, unknownSize, 64);
+    memory = ix.address(scratch, ix.mul(warp, memorySize), element);
   }
 
   Type getLaneType() override { return element; }
   int64_t getSummands() override { return 8; }
   int64_t getSums() override { return 32; }
-
-  Value allocate(int64_t count) override {
-    int64_t line = 16 / (element.getIntOrFloatBitWidth() / 8);
-    count = (count + line - 1) / line * line;
-    int64_t offset = 0;
-    for (auto [begin, end] : used) {
-      if (begin - offset >= count)
-        break;
-      offset = end;
-    }
-    used.insert(llvm::lower_bound(used, std::pair(offset, offset + count)), {offset, offset + count});
-    total = std::max(total, offset + count);
-    Value base = ix.address(memory, ix.constant(offset), element);
-    offsets[base] = offset;
-    return base;
-  }
-
-  void release(Value buffer) override {
-    llvm::erase_if(used, [&](auto part) { return part.first == offsets.lookup(buffer); });
-  }
 
   void fillWithZeros(Value buffer, int64_t count) override {
     forEach(count, [&](Value at) { LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
@@ -89,28 +74,18 @@ public:
 
   unsigned getBytes() const { return element.getIntOrFloatBitWidth() / 8; }
 
-  /// The warp's shared memory, in bytes, once all is allocated.
-  int64_t finish() {
-    cast<arith::ConstantOp>(size.getDefiningOp()).setValueAttr(builder.getI64IntegerAttr(total));
-    return total * getBytes();
-  }
-
 private:
   Value getZero() { return LLVM::ConstantOp::create(builder, loc, element, FloatAttr::get(element, 0.0)); }
 
   GPUFunction &function;
-  Value size, memory;
-  int64_t total = 0;
-  SmallVector<std::pair<int64_t, int64_t>> used; // in order, by begin and end
-  llvm::DenseMap<Value, int64_t> offsets;
 };
 
 class GPUNestKernel {
 public:
   GPUNestKernel(KernelOp kernel, HostProgram &host)
       : kernel(kernel), schedule(kernel->getAttrOfType<ScheduleAttr>("schedule")), host(host), analysis(kernel, LoopedAxes::Nests),
-        function(host, kernel, schedule.getWarps()), builder(function.builder), ix(function.ix), loc(kernel.getLoc()),
-        side(schedule.getGroupBy()), element(getElement(kernel)), target(function, element) {}
+        side(schedule.getGroupBy()), element(getElement(kernel)), warpsOfBlock(chooseWarps()), function(host, kernel, warpsOfBlock),
+        builder(function.builder), ix(function.ix), loc(kernel.getLoc()) {}
 
   void run() {
     IndexBuilder &h = host.index();
@@ -120,11 +95,19 @@ public:
         shares[r] = {};
     bool ofRows = side == Access::Edge;
     Value count = ofRows ? h.ceildiv(host.getSize(HostProgram::E), h.constant(schedule.getRows())) : host.getRows(side);
-    Value warp = ix.add(ix.mul(function.block, schedule.getWarps()), function.warp), unit = warp;
+    Value warp = ix.add(ix.mul(function.block, warpsOfBlock), function.warp), unit = warp;
     // Those that sum for all rows are so many, whatever the device: each takes the next ones of its own.
     Value warps = shares.empty() ? count : h.max(h.min(count, h.constant(sharingWarps)), h.constant(1));
     OpBuilder::InsertPoint end = builder.saveInsertionPoint();
     function.guard(ix.less(warp, getArgument(warps)));
+    // Rows, and buffers, in shared memory if it has room for those of one warp.
+    bool fits = memoryBytes <= mostSharedBytes;
+    if (fits) {
+      target.emplace(function, element);
+    } else {
+      Value scratch = host.getScratch(h.mul(warps, memoryBytes));
+      target.emplace(function, element, getArgument(scratch, /*readOnly=*/false), warp);
+    }
     openShares(warps, warp);
     scf::ForOp units;
     if (!shares.empty()) {
@@ -134,18 +117,45 @@ public:
     }
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
       if (getIrreps(kernel.getResult(r)))
-        rows[r] = target.allocate(getWidth(kernel.getResult(r)));
+        rows[r] = target->allocate(getWidth(kernel.getResult(r)));
     ofRows ? stageRows(unit) : stageSegment(unit);
     if (units)
       builder.setInsertionPointAfter(units);
     closeShares(warp);
     builder.restoreInsertionPoint(end);
-    function.launch(h.ceildiv(warps, h.constant(schedule.getWarps())), Value(), target.finish() * schedule.getWarps(), schedule.getRegisters());
+    int64_t size = target->finish() * target->getBytes();
+    assert(size == memoryBytes && "what was measured is what it takes");
+    function.launch(h.ceildiv(warps, h.constant(warpsOfBlock)), Value(), fits ? size * warpsOfBlock : 16 * warpsOfBlock, schedule.getRegisters());
     for (auto &[r, share] : shares)
       launchSumOfShares(r, share.scratch, warps);
   }
 
 private:
+  /// What a block may have of every chip since sm_80: 99 KiB on some, of which a little is reserved.
+  static constexpr int64_t mostSharedBytes = 96 << 10;
+
+  /// As many warps as have room in a block's shared memory.
+  int64_t chooseWarps() {
+    SmallVector<int64_t> first;
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r)
+      if (isInSharedMemory(r))
+        first.push_back(getWidth(kernel.getResult(r)));
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r)
+      if (getIrreps(kernel.getResult(r)))
+        first.push_back(getWidth(kernel.getResult(r)));
+    memoryBytes = NestPlan(analysis).measure(element, warpSize, first) * (element.getIntOrFloatBitWidth() / 8);
+    int64_t warps = schedule.getWarps();
+    while (warps > 1 && warps * memoryBytes > mostSharedBytes)
+      warps /= 2;
+    return warps;
+  }
+
+  /// Gradients of shared weights that each warp adds to in its part of shared memory.
+  bool isInSharedMemory(unsigned r) {
+    int64_t bytes = getWidth(kernel.getResult(r)) * (element.getIntOrFloatBitWidth() / 8);
+    return kernel.getResultAccess(r) == Access::All && bytes <= mostBytesOfShare;
+  }
+
   static Type getElement(KernelOp kernel) {
     return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType();
   }
@@ -157,8 +167,8 @@ private:
   //===-- Rows that all share --------------------------------------------===//
 
   static constexpr int64_t sharingWarps = 1024;
-  /// Shared memory that gradients of shared weights may take, of all warps of a block.
-  static constexpr int64_t sharedBytesOfShares = 128 << 10;
+  /// What a gradient of shared weights may take of a warp's shared memory.
+  static constexpr int64_t mostBytesOfShare = 32 << 10;
 
   struct Share {
     Value scratch;  // of the host function: a row for each warp
@@ -170,10 +180,10 @@ private:
     IndexBuilder &h = host.index();
     for (auto &[r, share] : shares) {
       int64_t width = getWidth(kernel.getResult(r));
-      share.scratch = host.getScratch(h.mul(warps, width * target.getBytes()));
-      share.isInSharedMemory = width * target.getBytes() * schedule.getWarps() <= sharedBytesOfShares;
-      share.row = share.isInSharedMemory ? target.allocate(width) : getShareRow(r, warp);
-      target.fillWithZeros(share.row, width);
+      share.scratch = host.getScratch(h.mul(warps, width * target->getBytes()));
+      share.isInSharedMemory = isInSharedMemory(r);
+      share.row = share.isInSharedMemory ? target->allocate(width) : getShareRow(r, warp);
+      target->fillWithZeros(share.row, width);
     }
   }
 
@@ -187,9 +197,9 @@ private:
       if (!share.isInSharedMemory)
         continue;
       Value to = getShareRow(r, warp), row = share.row;
-      target.forEach(getWidth(kernel.getResult(r)), [&](Value at) {
-        Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(row, at, element), target.getBytes());
-        LLVM::StoreOp::create(builder, loc, value, ix.address(to, at, element), target.getBytes());
+      target->forEach(getWidth(kernel.getResult(r)), [&](Value at) {
+        Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(row, at, element), target->getBytes());
+        LLVM::StoreOp::create(builder, loc, value, ix.address(to, at, element), target->getBytes());
       });
     }
   }
@@ -203,7 +213,7 @@ private:
     OpBuilder &b = f.builder;
     IndexBuilder &fx = f.ix;
     int64_t width = getWidth(kernel.getResult(r));
-    unsigned bytes = target.getBytes();
+    unsigned bytes = target->getBytes();
     Value base = f.getArgument(scratch), count = f.getArgument(warps);
     Value to = f.getArgument(host.getDestination(kernel.getResult(r)), /*readOnly=*/false);
     Value at = fx.min(fx.add(fx.mul(f.block, warpSize), f.lane), fx.constant(width - 1));
@@ -254,7 +264,7 @@ private:
     Value own = loadIfAny(nodes, segment);
     for (auto [r, row] : rows)
       if (isSum(r))
-        target.fillWithZeros(row, getWidth(kernel.getResult(r)));
+        target->fillWithZeros(row, getWidth(kernel.getResult(r)));
     auto loop = scf::ForOp::create(builder, loc, ix.loadIndex(offsets, segment), ix.loadIndex(offsets, ix.add(segment, 1)), ix.constant(1));
     builder.setInsertionPoint(loop.getBody()->getTerminator());
     Value position = loop.getInductionVar();
@@ -281,7 +291,7 @@ private:
   void stageEdge(Value edge, Value node, Value own) {
     for (auto [r, row] : rows)
       if (!isSum(r))
-        target.fillWithZeros(row, getWidth(kernel.getResult(r)));
+        target->fillWithZeros(row, getWidth(kernel.getResult(r)));
     function.syncWarp();
     SmallVector<Value> inputs;
     for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
@@ -293,7 +303,7 @@ private:
       if (!rows.count(r))
         weights[r] = shares.count(r) ? shares[r].row : getDestination(r, edge);
     llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
-    NestStaging(analysis, target).run(
+    NestStaging(analysis, *target).run(
         [&](BlockOp block) {
           unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
           return placeInRow(kernel.getInputs()[i], inputs[i], block.getType(), block.getOffset());
@@ -319,13 +329,13 @@ private:
   void copyOut(unsigned r, Value row) {
     Value to = getDestination(r, row);
     bool adds = kernel.getResultAccess(r) != Access::Edge && !isSum(r);
-    target.forEach(getWidth(kernel.getResult(r)), [&](Value at) {
-      Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(rows[r], at, element), target.getBytes());
+    target->forEach(getWidth(kernel.getResult(r)), [&](Value at) {
+      Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(rows[r], at, element), target->getBytes());
       Value address = ix.address(to, at, element);
       if (adds)
         LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, address, value, LLVM::AtomicOrdering::monotonic);
       else
-        LLVM::StoreOp::create(builder, loc, value, address, target.getBytes());
+        LLVM::StoreOp::create(builder, loc, value, address, target->getBytes());
     });
   }
 
@@ -333,13 +343,15 @@ private:
   ScheduleAttr schedule;
   HostProgram &host;
   KernelAnalysis analysis;
+  Access side;
+  Type element;
+  int64_t memoryBytes = 0; // of a warp: rows and buffers
+  int64_t warpsOfBlock;
   GPUFunction function;
   OpBuilder &builder;
   IndexBuilder &ix;
   Location loc;
-  Access side;
-  Type element;
-  GPUNestTarget target;
+  std::optional<GPUNestTarget> target;
   llvm::MapVector<unsigned, Value> rows;   // results of irreps, in shared memory
   llvm::MapVector<unsigned, Share> shares; // results that all rows share
 };

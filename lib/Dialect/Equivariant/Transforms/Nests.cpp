@@ -8,40 +8,33 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
   this->getBlock = getBlock;
   this->getTarget = getTarget;
   for (Operation *op : analysis.getNests()) {
-    if (isInlined(op))
+    if (plan.isInlined(op))
       continue;
-    Value result = op->getResult(0);
-    if (llvm::any_of(result.getUsers(), [&](Operation *user) { return analysis.isNest(user); }))
-      buffers[result] = makeBuffer(result);
+    if (plan.hasBuffer(op))
+      buffers[op->getResult(0)] = makeBuffer(op->getResult(0));
     isa<PairsOp, PairSumOp>(op) ? stagePairs(op) : stage(op);
     target.separate();
-    release(op, op);
-  }
-}
-
-void NestStaging::release(Operation *op, Operation *staged) {
-  for (Value operand : op->getOperands()) {
-    if (Operation *producer = operand.getDefiningOp(); analysis.isNest(producer) && isInlined(producer)) {
-      release(producer, staged);
-      continue;
+    for (Value value : plan.getLast(op)) {
+      target.release(buffers[value].base);
+      buffers.erase(value);
     }
-    auto it = buffers.find(operand);
-    if (it == buffers.end() || llvm::any_of(operand.getUsers(), [&](Operation *user) { return isStagedAfter(user, staged); }))
-      continue;
-    target.release(it->second.base);
-    buffers.erase(it);
+    while (!temporaries.empty())
+      target.release(temporaries.pop_back_val());
   }
 }
 
-bool NestStaging::isStagedAfter(Operation *op, Operation *staged) {
-  if (!analysis.isNest(op))
-    return false;
-  while (isInlined(op))
-    op = *op->getResult(0).getUsers().begin();
-  return staged->isBeforeInBlock(op);
+//===----------------------------------------------------------------------===//
+// NestPlan
+//===----------------------------------------------------------------------===//
+
+std::map<char, int64_t> NestPlan::getLoops(Value value) const {
+  std::map<char, int64_t> result = analysis.getLooped(value);
+  for (auto it = result.begin(); it != result.end();)
+    it = it->second == 1 ? result.erase(it) : std::next(it);
+  return result;
 }
 
-bool NestStaging::isInlined(Operation *op) {
+bool NestPlan::isInlined(Operation *op) const {
   Value result = op->getResult(0);
   if (!isa<EinsumOp, AddOp>(op) || !result.hasOneUse() || !isa<AddOp>(*result.getUsers().begin()) || !analysis.isNest(*result.getUsers().begin()))
     return false;
@@ -49,6 +42,62 @@ bool NestStaging::isInlined(Operation *op) {
   return llvm::all_of(op->getOperands(), [&](Value operand) {
     return llvm::all_of(getLoops(operand), [&](const auto &entry) { return kept.count(entry.first); });
   });
+}
+
+bool NestPlan::hasBuffer(Operation *op) const {
+  return !isInlined(op) && llvm::any_of(op->getResult(0).getUsers(), [&](Operation *user) { return analysis.isNest(user); });
+}
+
+SmallVector<Value> NestPlan::getLast(Operation *op) const {
+  SmallVector<Value> last;
+  collectLast(op, op, last);
+  return last;
+}
+
+void NestPlan::collectLast(Operation *op, Operation *staged, SmallVectorImpl<Value> &last) const {
+  for (Value operand : op->getOperands()) {
+    Operation *producer = operand.getDefiningOp();
+    if (!analysis.isNest(producer))
+      continue;
+    if (isInlined(producer))
+      collectLast(producer, staged, last);
+    else if (!llvm::is_contained(last, operand) && llvm::none_of(operand.getUsers(), [&](Operation *user) { return isStagedAfter(user, staged); }))
+      last.push_back(operand);
+  }
+}
+
+bool NestPlan::isStagedAfter(Operation *op, Operation *staged) const {
+  if (!analysis.isNest(op))
+    return false;
+  while (isInlined(op))
+    op = *op->getResult(0).getUsers().begin();
+  return staged->isBeforeInBlock(op);
+}
+
+int64_t NestPlan::countLaneSums(Operation *op) const {
+  if (isa<PairsOp, PairSumOp>(op) || !getLoops(op->getResult(0)).empty() ||
+      llvm::all_of(op->getOperands(), [&](Value operand) { return getLoops(operand).empty(); }))
+    return 0;
+  return cast<RankedTensorType>(op->getResult(0).getType()).getNumElements();
+}
+
+int64_t NestPlan::measure(Type element, int64_t lanes, ArrayRef<int64_t> rows) const {
+  NestArena arena(element);
+  for (int64_t count : rows)
+    arena.allocate(count);
+  llvm::DenseMap<Value, int64_t> offsets;
+  for (Operation *op : analysis.getNests()) {
+    if (isInlined(op))
+      continue;
+    Value result = op->getResult(0);
+    if (hasBuffer(op))
+      offsets[result] = arena.allocate(cast<RankedTensorType>(result.getType()).getNumElements());
+    if (int64_t count = countLaneSums(op))
+      arena.release(arena.allocate((count + lanes - 1) / lanes * lanes));
+    for (Value value : getLast(op))
+      arena.release(offsets.lookup(value));
+  }
+  return arena.getSize();
 }
 
 NestPlace espmm::equivariant::placeInRow(Value tensor, Value row, RankedTensorType block, int64_t offset) {
@@ -64,6 +113,42 @@ NestPlace espmm::equivariant::placeInRow(Value tensor, Value row, RankedTensorTy
   if (irreps)
     strides.back() = mulIr ? 1 : stride;
   return {row, offset, strides};
+}
+
+//===----------------------------------------------------------------------===//
+// Memory that buffers share
+//===----------------------------------------------------------------------===//
+
+int64_t NestArena::allocate(int64_t count) {
+  count = std::max<int64_t>((count + line - 1) / line, 1) * line;
+  int64_t offset = 0;
+  for (auto [begin, end] : used) {
+    if (begin - offset >= count)
+      break;
+    offset = end;
+  }
+  used.insert(llvm::lower_bound(used, std::pair(offset, offset + count)), {offset, offset + count});
+  size = std::max(size, offset + count);
+  return offset;
+}
+
+void NestArena::release(int64_t offset) {
+  llvm::erase_if(used, [&](auto part) { return part.first == offset; });
+}
+
+Value NestTarget::allocate(int64_t count) {
+  int64_t offset = arena.allocate(count);
+  // An address of its own, though it be that of the memory.
+  Value base = LLVM::GEPOp::create(builder, loc, memory.getType(), element, memory, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(offset)});
+  offsets[base] = offset;
+  return base;
+}
+
+void NestTarget::release(Value buffer) { arena.release(offsets.lookup(buffer)); }
+
+int64_t NestTarget::finish() {
+  cast<arith::ConstantOp>(memorySize.getDefiningOp()).setValueAttr(builder.getI64IntegerAttr(arena.getSize()));
+  return arena.getSize();
 }
 
 //===----------------------------------------------------------------------===//
@@ -90,11 +175,11 @@ scf::ForOp NestStaging::loop(int64_t end, int64_t step, ValueRange inits) {
 
 void NestStaging::stage(Operation *op) {
   Value result = op->getResult(0);
-  std::map<char, int64_t> kept = getLoops(result);
+  std::map<char, int64_t> kept = plan.getLoops(result);
   looped = kept;
   laneLetter = 0;
   for (Value operand : op->getOperands())
-    for (auto [letter, extent] : getLoops(operand)) {
+    for (auto [letter, extent] : plan.getLoops(operand)) {
       looped[letter] = extent;
       laneLetter = std::max(laneLetter, letter);
     }
@@ -213,12 +298,12 @@ Value NestStaging::getOperand(Value operand, llvm::DenseMap<Value, Value> &known
   Value value;
   if (isConstantTensor(producer))
     // Ones have dimensions with loops; coefficients have none.
-    value = getLoops(operand).empty() ? Value(builder.clone(*producer)->getResult(0))
+    value = plan.getLoops(operand).empty() ? Value(builder.clone(*producer)->getResult(0))
                                       : Value(OnesOp::create(builder, loc, getSmallType(operand, false)));
   else if (auto block = dyn_cast<BlockOp>(producer))
     value = read(operand, getBlock(block));
   else
-    value = isInlined(producer) ? compute(producer, known, moving) : read(operand, buffers.find(operand)->second);
+    value = plan.isInlined(producer) ? compute(producer, known, moving) : read(operand, buffers.find(operand)->second);
   if (!moves)
     known[operand] = value;
   return value;
@@ -259,6 +344,7 @@ Value NestStaging::sumLanes(Value spread) {
   auto type = cast<RankedTensorType>(spread.getType());
   int64_t count = type.getNumElements();
   Value sums = target.allocate((count + lanes - 1) / lanes * lanes);
+  temporaries.push_back(sums);
   for (int64_t first = 0; first < count; first += lanes) {
     Value sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, first, 1);
     target.store(sum, ix.address(sums, ix.constant(first), target.element), Value(), /*accumulate=*/false);
@@ -319,13 +405,6 @@ void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestP
 //===----------------------------------------------------------------------===//
 // Places
 //===----------------------------------------------------------------------===//
-
-std::map<char, int64_t> NestStaging::getLoops(Value value) const {
-  std::map<char, int64_t> result = analysis.getLooped(value);
-  for (auto it = result.begin(); it != result.end();)
-    it = it->second == 1 ? result.erase(it) : std::next(it);
-  return result;
-}
 
 NestPlace NestStaging::makeBuffer(Value value) {
   // Component after component, each with the multiplicities that have loops.

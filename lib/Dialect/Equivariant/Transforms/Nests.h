@@ -32,11 +32,51 @@ struct NestPlace {
 /// Where a block of a row is, as that lies in memory.
 NestPlace placeInRow(mlir::Value tensor, mlir::Value row, mlir::RankedTensorType block, int64_t offset);
 
+/// Memory that buffers share, in elements: who is given up makes room.
+class NestArena {
+public:
+  explicit NestArena(mlir::Type element) : line(64 / (element.getIntOrFloatBitWidth() / 8)) {}
+  /// Where so many elements are from now on.
+  int64_t allocate(int64_t count);
+  void release(int64_t offset);
+  /// What was in use at once, at most.
+  int64_t getSize() const { return size; }
+
+private:
+  int64_t line, size = 0;
+  llvm::SmallVector<std::pair<int64_t, int64_t>> used; // in order, by begin and end
+};
+
+/// What nests do in which order, without doing it.
+class NestPlan {
+public:
+  explicit NestPlan(const KernelAnalysis &analysis) : analysis(analysis) {}
+
+  /// The multiplicities of a value over which it takes a loop to go.
+  std::map<char, int64_t> getLoops(mlir::Value value) const;
+  /// True if an operation is computed where its one user, a sum, is: it has the same loops, and no sum over one.
+  bool isInlined(mlir::Operation *op) const;
+  /// True if an operation's value has a buffer.
+  bool hasBuffer(mlir::Operation *op) const;
+  /// The values in buffers that nobody reads after an operation.
+  llvm::SmallVector<mlir::Value> getLast(mlir::Operation *op) const;
+  /// Elements of an operation's value that are summed over lanes one by one: 0 if that is not how they are.
+  int64_t countLaneSums(mlir::Operation *op) const;
+  /// What all buffers take, beside rows of so many elements.
+  int64_t measure(mlir::Type element, int64_t lanes, llvm::ArrayRef<int64_t> rows) const;
+
+private:
+  void collectLast(mlir::Operation *op, mlir::Operation *staged, llvm::SmallVectorImpl<mlir::Value> &last) const;
+  bool isStagedAfter(mlir::Operation *op, mlir::Operation *staged) const;
+
+  const KernelAnalysis &analysis;
+};
+
 /// What a nest asks of the function that it is written into.
 class NestTarget {
 public:
   NestTarget(mlir::OpBuilder &builder, IndexBuilder &ix, mlir::Location loc, mlir::Type element, int64_t lanes)
-      : builder(builder), ix(ix), loc(loc), element(element), lanes(lanes) {}
+      : builder(builder), ix(ix), loc(loc), element(element), lanes(lanes), arena(element) {}
   virtual ~NestTarget() = default;
 
   /// The type of what the lanes hold of an element.
@@ -44,9 +84,12 @@ public:
   /// How many summands, and how many sums over lanes of one, are taken at a time.
   virtual int64_t getSummands() = 0;
   virtual int64_t getSums() = 0;
-  virtual mlir::Value allocate(int64_t count) = 0;
-  /// A buffer will not be read again.
-  virtual void release(mlir::Value buffer) = 0;
+  /// So many elements of the memory that buffers share.
+  mlir::Value allocate(int64_t count);
+  /// A buffer will not be read again: another may lie there.
+  void release(mlir::Value buffer);
+  /// Says how much memory that is, in elements, once all buffers are known.
+  int64_t finish();
   virtual void fillWithZeros(mlir::Value buffer, int64_t count) = 0;
   /// What was written before is read after.
   virtual void separate() = 0;
@@ -66,12 +109,22 @@ public:
   mlir::Location loc;
   mlir::Type element;
   int64_t lanes;
+
+protected:
+  /// What buffers share, and its size, a constant that `finish` sets; made by the target.
+  mlir::Value memory, memorySize;
+  /// Till then, a number that nothing folds away.
+  static constexpr int64_t unknownSize = 1 << 20;
+
+private:
+  NestArena arena;
+  llvm::DenseMap<mlir::Value, int64_t> offsets;
 };
 
 class NestStaging {
 public:
   NestStaging(const KernelAnalysis &analysis, NestTarget &target)
-      : analysis(analysis), target(target), builder(target.builder), ix(target.ix), loc(target.loc), lanes(target.lanes) {}
+      : analysis(analysis), plan(analysis), target(target), builder(target.builder), ix(target.ix), loc(target.loc), lanes(target.lanes) {}
 
   /// Emits what an edge needs of all nests. The last dimension of a block that has a loop has stride 1 in its place, or lanes take it with its stride.
   void run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::function_ref<NestPlace(const Contribution &)> getTarget);
@@ -81,8 +134,6 @@ private:
   void stagePairs(mlir::Operation *op);
   /// For each pair of channels, what the first or second of them has, or adds to it.
   void stagePairs(mlir::Operation *op, bool adds, mlir::Value source, const NestPlace &from, const NestPlace &to);
-  /// True if an operation is computed where its one user, a sum, is: it has the same loops, and no sum over one.
-  bool isInlined(mlir::Operation *op);
   /// The operation's value at the positions of the loops.
   mlir::Value compute(mlir::Operation *op, llvm::DenseMap<mlir::Value, mlir::Value> &known, char moving);
   mlir::Value getOperand(mlir::Value operand, llvm::DenseMap<mlir::Value, mlir::Value> &known, char moving);
@@ -94,20 +145,16 @@ private:
   mlir::Value sumLanes(mlir::Value spread);
 
   NestPlace makeBuffer(mlir::Value value);
-  /// Gives up the buffers that `op` reads, once `staged` is, if no later operation reads them.
-  void release(mlir::Operation *op, mlir::Operation *staged);
-  bool isStagedAfter(mlir::Operation *op, mlir::Operation *staged);
   mlir::Value read(mlir::Value value, const NestPlace &place);
   void write(mlir::Value elements, mlir::Value value, const NestPlace &place);
   mlir::Value getBase(mlir::Value value, const NestPlace &place);
   llvm::SmallVector<int64_t> dropLooped(mlir::Value value, llvm::ArrayRef<int64_t> ofDimensions);
-  /// The multiplicities of a value over which it takes a loop to go.
-  std::map<char, int64_t> getLoops(mlir::Value value) const;
   mlir::RankedTensorType getSmallType(mlir::Value value, bool inLanes);
   bool isInLanes(mlir::Value value) { return laneLetter && analysis.getLetters(value).contains(laneLetter); }
   mlir::scf::ForOp loop(int64_t end, int64_t step, mlir::ValueRange inits);
 
   const KernelAnalysis &analysis;
+  NestPlan plan;
   NestTarget &target;
   mlir::OpBuilder &builder;
   IndexBuilder &ix;
@@ -117,6 +164,7 @@ private:
   llvm::function_ref<NestPlace(const Contribution &)> getTarget;
 
   llvm::DenseMap<mlir::Value, NestPlace> buffers;
+  llvm::SmallVector<mlir::Value> temporaries;
   // Of the operation in work: the letters that have loops, the one that is spread over lanes, and where the loops are.
   std::map<char, int64_t> looped;
   char laneLetter = 0;

@@ -11,8 +11,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "CPUFunction.h"
+#include "CPUNests.h"
 #include "ChannelLoops.h"
-#include "Nests.h"
 #include "Stage.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
@@ -30,44 +30,6 @@ struct RowPlace {
   Value memory = {};                     // set: the row in memory order, where base is in component order
 };
 
-/// Nests in vectors.
-class CPUNestTarget : public NestTarget {
-public:
-  CPUNestTarget(CPUFunction &function, VectorType vector)
-      : NestTarget(function.builder, function.ix, function.loc, vector.getElementType(), vector.getNumElements()), function(function),
-        vector(vector) {}
-
-  Type getLaneType() override { return vector; }
-  int64_t getSummands() override { return 1; }
-  /// What an AVX-512 or AVX2 register file holds besides the operands.
-  int64_t getSums() override { return lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8; }
-  Value allocate(int64_t count) override { return function.allocate(count); }
-  void release(Value) override {}
-  void fillWithZeros(Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
-  void separate() override { LLVM::FenceOp::create(builder, loc, LLVM::AtomicOrdering::acq_rel, "singlethread"); }
-  Value getLane(Value position, int64_t) override { return position; }
-  bool readsPastEnd() override { return false; }
-  Value getMask(Value count) override { return function.getMask(count, lanes); }
-  void once(llvm::function_ref<void()> emit) override { emit(); }
-  void store(Value value, Value address, Value mask, bool accumulate) override {
-    unsigned alignment = vector.getElementTypeBitWidth() / 8;
-    if (accumulate) {
-      Value zero = LLVM::ZeroOp::create(builder, loc, vector);
-      Value old = mask ? LLVM::MaskedLoadOp::create(builder, loc, vector, address, mask, zero, alignment).getResult()
-                       : LLVM::LoadOp::create(builder, loc, vector, address, alignment).getResult();
-      value = LLVM::FAddOp::create(builder, loc, old, value);
-    }
-    if (mask)
-      LLVM::MaskedStoreOp::create(builder, loc, value, address, mask, alignment);
-    else
-      LLVM::StoreOp::create(builder, loc, value, address, alignment);
-  }
-
-private:
-  CPUFunction &function;
-  VectorType vector;
-};
-
 class CPUKernelStaging {
 public:
   CPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host, Type element)
@@ -76,21 +38,28 @@ public:
         lanes(schedule.getLanes()), elementBytes(element.getIntOrFloatBitWidth() / 8), element(element),
         vector(VectorType::get({lanes}, element)) {}
 
-  void run() {
+  LogicalResult run() {
     loops = planChannelLoops(analysis, support, lanes * elementBytes == 64 ? 32 : 16);
     if (side == Access::Edge)
       stageRows();
     else
       stageSegments();
+    if (nestBytes > mostNestBytes)
+      return kernel.emitOpError("needs ") << nestBytes << " bytes for what is between two operations of an edge, more than " << mostNestBytes
+                                          << ", which has no lowering yet";
     function.launch(numParts);
     for (auto &[r, partial] : partials)
       launchSumOfCopies(host, kernel, kernel.getResult(r), partial.scratch, numParts, host.getRows(otherSide()),
                         ComponentOrder{getIrreps(kernel.getResult(r)), lanes});
     for (auto &[r, share] : shares)
       launchSumOfShares(host, kernel, kernel.getResult(r), share.scratch, numParts, getShareStride(r), lanes);
+    return success();
   }
 
 private:
+  /// What a thread's stack has room for.
+  static constexpr int64_t mostNestBytes = 2 << 20;
+
   int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
   IrrepsAttr getIrreps(Value tensor) {
     return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
@@ -411,6 +380,8 @@ private:
 
   void stageNests(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results) {
     llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
+    if (analysis.getNests().empty())
+      return;
     CPUNestTarget target(function, vector);
     NestStaging(analysis, target).run(
         [&](BlockOp block) {
@@ -426,6 +397,7 @@ private:
                              !written.insert({c.result, c.offset}).second;
           return place;
         });
+    nestBytes = target.finish() * elementBytes;
   }
 
   /// Where a block of a row, or of a result's row, is: in a buffer of its own, or in the row as that lies.
@@ -738,6 +710,7 @@ private:
   VectorType vector;
 
   SupportOfValues support;
+  int64_t nestBytes = 0;
   std::vector<ChannelLoop> loops;
   Value nextEdge;                                // set: the edge after the current one
   llvm::DenseSet<Value> prefetched;              // blocks of the next edge that an earlier loop asks for
@@ -769,6 +742,5 @@ LogicalResult espmm::equivariant::stageKernelForCPU(KernelOp kernel, ScheduleAtt
   Type element;
   for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
     element = cast<RankedTensorType>(type).getElementType();
-  CPUKernelStaging(kernel, schedule, host, element).run();
-  return success();
+  return CPUKernelStaging(kernel, schedule, host, element).run();
 }

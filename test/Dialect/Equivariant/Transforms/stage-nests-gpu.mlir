@@ -7,8 +7,10 @@
 // CHECK: llvm.func @backward_0
 // CHECK: %[[LANE:.*]] = arith.extui %{{.*}} : i32 to i64
 // CHECK: %[[SHARED:.*]] = llvm.mlir.addressof @espmm_shared
+// CHECK: scf.if
 // CHECK: %[[FIRST:.*]] = arith.muli
-// CHECK: %[[ROW:.*]] = llvm.getelementptr %[[SHARED]][%[[FIRST]]]
+// CHECK: %[[WARP:.*]] = llvm.getelementptr %[[SHARED]][%[[FIRST]]]
+// CHECK: %[[ROW:.*]] = llvm.getelementptr %[[WARP]][0]
 // Zeros for the row's gx, before anything is added.
 // CHECK: scf.for %[[AT:.*]] = %[[LANE]] to %c24_i64{{.*}} step %c32_i64
 // CHECK: %[[TO:.*]] = llvm.getelementptr %[[ROW]][%[[AT]]]

@@ -67,7 +67,7 @@ def EquivariantFactor : Pass<"equivariant-factor", "::mlir::ModuleOp"> {
     looks for the cheapest binary contractions that give all results at once, common factors taken out (the distributive law
     included), equal ones computed once. Nothing here knows of derivatives: the shared products of a backward pass are found.
     Which form is cheapest depends on how many channels share a value that has no channel index: `channel-free-cost` and
-    `channel-sum-cost` come from the target. With `unit-coefficients`, a path that has its block of z for itself works with coefficients that are mostly 1 and
+    `channel-sum-cost` come from the target. Modes of pairs u < v are those of single channels here: `pairs` and `pair_sum` go between. With `unit-coefficients`, a path that has its block of z for itself works with coefficients that are mostly 1 and
     -1, and takes its block of z times a scale for each component: a multiplication an element of z, which can often be done once for many edges, in place of
     one an element of a product.
 
@@ -144,6 +144,9 @@ def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {
     Each kernel becomes a device function of loops over nodes, edges and channels around its einsums, whose tensors lose the channel axis to the lanes;
     the function that held the kernels becomes the host function, which takes scratch, fills and launches. On the GPU kernels that need nothing of each
     other are one device function, whose blocks are the blocks of all.
+
+    What works on channels alone shares a loop over them. An einsum over several multiplicities, a pair of channels, or a sum over channels and edges has loops of its own, and hands a
+    buffer to the next.
 
     ```mlir
     // before

@@ -1,0 +1,51 @@
+//===- CPUNests.h - nests in vectors ----------------------------*- C++ -*-===//
+#ifndef ESPMM_LIB_EQUIVARIANT_CPUNESTS_H
+#define ESPMM_LIB_EQUIVARIANT_CPUNESTS_H
+
+#include "CPUFunction.h"
+#include "Nests.h"
+
+namespace espmm::equivariant {
+
+/// Nests in vectors.
+class CPUNestTarget : public NestTarget {
+public:
+  CPUNestTarget(CPUFunction &function, mlir::VectorType vector)
+      : NestTarget(function.builder, function.ix, function.loc, vector.getElementType(), vector.getNumElements()), function(function),
+        vector(vector) {
+    memorySize = function.makeEarly(unknownSize);
+    memory = function.allocate(memorySize);
+  }
+
+  mlir::Type getLaneType() override { return vector; }
+  int64_t getSummands() override { return 1; }
+  /// What an AVX-512 or AVX2 register file holds besides the operands.
+  int64_t getSums() override { return lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8; }
+  void fillWithZeros(mlir::Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
+  void separate() override { mlir::LLVM::FenceOp::create(builder, loc, mlir::LLVM::AtomicOrdering::acq_rel, "singlethread"); }
+  mlir::Value getLane(mlir::Value position, int64_t) override { return position; }
+  bool readsPastEnd() override { return false; }
+  mlir::Value getMask(mlir::Value count) override { return function.getMask(count, lanes); }
+  void once(llvm::function_ref<void()> emit) override { emit(); }
+  void store(mlir::Value value, mlir::Value address, mlir::Value mask, bool accumulate) override {
+    unsigned alignment = vector.getElementTypeBitWidth() / 8;
+    if (accumulate) {
+      mlir::Value zero = mlir::LLVM::ZeroOp::create(builder, loc, vector);
+      mlir::Value old = mask ? mlir::LLVM::MaskedLoadOp::create(builder, loc, vector, address, mask, zero, alignment).getResult()
+                       : mlir::LLVM::LoadOp::create(builder, loc, vector, address, alignment).getResult();
+      value = mlir::LLVM::FAddOp::create(builder, loc, old, value);
+    }
+    if (mask)
+      mlir::LLVM::MaskedStoreOp::create(builder, loc, value, address, mask, alignment);
+    else
+      mlir::LLVM::StoreOp::create(builder, loc, value, address, alignment);
+  }
+
+private:
+  CPUFunction &function;
+  mlir::VectorType vector;
+};
+
+} // namespace espmm::equivariant
+
+#endif // ESPMM_LIB_EQUIVARIANT_CPUNESTS_H
