@@ -8,7 +8,8 @@ that it is made for (`Form`), and its results are converted back before they are
                           (reorder_weights_from_e3nn)
     openequivariance-det  the same with deterministic=True, which wants edges sorted by receiver and sender, and the
                           permutation that sorts them by sender
-    cuequivariance        SegmentedPolynomial(channelwise_tensor_product, method="uniform_1d") with indices; ir_mul
+    cuequivariance        SegmentedPolynomial(channelwise_tensor_product, method="uniform_1d") with indices; of dense
+                          products fully_connected_tensor_product, method="fused_tp"; ir_mul
     flashtp               flashTP_e3nn.uvu_TP; mul_ir
 
 Without a graph, they are o3.TensorProduct, openequivariance.TensorProduct, and the polynomial without indices; the
@@ -242,7 +243,7 @@ class CuEquivariance(Peer):
         device = operands.x.device
         polynomial = _cuequivariance_module(product, operands.x.dtype, self.method).to(device)
         if operands.receivers is None:
-            return lambda x, y, w: polynomial([w, x, y])[0]
+            return lambda x, y, w: polynomial([w if w.ndim == 2 else w.unsqueeze(0), x, y])[0]
         senders, receivers = {1: operands.senders}, {0: operands.receivers}
         # Of the output's shape only the number of rows is read.
         shapes = {0: torch.empty(nodes, 1, device=device)}
@@ -255,12 +256,18 @@ def _cuequivariance_module(product: Product, dtype: torch.dtype, method: str) ->
     from cuequivariance.group_theory.experimental.e3nn import O3_e3nn
     from cuequivariance_torch import SegmentedPolynomial
 
+    dense = all(mode == "uvw" for *_, mode, _ in product.instructions)
+    if dense and method == "uniform_1d":
+        method = "fused_tp"
     # e3nn's bases and order of irreps, and its coefficients in all their digits.
     with _default_dtype(torch.float64):
         in1, in2, out = (
             cue.Irreps(O3_e3nn, irreps) for irreps in (product.irreps_in1, product.irreps_in2, product.irreps_out)
         )
-        descriptor = cue.descriptors.channelwise_tensor_product(in1, in2, [ir for _, ir in out])
+        if dense:
+            descriptor = cue.descriptors.fully_connected_tensor_product(in1, in2, out)
+        else:
+            descriptor = cue.descriptors.channelwise_tensor_product(in1, in2, [ir for _, ir in out])
     if descriptor.outputs[0].irreps != out or descriptor.inputs[0].dim != product.dims[2]:
         raise Unsupported(f"its product gives {descriptor.outputs[0].irreps}, expected {product.irreps_out}")
     with warnings.catch_warnings(record=True) as caught:
