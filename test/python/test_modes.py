@@ -76,7 +76,7 @@ def test_the_gpu_names_the_instruction(mode, library):
     out = {"uvuv": "9x0e", "uvu<v": "3x0e"}.get(mode, "3x0e")
     p = unshared_problem(("3x0e", "3x0e", f"3x0e+{out}", [(0, 0, 0, "uvu", True), (0, 0, 1, mode, True)]), torch.float32)
     spelled = mode.replace("<", "_lt_")
-    with pytest.raises(espmm.UnsupportedError, match=rf"instruction 1 \(0, 0, 1, {spelled}\): mode {spelled} has no lowering yet"):
+    with pytest.raises(espmm.UnsupportedError, match=rf"instruction 1 \(0, 0, 1, {spelled}\): mode {spelled} has no lowering yet for this target"):
         espmm.compile(p, "cuda:sm_90")
 
 

@@ -106,5 +106,5 @@ def test_internal_weights_are_a_parameter_with_e3nns_name(library):
 
 
 def test_the_gpu_says_so(library):
-    with pytest.raises(espmm.UnsupportedError, match=r"instruction 0 \(0, 0, 0, uvu\): a value that all rows share has no lowering yet"):
+    with pytest.raises(espmm.UnsupportedError, match=r"instruction 0 \(0, 0, 0, uvu\): a value that all rows share has no lowering yet for this target"):
         espmm.compile(problem("uvu", torch.float32), "cuda:sm_90")

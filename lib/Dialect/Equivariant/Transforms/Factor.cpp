@@ -154,7 +154,7 @@ private:
     const Path &path = product.getPaths()[p];
     auto fail = [&](const Twine &what) {
       return kernel.emitOpError("instruction ") << p << " (" << path.i1 << ", " << path.i2 << ", " << path.i3 << ", "
-                                                << stringifyMode(path.mode) << "): " << what << " has no lowering yet";
+                                                << stringifyMode(path.mode) << "): " << what << " has no lowering yet for this target";
     };
     if (!modes.empty() && !llvm::is_contained(modes, stringifyMode(path.mode).str()))
       return fail("mode " + stringifyMode(path.mode));
