@@ -39,7 +39,26 @@ class FullyConnectedTensorProduct(TensorProduct):
         super().__init__(problems.fully_connected_problem(irreps_in1, irreps_in2, irreps_out, **arguments), schedule)
 
 
-class ElementwiseTensorProduct(TensorProduct):
+class _Filtered(TensorProduct):
+    """A product without weights of all that two inputs give, or of some irreps of it; `_problem` says which paths."""
+
+    _problem: Any
+
+    def __init__(
+        self,
+        irreps_in1: Any,
+        irreps_in2: Any,
+        filter_ir_out: Optional[Iterable] = None,
+        irrep_normalization: Optional[str] = None,
+        *,
+        schedule: Schedule = None,
+        **arguments: Any,
+    ) -> None:
+        arguments["irrep_normalization"] = irrep_normalization
+        super().__init__(self._problem(irreps_in1, irreps_in2, filter_ir_out, **arguments), schedule)
+
+
+class ElementwiseTensorProduct(_Filtered):
     """Channel u of x with channel u of y, without weights: the equivalent of ``e3nn.o3.ElementwiseTensorProduct``.
 
     Args:
@@ -48,39 +67,17 @@ class ElementwiseTensorProduct(TensorProduct):
         irrep_normalization, arguments: of :class:`espmm.TPProblem`.
     """
 
-    def __init__(
-        self,
-        irreps_in1: Any,
-        irreps_in2: Any,
-        filter_ir_out: Optional[Iterable] = None,
-        irrep_normalization: Optional[str] = None,
-        *,
-        schedule: Schedule = None,
-        **arguments: Any,
-    ) -> None:
-        arguments["irrep_normalization"] = irrep_normalization
-        super().__init__(problems.elementwise_problem(irreps_in1, irreps_in2, filter_ir_out, **arguments), schedule)
+    _problem = staticmethod(problems.elementwise_problem)
 
 
-class FullTensorProduct(TensorProduct):
+class FullTensorProduct(_Filtered):
     """Every channel of x with every channel of y, without weights: the equivalent of ``e3nn.o3.FullTensorProduct``.
 
     Args:
         irreps_in1, irreps_in2, filter_ir_out, irrep_normalization, arguments: as :class:`ElementwiseTensorProduct`.
     """
 
-    def __init__(
-        self,
-        irreps_in1: Any,
-        irreps_in2: Any,
-        filter_ir_out: Optional[Iterable] = None,
-        irrep_normalization: Optional[str] = None,
-        *,
-        schedule: Schedule = None,
-        **arguments: Any,
-    ) -> None:
-        arguments["irrep_normalization"] = irrep_normalization
-        super().__init__(problems.full_problem(irreps_in1, irreps_in2, filter_ir_out, **arguments), schedule)
+    _problem = staticmethod(problems.full_problem)
 
 
 class TensorSquare(TensorProduct):

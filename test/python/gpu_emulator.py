@@ -61,7 +61,7 @@ def translate(ir: str) -> str:
         if found := re.match(r"(st\.global\.cs|red\.relaxed\.gpu\.global\.add)(?:\.v(\d))?\.(f32|f64) ", text):
             kind, count = "store" if found[1].startswith("st") else "add", int(found[2] or 1)
             return call(f"{kind}_{count}_{found[3]}", ", ".join(["ptr"] + [_LLVM[found[3]]] * count), ", ".join(values))
-        raise NotImplementedError(f"inline assembly that is not emulated: {text}")
+        raise ValueError(f"expected inline assembly of copies, stores or reductions, got {text}")
 
     ir = re.sub(r"^target .*\n", "", ir, flags=re.M)
     ir = re.sub(r" addrspace\([13]\)", "", ir).replace("ptx_kernel ", "").replace(" immarg", "")

@@ -7,7 +7,7 @@ from typing import Callable, Iterator, Sequence
 
 import torch
 from e3nn import o3
-from espmm import Irreps, TPProblem
+from espmm import Graph, Irreps, TensorProduct, TensorProductConv, TPProblem
 
 #: Relative error (norm) that counts as right.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6}
@@ -149,3 +149,22 @@ def check_against(
     for number, (a, b) in enumerate(zip(ours, theirs)):
         error = relative_error(a, b)
         assert error <= TOLERANCE[dtype], f"result {number} of order up to {order}: relative error {error:.2e}"
+
+
+def check_batch(problem: TPProblem, dtype: torch.dtype, device: str, order: int, rows: int = 43) -> None:
+    """espmm.TensorProduct against e3nn, with derivatives up to an order."""
+    check_against(TensorProduct(problem), reference(problem), random_inputs(problem, rows), dtype, device, order)
+
+
+def check_convolution(
+    problem: TPProblem, dtype: torch.dtype, device: str, order: int = 2, nodes: int = 11, edges: int = 90, deterministic: bool = False
+) -> None:
+    """espmm.TensorProductConv on a random graph against gather, e3nn's product and index_add."""
+    receivers, senders = random_edges(nodes, edges)
+    conv, graph = TensorProductConv(problem, deterministic=deterministic), Graph(receivers.to(device), senders.to(device), nodes)
+
+    def run(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None = None) -> torch.Tensor:
+        return conv(x, y, w, graph)
+
+    expected = reference_conv(problem, receivers, senders, nodes)
+    check_against(run, expected, random_inputs(problem, edges, nodes), dtype, device, order)

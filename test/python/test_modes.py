@@ -5,7 +5,7 @@ from __future__ import annotations
 import espmm
 import pytest
 import torch
-from helpers import check_against, random_edges, random_inputs, reference, reference_conv, unshared_problem
+from helpers import check_batch, check_convolution, unshared_problem
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -54,21 +54,15 @@ def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPPr
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_batch(name, dtype, layout, poisoned, library):
-    p = problem(name, dtype, layout)
     order = 3 if dtype == torch.float64 and name != "l up to 11" else 2
-    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 19), dtype, "cpu", order=order)
+    check_batch(problem(name, dtype, layout), dtype, "cpu", order, rows=19)
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, layout, poisoned, library):
-    p = problem(name, dtype, layout)
-    receivers, senders = random_edges(11, 90)
-    conv, graph = espmm.TensorProductConv(p), espmm.Graph(receivers, senders, 11)
-    check_against(
-        lambda x, y, w: conv(x, y, w, graph), reference_conv(p, receivers, senders, 11), random_inputs(p, 90, 11), dtype, "cpu", order=2
-    )
+    check_convolution(problem(name, dtype, layout), dtype, "cpu")
 
 
 @pytest.mark.parametrize("mode", ["uvw", "uvv", "uuw", "uvuv", "uvu<v", "u<vw"])
@@ -115,12 +109,9 @@ def test_random_products(args, layout, conv, library):
     p = unshared_problem(args, torch.float64, layout)
     note(str(p))
     if conv:
-        receivers, senders = random_edges(5, 12)
-        module, graph = espmm.TensorProductConv(p), espmm.Graph(receivers, senders, 5)
-        run, expected = (lambda x, y, w=None: module(x, y, w, graph)), reference_conv(p, receivers, senders, 5)
+        check_convolution(p, torch.float64, "cpu", nodes=5, edges=12)
     else:
-        run, expected = espmm.TensorProduct(p), reference(p)
-    check_against(run, expected, random_inputs(p, 12, 5 if conv else None), torch.float64, "cpu", order=2)
+        check_batch(p, torch.float64, "cpu", order=2, rows=12)
 
 
 def test_what_is_too_large_says_so(library):

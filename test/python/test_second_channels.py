@@ -5,7 +5,7 @@ from __future__ import annotations
 import espmm
 import pytest
 import torch
-from helpers import check_against, random_edges, random_inputs, reference, reference_conv, unshared_problem
+from helpers import check_batch, check_convolution, unshared_problem
 
 PROBLEMS = {
     "one path": ("40x0e", "2x0e", "40x0e", [(0, 0, 0)]),
@@ -25,21 +25,14 @@ def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPPr
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_batch(name, dtype, layout, poisoned, library):
-    p = problem(name, dtype, layout)
-    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 43), dtype, "cpu", order=3 if layout == "mul_ir" else 2)
+    check_batch(problem(name, dtype, layout), dtype, "cpu", order=3 if layout == "mul_ir" else 2)
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, deterministic, poisoned, library):
-    p = problem(name, dtype)
-    receivers, senders = random_edges(11, 90)
-    conv = espmm.TensorProductConv(p, deterministic=deterministic)
-    graph = espmm.Graph(receivers, senders, 11)
-    check_against(
-        lambda x, y, w: conv(x, y, w, graph), reference_conv(p, receivers, senders, 11), random_inputs(p, 90, 11), dtype, "cpu", order=2
-    )
+    check_convolution(problem(name, dtype), dtype, "cpu", deterministic=deterministic)
 
 
 def test_gpu_says_so(library):

@@ -6,7 +6,7 @@ import espmm
 import pytest
 import torch
 from e3nn import o3
-from helpers import check_against, default_dtype, e3nn_product, random_edges, random_inputs, reference, reference_conv, relative_error
+from helpers import check_batch, check_convolution, default_dtype, e3nn_product, random_inputs, reference, relative_error
 
 PROBLEMS = {
     "uvu": ("40x0e+5x1o", "0e+1o", "40x0e+5x0e+40x1o", [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (0, 1, 2, "uvu", False)]),
@@ -31,21 +31,14 @@ def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPPr
 @pytest.mark.parametrize("rows", [1, 19, 170])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_batch(name, rows, dtype, layout, poisoned, library):
-    p = problem(name, dtype, layout)
-    order = 3 if rows == 19 and dtype == torch.float64 else 2
-    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, rows), dtype, "cpu", order=order)
+    check_batch(problem(name, dtype, layout), dtype, "cpu", order=3 if rows == 19 and dtype == torch.float64 else 2, rows=rows)
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, layout, poisoned, library):
-    p = problem(name, dtype, layout)
-    receivers, senders = random_edges(11, 290)
-    conv, graph = espmm.TensorProductConv(p), espmm.Graph(receivers, senders, 11)
-    check_against(
-        lambda x, y, w: conv(x, y, w, graph), reference_conv(p, receivers, senders, 11), random_inputs(p, 290, 11), dtype, "cpu", order=2
-    )
+    check_convolution(problem(name, dtype, layout), dtype, "cpu", edges=290)
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])

@@ -6,7 +6,7 @@ import espmm
 import pytest
 import torch
 from e3nn import o3
-from helpers import check_against, default_dtype, random_edges, random_inputs, reference, reference_conv, unshared_problem
+from helpers import check_batch, check_convolution, default_dtype, unshared_problem
 
 PROBLEMS = {
     "weights": ("8x0e+5x1o", "8x0e+5x1o", "8x0e+5x0e+5x1e", [(0, 0, 0, True), (1, 1, 1, True), (1, 1, 2, True)]),
@@ -25,23 +25,14 @@ def problem(name: str, dtype: torch.dtype, layout: str) -> espmm.TPProblem:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_batch(name, dtype, layout, device, poisoned):
-    p = problem(name, dtype, layout)
-    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 43), dtype, device, order=3 if layout == "mul_ir" else 2)
+    check_batch(problem(name, dtype, layout), dtype, device, order=3 if layout == "mul_ir" else 2)
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, layout, device, poisoned):
-    p = problem(name, dtype, layout)
-    receivers, senders = random_edges(11, 90)
-    conv = espmm.TensorProductConv(p)
-    graph = espmm.Graph(receivers.to(device), senders.to(device), 11)
-
-    def run(x, y, w=None):
-        return conv(x, y, w, graph)
-
-    check_against(run, reference_conv(p, receivers, senders, 11), random_inputs(p, 90, 11), dtype, device, order=2)
+    check_convolution(problem(name, dtype, layout), dtype, device)
 
 
 BESIDE_UVU = (
@@ -55,7 +46,7 @@ BESIDE_UVU = (
 def test_beside_uvu(dtype, layout, poisoned, library):
     """So far on the CPU only: y's row has blocks with channels and blocks without."""
     p = unshared_problem(BESIDE_UVU, dtype, layout)
-    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 43), dtype, "cpu", order=3)
+    check_batch(p, dtype, "cpu", order=3)
 
 
 def test_beside_uvu_says_so_for_the_gpu(library):

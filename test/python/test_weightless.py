@@ -5,7 +5,7 @@ from __future__ import annotations
 import espmm
 import pytest
 import torch
-from helpers import check_against, random_edges, random_inputs, reference, reference_conv, unshared_problem
+from helpers import check_batch, check_convolution, unshared_problem
 
 PROBLEMS = {
     "none has weights": ("8x0e+5x1o", "0e+1o", "8x0e+5x0e+8x1o", [(0, 0, 0, False), (1, 1, 1, False), (0, 1, 2, False)]),
@@ -25,20 +25,11 @@ def problem(name: str, dtype: torch.dtype, layout: str) -> espmm.TPProblem:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_batch(name, dtype, layout, device, poisoned):
-    p = problem(name, dtype, layout)
-    check_against(espmm.TensorProduct(p), reference(p), random_inputs(p, 43), dtype, device, order=3 if layout == "mul_ir" else 2)
+    check_batch(problem(name, dtype, layout), dtype, device, order=3 if layout == "mul_ir" else 2)
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, layout, device, poisoned):
-    p = problem(name, dtype, layout)
-    receivers, senders = random_edges(11, 90)
-    conv = espmm.TensorProductConv(p)
-    graph = espmm.Graph(receivers.to(device), senders.to(device), 11)
-
-    def run(x, y, w=None):
-        return conv(x, y, w, graph)
-
-    check_against(run, reference_conv(p, receivers, senders, 11), random_inputs(p, 90, 11), dtype, device, order=2)
+    check_convolution(problem(name, dtype, layout), dtype, device)
