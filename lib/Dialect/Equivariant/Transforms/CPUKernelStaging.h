@@ -73,9 +73,6 @@ private:
   void openShared(llvm::SmallVectorImpl<RowPlace> &inputs, llvm::SmallVectorImpl<RowPlace> &results);
   void addShares(llvm::ArrayRef<RowPlace> results);
 
-  /// The edge at a position: itself, if the edges are sorted (no order is given).
-  mlir::Value getEdge(mlir::Value order, mlir::Value position);
-
   //===-- Rows -----------------------------------------------------------===//
 
   RowPlace openInput(unsigned i, mlir::Value row);

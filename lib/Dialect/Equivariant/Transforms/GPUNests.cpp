@@ -261,31 +261,19 @@ private:
   void stageSegment(Value segment) {
     Value offsets = getArgument(host.getPlan(side, "offsets")), order = getArgument(host.getPlan(side, "order"));
     Value other = getArgument(host.getPlan(side, "other")), nodes = getArgument(host.getPlan(side, "nodes"));
-    Value own = loadIfAny(nodes, segment);
+    Value own = ix.loadIndexIfAny(nodes, segment);
     for (auto [r, row] : rows)
       if (isSum(r))
         target->fillWithZeros(row, getWidth(kernel.getResult(r)));
     auto loop = scf::ForOp::create(builder, loc, ix.loadIndex(offsets, segment), ix.loadIndex(offsets, ix.add(segment, 1)), ix.constant(1));
     builder.setInsertionPoint(loop.getBody()->getTerminator());
     Value position = loop.getInductionVar();
-    stageEdge(loadIfAny(order, position), ix.loadIndex(other, position), own);
+    stageEdge(ix.loadIndexIfAny(order, position), ix.loadIndex(other, position), own);
     builder.setInsertionPointAfter(loop);
     function.syncWarp();
     for (auto [r, row] : rows)
       if (isSum(r))
         copyOut(r, segment);
-  }
-
-  /// An index array's entry; without an array, the position itself.
-  Value loadIfAny(Value array, Value position) {
-    Value isAbsent = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, array, LLVM::ZeroOp::create(builder, loc, array.getType()));
-    auto choice = scf::IfOp::create(builder, loc, builder.getI64Type(), isAbsent, /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard insertion(builder);
-    builder.setInsertionPointToStart(choice.thenBlock());
-    scf::YieldOp::create(builder, loc, position);
-    builder.setInsertionPointToStart(choice.elseBlock());
-    scf::YieldOp::create(builder, loc, ix.loadIndex(array, position));
-    return choice.getResult(0);
   }
 
   void stageEdge(Value edge, Value node, Value own) {

@@ -100,17 +100,7 @@ void GPUKernelStaging::stageSegment(Value unit) {
   stageSegmentEdges(segment, begin, end);
 }
 
-Value GPUKernelStaging::loadNode(Value segment) {
-  Value nodes = getArgument(host.getPlan(side, "nodes"));
-  Value isPlain = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, nodes, LLVM::ZeroOp::create(builder, loc, nodes.getType()));
-  auto choice = scf::IfOp::create(builder, loc, builder.getI64Type(), isPlain, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard insertion(builder);
-  builder.setInsertionPointToStart(choice.thenBlock());
-  scf::YieldOp::create(builder, loc, segment);
-  builder.setInsertionPointToStart(choice.elseBlock());
-  scf::YieldOp::create(builder, loc, ix.loadIndex(nodes, segment));
-  return choice.getResult(0);
-}
+Value GPUKernelStaging::loadNode(Value segment) { return ix.loadIndexIfAny(getArgument(host.getPlan(side, "nodes")), segment); }
 
 void GPUKernelStaging::stageSegmentEdges(Value segment, Value begin, Value end) {
   order = getArgument(host.getPlan(side, "order"));

@@ -1,5 +1,6 @@
 //===- HostProgram.cpp - the host function of a staged program ------------===//
 #include "HostProgram.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "KernelAnalysis.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
 #include <set>
@@ -72,6 +73,17 @@ Value IndexBuilder::loadIndex(Value base, Value index) {
   Type i32 = builder.getI32Type();
   Value narrow = LLVM::LoadOp::create(builder, loc, i32, address(base, index, i32), 4);
   return arith::ExtSIOp::create(builder, loc, builder.getI64Type(), narrow);
+}
+
+Value IndexBuilder::loadIndexIfAny(Value base, Value index) {
+  Value isAbsent = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, base, LLVM::ZeroOp::create(builder, loc, base.getType()));
+  auto choice = scf::IfOp::create(builder, loc, builder.getI64Type(), isAbsent, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard insertion(builder);
+  builder.setInsertionPointToStart(choice.thenBlock());
+  scf::YieldOp::create(builder, loc, index);
+  builder.setInsertionPointToStart(choice.elseBlock());
+  scf::YieldOp::create(builder, loc, loadIndex(base, index));
+  return choice.getResult(0);
 }
 
 //===----------------------------------------------------------------------===//

@@ -35,6 +35,8 @@ public:
   mlir::Value address(mlir::Value base, mlir::Value index, mlir::Type element);
   /// An int32 of an index array, widened.
   mlir::Value loadIndex(mlir::Value base, mlir::Value index);
+  /// The same; without an array (a null pointer) the index itself.
+  mlir::Value loadIndexIfAny(mlir::Value base, mlir::Value index);
 
   mlir::OpBuilder &builder;
   mlir::Location loc;

@@ -72,9 +72,9 @@ void CPUKernelStaging::stageSegments() {
   {
     Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
     loopOverRows(begin, end, results, [&](Value position) {
-      Value edge = getEdge(order, position);
+      Value edge = ix.loadIndexIfAny(order, position);
       Value last = ix.add(getArgument(host.getSize(HostProgram::E)), -1);
-      nextEdge = getEdge(order, ix.min(ix.add(position, 1), last));
+      nextEdge = ix.loadIndexIfAny(order, ix.min(ix.add(position, 1), last));
       Value node = ix.loadIndex(other, position);
       stageEdge(edge, node, inputs, results);
     });
@@ -163,18 +163,6 @@ void CPUKernelStaging::addShares(ArrayRef<RowPlace> results) {
     builder.setInsertionPointAfter(loop);
     function.fillWithZeros(results[r].base, ix.constant(getShareStride(r)));
   }
-}
-
-Value CPUKernelStaging::getEdge(Value order, Value position) {
-  Value null = LLVM::ZeroOp::create(builder, loc, order.getType());
-  Value sorted = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::eq, order, null);
-  auto choice = scf::IfOp::create(builder, loc, builder.getI64Type(), sorted, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPointToStart(choice.thenBlock());
-  scf::YieldOp::create(builder, loc, position);
-  builder.setInsertionPointToStart(choice.elseBlock());
-  scf::YieldOp::create(builder, loc, ix.loadIndex(order, position));
-  return choice.getResult(0);
 }
 
 LogicalResult espmm::equivariant::stageKernelForCPU(KernelOp kernel, ScheduleAttr schedule, HostProgram &host) {
