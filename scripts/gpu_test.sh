@@ -77,10 +77,22 @@ PY
 step "Looking at the machine" check_machine
 "$PYTHON" -m espmm info | tee "$OUT/info.txt"
 
-# The wheel, not the checkout's python/, is what is imported.
+# The wheel, not the checkout's python/, is what is imported. Compiling takes most of the time: as many processes as have two cores each, at most 8.
 gpu_tests() {
-  "$PYTHON" -m pytest -q -m cuda -o pythonpath=test/python -p no:cacheprovider --durations=15 --junit-xml "$OUT/tests.xml" test/python |
-    tee "$OUT/tests.txt"
+  local parts=$(($(nproc) / 2)) n status=0
+  parts=$((parts < 1 ? 1 : parts > 8 ? 8 : parts))
+  local processes=()
+  for ((n = 1; n <= parts; ++n)); do
+    "$PYTHON" -m pytest -q -m cuda -o pythonpath=test/python -p no:cacheprovider --durations=5 --part "$n/$parts" \
+      --junit-xml "$OUT/tests-$n.xml" test/python >"$OUT/tests-$n.txt" 2>&1 &
+    processes+=($!)
+  done
+  for ((n = 1; n <= parts; ++n)); do
+    wait "${processes[n - 1]}" || status=1
+    grep -E '^(FAILED|ERROR|E  )' "$OUT/tests-$n.txt" || true
+    tail -n 1 "$OUT/tests-$n.txt"
+  done
+  return "$status"
 }
 gpu_bench() { "$PYTHON" -m espmm bench --device cuda --json "$OUT/bench.json" "${bench_arguments[@]}" | tee "$OUT/bench.txt"; }
 gpu_sanitize() {

@@ -70,7 +70,6 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.target = "gpu";
   tile.chip = options.chip;
   tile.deterministic = options.deterministic;
-  tile.nests = options.nests;
   tile.rows = options.rows;
   tile.warps = options.warps;
   tile.stages = options.stages;
@@ -78,8 +77,6 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.tileRegisters = options.tileRegisters;
   EquivariantFactorOptions factor;
   factor.unitCoefficients = true;
-  if (!options.nests)
-    factor.modes = {"uvu", "uuu"};
   addCommonPasses(pm, until, factor, tile);
   if (until >= espmm::Stage::Target) {
     pm.addPass(createConvertEquivariantToGPU());

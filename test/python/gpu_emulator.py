@@ -79,13 +79,11 @@ class EmulatedProgram:
     Args:
         program: what to compile.
         folder: where to build.
-        options: more options of the GPU's pipeline, such as ``nests=true``.
     """
 
-    def __init__(self, program: Program, folder: Path, options: str = "") -> None:
+    def __init__(self, program: Program, folder: Path) -> None:
         self.program = program
-        pipeline = program.pipeline("cuda:sm_90").replace("equivariant-to-gpu{", f"equivariant-to-gpu{{{options} ")
-        executable = _capi.Executable(program.text, pipeline)
+        executable = _capi.Executable(program.text, program.pipeline("cuda:sm_90"))
         self.manifest, ir = executable.manifest, translate(executable.code("llvmir"))
         self.kernels = dict(re.findall(r"^define void @(\w+)\((.*)\)", ir, flags=re.M))
         name = hashlib.sha256(ir.encode()).hexdigest()[:16]

@@ -41,13 +41,13 @@ def both(name: str) -> tuple[o3.TensorProduct, espmm.TensorProduct]:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_example(name, poisoned, library):
+def test_example(name, device, poisoned):
     theirs, ours = both(name)
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(9, irreps.dim, dtype=torch.float64, generator=generator) for irreps in (theirs.irreps_in1, theirs.irreps_in2)]
     if theirs.weight_numel:
         inputs.append(theirs.weight.detach().clone())
-    check_against(ours, theirs, inputs, torch.float64, "cpu", order=2)
+    check_against(ours, theirs, inputs, torch.float64, device, order=2)
 
 
 def test_xavier_initialisation_gives_outputs_of_unit_variance(library):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(clang() is None, reason="no clang to build devic
 NODES, EDGES, ROWS = 5, 23, 7
 
 
-def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, options="", deterministic=False, edges=EDGES, schedule=None) -> None:
+def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, deterministic=False, edges=EDGES, schedule=None) -> None:
     receivers, senders = (index.numpy() for index in random_edges(NODES, edges))
     sizes = {"E": edges, "R": NODES, "S": NODES} if conv else {"E": ROWS, "R": 0, "S": 0}
     plan = espmm.HostPlan(receivers, senders, NODES, NODES) if conv else None
@@ -30,7 +30,7 @@ def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, options="", 
     generator = np.random.default_rng(0)
     for program in programs_up_to(problem, conv, order, deterministic, schedule or {}):
         arrays = [generator.standard_normal((rows[a.rows], a.width)).astype(a.dtype) for a in program.arguments]
-        results = EmulatedProgram(program, folder, options)(arrays, sizes, plan)
+        results = EmulatedProgram(program, folder)(arrays, sizes, plan)
         expected = CompiledProgram(program, "cpu")(*arrays, **graph)
         for n, (got, want) in enumerate(zip(results, expected)):
             assert np.isfinite(got).all(), f"order {program.order}, result {n}: something was not written"
@@ -62,17 +62,17 @@ def test_slabs_of_a_batch(layout, tmp_path, library):
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
 @pytest.mark.parametrize("name", [name for name in test_modes.PROBLEMS if name != "l up to 11"])
 def test_every_mode(name, conv, tmp_path, library):
-    check(test_modes.problem(name, torch.float32, "ir_mul" if conv else "mul_ir"), conv, tmp_path, options="nests=true")
+    check(test_modes.problem(name, torch.float32, "ir_mul" if conv else "mul_ir"), conv, tmp_path)
 
 
 def test_a_mode_in_float64_and_in_a_fixed_order(tmp_path, library):
-    check(test_modes.problem("uvw", torch.float64), True, tmp_path, options="nests=true", deterministic=True)
+    check(test_modes.problem("uvw", torch.float64), True, tmp_path, deterministic=True)
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
 @pytest.mark.parametrize("name", test_shared_weights.PROBLEMS)
 def test_weights_shared_by_all(name, conv, tmp_path, library):
-    check(test_shared_weights.problem(name, torch.float32), conv, tmp_path, options="nests=true")
+    check(test_shared_weights.problem(name, torch.float32), conv, tmp_path)
 
 
 def test_an_emulated_wait_for_nobody_is_an_error(tmp_path, library):

@@ -1,4 +1,4 @@
-"""Every mode of e3nn, alone and beside others, on the CPU: results and derivatives against e3nn."""
+"""Every mode of e3nn, alone and beside others: results and derivatives against e3nn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import espmm
 import pytest
 import torch
 from helpers import check_batch, check_convolution, unshared_problem
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 PROBLEMS = {
@@ -53,25 +53,16 @@ def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPPr
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_batch(name, dtype, layout, poisoned, library):
+def test_batch(name, dtype, layout, device, poisoned):
     order = 3 if dtype == torch.float64 and name != "l up to 11" else 2
-    check_batch(problem(name, dtype, layout), dtype, "cpu", order, rows=19)
+    check_batch(problem(name, dtype, layout), dtype, device, order, rows=19)
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_convolution(name, dtype, layout, poisoned, library):
-    check_convolution(problem(name, dtype, layout), dtype, "cpu")
-
-
-@pytest.mark.parametrize("mode", ["uvw", "uvv", "uuw", "uvuv", "uvu<v", "u<vw"])
-def test_the_gpu_names_the_instruction(mode, library):
-    out = {"uvuv": "9x0e", "uvu<v": "3x0e"}.get(mode, "3x0e")
-    p = unshared_problem(("3x0e", "3x0e", f"3x0e+{out}", [(0, 0, 0, "uvu", True), (0, 0, 1, mode, True)]), torch.float32)
-    spelled = mode.replace("<", "_lt_")
-    with pytest.raises(espmm.UnsupportedError, match=rf"instruction 1 \(0, 0, 1, {spelled}\): mode {spelled} has no lowering yet for this target"):
-        espmm.compile(p, "cuda:sm_90")
+def test_convolution(name, dtype, layout, device, poisoned):
+    check_convolution(problem(name, dtype, layout), dtype, device)
 
 
 MULTIPLICITIES = st.sampled_from([1, 1, 2, 3, 5, 9, 17])
@@ -103,15 +94,29 @@ def products(draw) -> tuple:
     return spell(irreps[0]), spell(irreps[1]), spell(outputs), instructions
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(args=products(), layout=st.sampled_from(["mul_ir", "ir_mul"]), conv=st.booleans())
-def test_random_products(args, layout, conv, library):
+def check_product(args: tuple, layout: str, conv: bool, device: str) -> None:
     p = unshared_problem(args, torch.float64, layout)
     note(str(p))
     if conv:
-        check_convolution(p, torch.float64, "cpu", nodes=5, edges=12)
+        check_convolution(p, torch.float64, device, nodes=5, edges=12)
     else:
-        check_batch(p, torch.float64, "cpu", order=2, rows=12)
+        check_batch(p, torch.float64, device, order=2, rows=12)
+
+
+RANDOM = given(args=products(), layout=st.sampled_from(["mul_ir", "ir_mul"]), conv=st.booleans())
+
+
+@settings(max_examples=200)
+@RANDOM
+def test_random_products(args, layout, conv, library):
+    check_product(args, layout, conv, "cpu")
+
+
+@pytest.mark.cuda
+@settings(max_examples=30)
+@RANDOM
+def test_random_products_on_the_gpu(args, layout, conv, library):
+    check_product(args, layout, conv, "cuda")
 
 
 def test_what_is_too_large_says_so(library):

@@ -1,4 +1,4 @@
-"""Weights for several channels of the second input: so far on the CPU."""
+"""Weights for several channels of the second input."""
 
 from __future__ import annotations
 
@@ -24,17 +24,12 @@ def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPPr
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_batch(name, dtype, layout, poisoned, library):
-    check_batch(problem(name, dtype, layout), dtype, "cpu", order=3 if layout == "mul_ir" else 2)
+def test_batch(name, dtype, layout, device, poisoned):
+    check_batch(problem(name, dtype, layout), dtype, device, order=3 if layout == "mul_ir" else 2)
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_convolution(name, dtype, deterministic, poisoned, library):
-    check_convolution(problem(name, dtype), dtype, "cpu", deterministic=deterministic)
-
-
-def test_gpu_says_so(library):
-    with pytest.raises(espmm.UnsupportedError, match="what weighs several channels of the second input on the GPU has no lowering yet"):
-        espmm.compile(problem("one path", torch.float32), "cuda:sm_90")
+def test_convolution(name, dtype, deterministic, device, poisoned):
+    check_convolution(problem(name, dtype), dtype, device, deterministic=deterministic)

@@ -43,15 +43,10 @@ BESIDE_UVU = (
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_beside_uvu(dtype, layout, poisoned, library):
-    """So far on the CPU only: y's row has blocks with channels and blocks without."""
+def test_beside_uvu(dtype, layout, device, poisoned):
+    """y's row has blocks with channels and blocks without."""
     p = unshared_problem(BESIDE_UVU, dtype, layout)
-    check_batch(p, dtype, "cpu", order=3)
-
-
-def test_beside_uvu_says_so_for_the_gpu(library):
-    with pytest.raises(espmm.UnsupportedError, match="a row with blocks of channels and others without has no lowering yet"):
-        espmm.compile(unshared_problem(("8x1o", "8x1o+0e", "8x0e+8x1o", [(0, 0, 0, "uuu", True), (0, 1, 1, "uvu", True)]), torch.float32), "cuda:sm_90")
+    check_batch(p, dtype, device, order=3)
 
 
 def test_elementwise_tensor_product(device, poisoned):

@@ -30,7 +30,6 @@ struct CPUPipelineOptions : PipelineOptions {
 struct GPUPipelineOptions : PipelineOptions {
   Option<std::string> chip{*this, "chip", llvm::cl::desc("the chip to compile for"), llvm::cl::init("sm_90")};
   Option<bool> deterministic{*this, "deterministic", llvm::cl::desc("the same bits on every run"), llvm::cl::init(false)};
-  Option<bool> nests{*this, "nests", llvm::cl::desc("all modes and shared weights: compiled, but not run on a GPU yet"), llvm::cl::init(false)};
   Option<int64_t> rows{*this, "rows", llvm::cl::desc("of schedules: rows a warp (0: chosen)"), llvm::cl::init(0)};
   Option<int64_t> warps{*this, "warps", llvm::cl::desc("of schedules: warps a block (0: chosen)"), llvm::cl::init(0)};
   Option<int64_t> stages{*this, "stages", llvm::cl::desc("of schedules: slots of a ring (0: chosen)"), llvm::cl::init(0)};

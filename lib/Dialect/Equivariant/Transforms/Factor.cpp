@@ -52,9 +52,9 @@ constexpr Slot allSlots[] = {Slot::X, Slot::Y, Slot::W, Slot::Z};
 /// Rewrites the body of one kernel.
 class KernelFactoring {
 public:
-  KernelFactoring(KernelOp kernel, factor::CostModel cost, bool unitCoefficients, ArrayRef<std::string> lowered)
+  KernelFactoring(KernelOp kernel, factor::CostModel cost, bool unitCoefficients)
       : kernel(kernel), yield(cast<YieldOp>(kernel.getBody().front().getTerminator())), builder(yield), cost(cost),
-        unitCoefficients(unitCoefficients), modes(lowered.begin(), lowered.end()) {}
+        unitCoefficients(unitCoefficients) {}
 
   LogicalResult run() {
     SmallVector<Value> yielded(yield.getValues());
@@ -149,35 +149,11 @@ private:
     return letter == 'u' && getIndexMap(path.mode).triangular ? extent * (extent - 1) / 2 : extent;
   }
 
-  /// What tile and stage cannot lower yet is said here, where the instruction is known.
-  LogicalResult verifyLowered(ProductAttr product, unsigned p, SmallVectorImpl<Contribution> &contracts) {
-    const Path &path = product.getPaths()[p];
-    auto fail = [&](const Twine &what) {
-      return kernel.emitOpError("instruction ") << p << " (" << path.i1 << ", " << path.i2 << ", " << path.i3 << ", "
-                                                << stringifyMode(path.mode) << "): " << what << " has no lowering yet for this target";
-    };
-    if (!modes.empty() && !llvm::is_contained(modes, stringifyMode(path.mode).str()))
-      return fail("mode " + stringifyMode(path.mode));
-    // So far who has not all modes has no shared rows either.
-    for (Contribution &c : contracts) {
-      if (modes.empty())
-        break;
-      if (kernel.getResultAccess(c.result) == Access::All)
-        return fail("the gradient of a value that all rows share");
-      for (Value operand : c.contract->getOperands())
-        if (kernel.getInputAccess(cast<BlockArgument>(operand).getArgNumber()) == Access::All)
-          return fail("a value that all rows share");
-    }
-    return success();
-  }
-
   LogicalResult factorPath(ProductAttr product, unsigned p, SmallVectorImpl<Contribution> &contracts) {
     const Path &path = product.getPaths()[p];
     int l1 = product.getX()[path.i1].l, l2 = product.getY()[path.i2].l, l3 = product.getZ()[path.i3].l;
     elementType = contracts.front().contract.getType().getElementType();
     ++numPaths;
-    if (failed(verifyLowered(product, p, contracts)))
-      return failure();
     if (llvm::any_of(getMultiplicities(path, Slot::W), [&](char letter) { return getExtent(product, path, letter) == 0; }))
       return success();
 
@@ -381,7 +357,6 @@ private:
   OpBuilder builder;
   factor::CostModel cost;
   bool unitCoefficients;
-  SmallVector<std::string> modes;
   Type elementType;
   llvm::MapVector<ProductAttr, SmallVector<Contribution>> products;
   SmallVector<Result> results;
@@ -399,7 +374,7 @@ struct Factor : espmm::equivariant::impl::EquivariantFactorBase<Factor> {
   void runOnOperation() override {
     int64_t paths = 0, nonzeros = 0, multiplications = 0, channelFree = 0;
     WalkResult result = getOperation().walk([&](KernelOp kernel) {
-      KernelFactoring factoring(kernel, {channelFreeCost, channelSumCost}, unitCoefficients, SmallVector<std::string>(modes.begin(), modes.end()));
+      KernelFactoring factoring(kernel, {channelFreeCost, channelSumCost}, unitCoefficients);
       if (failed(factoring.run()))
         return WalkResult::interrupt();
       paths += factoring.numPaths;

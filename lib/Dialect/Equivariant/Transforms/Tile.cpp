@@ -35,7 +35,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     for (KernelOp kernel : kernels)
       if (target == "cpu")
         scheduleForCPU(kernel);
-      else if (failed(tileForGPU(kernel, {deterministic, nests, rows, warps, stages, registers, tileRegisters})))
+      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, tileRegisters})))
         return signalPassFailure();
     count();
   }

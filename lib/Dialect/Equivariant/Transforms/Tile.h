@@ -11,7 +11,7 @@ namespace espmm::equivariant {
 
 /// What a person wants of schedules; 0 is up to us.
 struct ScheduleWishes {
-  bool deterministic = false, nests = false;
+  bool deterministic = false;
   int64_t rows = 0, warps = 0, stages = 0, registers = 0, tileRegisters = 0;
 };
 

@@ -24,9 +24,9 @@ public:
       : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), wishes(wishes) {}
 
   LogicalResult run() {
-    if (wishes.nests && needsNests(kernel))
+    if (needsNests(kernel))
       return scheduleNests();
-    if (failed(analysis.verify()) || failed(verifyRows()))
+    if (failed(analysis.verify()))
       return failure();
     collectUnits();
     // Greedily, in program order: a tile is full when its live values would crowd out the loop's own.
@@ -67,29 +67,6 @@ private:
   }
 
   bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
-
-  /// Refuses what has not been made for the GPU yet.
-  LogicalResult verifyRows() {
-    auto refuseMixed = [&](const Twine &what) {
-      return kernel.emitOpError() << what << ": on the GPU a row with blocks of channels and others without has no lowering yet";
-    };
-    auto refuse = [&](const Twine &what) {
-      return kernel.emitOpError() << what << ": what weighs several channels of the second input on the GPU has no lowering yet";
-    };
-    for (auto block : kernel.getBody().getOps<BlockOp>())
-      if (analysis.hasChannels(block.getResult()) && analysis.isStridedWeights(block.getRow(), block.getResult()))
-        return refuse("operand " + Twine(cast<BlockArgument>(block.getRow()).getArgNumber()) + ", offset " + Twine(block.getOffset()));
-    for (const Contribution &c : analysis.getContributions())
-      if (analysis.hasChannels(c.value) && analysis.isStridedWeights(kernel.getResult(c.result), c.value))
-        return refuse("result " + Twine(c.result) + ", offset " + Twine(c.offset));
-    for (auto block : kernel.getBody().getOps<BlockOp>())
-      if (!analysis.hasChannels(block.getResult()) && analysis.isChannelRow(block.getRow()))
-        return refuseMixed("operand " + Twine(cast<BlockArgument>(block.getRow()).getArgNumber()));
-    for (const Contribution &c : analysis.getContributions())
-      if (!analysis.hasChannels(c.value) && analysis.isChannelRow(analysis.getAssemble(c.result).getResult()))
-        return refuseMixed("result " + Twine(c.result));
-    return success();
-  }
 
   int64_t getWords(Value value) {
     auto type = cast<RankedTensorType>(value.getType());

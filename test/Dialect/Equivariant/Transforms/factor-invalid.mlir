@@ -1,21 +1,4 @@
-// RUN: espmm-opt %s --equivariant-factor="modes=uvu,uuu" -verify-diagnostics -split-input-file
-
-// A target names the modes that it has. The second instruction is the one that is named.
-#p = #equivariant.product<x = "8x1o", y = "1x1o", z = "8x0e+4x0e", paths = [uvu(0, 0, 0) * 1.0, uvw(0, 0, 1) * 1.0]>
-#x = #equivariant.irreps<"8x1o", mul_ir>
-#y = #equivariant.irreps<"1x1o", mul_ir>
-#z = #equivariant.irreps<"8x0e+4x0e", mul_ir>
-func.func @mode_of_one(%s: !equivariant.rows, %x: tensor<?x24xf32, #x>, %y: tensor<?x3xf32, #y>, %w: tensor<?x40xf32>) -> tensor<?x12xf32, #z> {
-  // expected-error@+1 {{'equivariant.kernel' op instruction 1 (0, 0, 1, uvw): mode uvw has no lowering yet for this target}}
-  %z = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %y at edge, %w at edge : tensor<?x24xf32, #x>, tensor<?x3xf32, #y>, tensor<?x40xf32>) outs(edge : tensor<?x12xf32, #z>) {
-  ^bb0(%xe: tensor<24xf32, #x>, %ye: tensor<3xf32, #y>, %we: tensor<40xf32>):
-    %m = equivariant.contract z of #p (x = %xe, y = %ye, w = %we) : (tensor<24xf32, #x>, tensor<3xf32, #y>, tensor<40xf32>) -> tensor<12xf32, #z>
-    equivariant.yield %m : tensor<12xf32, #z>
-  }
-  return %z : tensor<?x12xf32, #z>
-}
-
-// -----
+// RUN: espmm-opt %s --equivariant-factor -verify-diagnostics -split-input-file
 
 func.func @argument(%s: !equivariant.rows, %w: tensor<?x8xf32>) -> tensor<?x8xf32> {
   %z = equivariant.kernel over %s : !equivariant.rows ins(%w at edge : tensor<?x8xf32>) outs(edge : tensor<?x8xf32>) {

@@ -1,5 +1,5 @@
-// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 nests=true" --equivariant-stage | FileCheck %s
-// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 nests=true" --equivariant-stage --equivariant-sparsify --convert-equivariant-to-gpu | FileCheck %s --check-prefix=SCALAR
+// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90" --equivariant-stage | FileCheck %s
+// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90" --equivariant-stage --equivariant-sparsify --convert-equivariant-to-gpu | FileCheck %s --check-prefix=SCALAR
 
 // A warp for a row: results of irreps, and buffers, in its shared memory, as much as is alive at once.
 // CHECK-LABEL: func.func @backward(

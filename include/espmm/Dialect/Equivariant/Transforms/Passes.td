@@ -90,8 +90,7 @@ def EquivariantFactor : Pass<"equivariant-factor", "::mlir::ModuleOp"> {
            "cost of a multiplication without the channel index, relative to one with it">,
     Option<"channelSumCost", "channel-sum-cost", "double", "4.0", "cost of summing one value over the channels">,
     Option<"unitCoefficients", "unit-coefficients", "bool", "false",
-           "one scale a component of z is taken out of the coefficients, so that most of those left are 1 or -1">,
-    ListOption<"modes", "modes", "std::string", "modes that the target has a lowering for (default: all)">];
+           "one scale a component of z is taken out of the coefficients, so that most of those left are 1 or -1">];
   let statistics = [
     Statistic<"numPaths", "paths", "paths factored">,
     Statistic<"numNonzeros", "nonzeros", "nonzero coefficients of all paths">,
@@ -108,7 +107,8 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     options, and the rest is chosen. What the schedules are for is recorded in the module's attribute `equivariant.target`.
 
     On the GPU a kernel whose rows and sums are more than a thread's registers hold becomes several, each with some of its paths: those that read
-    the same block of x stay together as long as they fit.
+    the same block of x stay together as long as they fit. One with loops over several multiplicities, or with rows that all share, is not cut: a warp has a
+    node, or some rows.
 
     ```mlir
     // before
@@ -122,8 +122,6 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or gpu">,
     Option<"chip", "chip", "std::string", "\"sm_90\"", "the chip to compile for (GPU)">,
     Option<"vectorBits", "vector-bits", "int64_t", "256", "width of the CPU's vectors, a power of two">,
-    Option<"nests", "nests", "bool", "false",
-           "on the GPU, schedules for kernels with loops over several multiplicities: compiled, but not run on one yet">,
     Option<"deterministic", "deterministic", "bool", "false", "no sums in an order that changes from run to run (GPU)">,
     Option<"rows", "rows", "int64_t", "0", "rows a task or a warp works on where there is no grouping (0: chosen)">,
     Option<"warps", "warps", "int64_t", "0", "warps of a block (GPU; 0: chosen)">,
