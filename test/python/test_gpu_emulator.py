@@ -69,6 +69,11 @@ def test_a_mode_in_float64_and_in_a_fixed_order(tmp_path, library):
     check(test_modes.problem("uvw", torch.float64), True, tmp_path, deterministic=True)
 
 
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+def test_third_derivatives(layout, tmp_path, library):
+    check(test_modes.problem("uvuv", torch.float32, layout), False, tmp_path, order=3)
+
+
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
 @pytest.mark.parametrize("name", test_shared_weights.PROBLEMS)
 def test_weights_shared_by_all(name, conv, tmp_path, library):

@@ -38,6 +38,7 @@ PROBLEMS = {
         "100x0e+0x1o+48x1o+3x0e", "48x0e+17x1o+48x0e", "17x0e+48x0e+17x0e+1x1o",
         [(0, 0, 0, "uvw", True), (3, 2, 2, "uvw", True), (2, 1, 0, "uvw", True), (2, 1, 1, "uvu", False), (1, 1, 0, "uvw", True), (3, 1, 3, "uvw", True)],
     ),
+    "a path twice": ("2x0e+5x1o", "3x0e", "6x0e+2x0e+5x1o", [(0, 0, 0, "uvuv", False), (0, 0, 0, "uvuv", False), (0, 0, 1, "uvu", False), (1, 0, 2, "uvw", True), (1, 0, 2, "uvw", True)]),
     "one block by several modes": (
         "12x0e+7x1o", "12x0e+1x1o", "12x0e+9x1o+7x1o+66x0e",
         [(0, 0, 0, "uvw", True), (0, 0, 0, "uuu", True), (0, 0, 0, "uvu", True), (0, 0, 0, "uuw", True), (0, 0, 3, "uvu<v", True), (0, 0, 0, "u<vw", True),

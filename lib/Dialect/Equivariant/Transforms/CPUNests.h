@@ -19,6 +19,7 @@ public:
 
   mlir::Type getLaneType() override { return vector; }
   int64_t getSummands() override { return 1; }
+  int64_t getBlock() override { return 1; }
   /// What an AVX-512 or AVX2 register file holds besides the operands.
   int64_t getSums() override { return lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8; }
   void fillWithZeros(mlir::Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
@@ -27,7 +28,8 @@ public:
   bool readsPastEnd() override { return false; }
   mlir::Value getMask(mlir::Value count) override { return function.getMask(count, lanes); }
   void once(llvm::function_ref<void()> emit) override { emit(); }
-  void store(mlir::Value value, mlir::Value address, mlir::Value mask, bool accumulate) override {
+  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate) override {
+    assert(stride == 1 && "blocks whose channels are in vectors lie in buffers");
     unsigned alignment = vector.getElementTypeBitWidth() / 8;
     if (accumulate) {
       mlir::Value zero = mlir::LLVM::ZeroOp::create(builder, loc, vector);

@@ -36,8 +36,9 @@ public:
   }
 
   Type getLaneType() override { return element; }
-  int64_t getSummands() override { return 8; }
-  int64_t getSums() override { return 32; }
+  int64_t getSummands() override { return getenv("K_SUMMANDS") ? atoi(getenv("K_SUMMANDS")) : 8; }
+  int64_t getBlock() override { return getenv("K_BLOCK") ? atoi(getenv("K_BLOCK")) : 8; }
+  int64_t getSums() override { return getenv("K_SUMS") ? atoi(getenv("K_SUMS")) : 32; }
 
   void fillWithZeros(Value buffer, int64_t count) override {
     forEach(count, [&](Value at) { LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
@@ -49,16 +50,21 @@ public:
   }
   bool readsPastEnd() override { return true; }
   Value getMask(Value count) override { return ix.less(function.lane, count); }
+  Value hide(Value pointer) override {
+    if (getenv("K_NOHIDE")) return pointer;
+    return LLVM::InlineAsmOp::create(builder, loc, pointer.getType(), pointer, "mov.b64 $0, $1;", "=l,l", /*has_side_effects=*/true, /*is_align_stack=*/false,
+                                     LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr()).getRes();
+  }
   void once(llvm::function_ref<void()> emit) override {
     OpBuilder::InsertionGuard insertion(builder);
     function.guard(ix.less(function.lane, ix.constant(1)));
     emit();
   }
-  void store(Value value, Value address, Value mask, bool accumulate) override {
+  void store(Value value, Value address, int64_t stride, Value mask, bool accumulate) override {
     OpBuilder::InsertionGuard insertion(builder);
     if (mask)
       function.guard(mask);
-    Value own = ix.address(address, function.lane, element);
+    Value own = ix.address(address, ix.mul(function.lane, stride), element);
     if (accumulate)
       value = LLVM::FAddOp::create(builder, loc, LLVM::LoadOp::create(builder, loc, element, own, getBytes()), value);
     LLVM::StoreOp::create(builder, loc, value, own, getBytes());

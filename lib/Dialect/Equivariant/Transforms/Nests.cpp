@@ -155,6 +155,9 @@ int64_t NestTarget::finish() {
 // An einsum, or a sum
 //===----------------------------------------------------------------------===//
 
+/// The stride from lane to lane.
+static int64_t getLaneStride(StringRef letters, char lane, const NestPlace &place) { return lane ? place.strides[letters.find(lane)] : 1; }
+
 /// The largest divisor of an extent up to a limit; all of it, if it is not much more and has none to speak of.
 static int64_t chooseUnrolling(int64_t extent, int64_t limit) {
   int64_t best = 1;
@@ -184,31 +187,45 @@ void NestStaging::stage(Operation *op) {
       laneLetter = std::max(laneLetter, letter);
     }
   sumsLanes = laneLetter && !kept.count(laneLetter);
-  // Sums over lanes are taken of several positions of the result's last letter at once.
-  char sumLetter = sumsLanes && !kept.empty() ? kept.rbegin()->first : 0;
-  int64_t sums = 1;
-  if (sumLetter) {
-    int64_t elements = std::max<int64_t>(getSmallType(result, false).getNumElements(), 1);
-    int64_t most = std::min<int64_t>(lanes, llvm::PowerOf2Ceil(kept[sumLetter]));
-    sums = std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(target.getSums() / elements, 1))), 1, most);
+  // Several positions of one of the result's letters are computed at once: what does not have it is read once for all of them, and sums over lanes are
+  // taken together.
+  char blockLetter = 0;
+  for (auto [letter, extent] : kept)
+    if (letter != laneLetter)
+      blockLetter = letter;
+  int64_t block = 1, elements = std::max<int64_t>(getSmallType(result, false).getNumElements(), 1);
+  if (blockLetter && sumsLanes) {
+    int64_t most = std::min<int64_t>(lanes, llvm::PowerOf2Ceil(kept[blockLetter]));
+    block = std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(target.getSums() / elements, 1))), 1, most);
+  } else if (blockLetter) {
+    block = chooseUnrolling(kept[blockLetter], std::max<int64_t>(target.getBlock() / elements, 1));
   }
 
   position.clear();
+  bases.clear();
   lane = mask = Value();
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
-  Operation *outermost = nullptr;
+  outermost = nullptr;
+  pointers.clear();
   auto enterLanes = [&](scf::ForOp loop) {
     lane = target.getLane(loop.getInductionVar(), looped[laneLetter]);
     if (looped[laneLetter] % lanes)
       mask = target.getMask(ix.sub(ix.constant(looped[laneLetter]), loop.getInductionVar()));
   };
-  for (auto [letter, extent] : kept) {
-    scf::ForOp ofLetter = loop(extent, letter == laneLetter ? lanes : letter == sumLetter ? sums : 1, {});
+  auto keep = [&](char letter, int64_t extent) {
+    scf::ForOp ofLetter = loop(extent, letter == laneLetter ? lanes : letter == blockLetter ? block : 1, {});
     outermost = outermost ? outermost : ofLetter.getOperation();
     position[letter] = ofLetter.getInductionVar();
     if (letter == laneLetter)
       enterLanes(ofLetter);
-  }
+  };
+  // What several positions have in common is then read outside of their loop.
+  bool lanesFirst = block > 1 && kept.count(laneLetter);
+  if (lanesFirst)
+    keep(laneLetter, kept[laneLetter]);
+  for (auto [letter, extent] : kept)
+    if (letter != laneLetter || !lanesFirst)
+      keep(letter, extent);
 
   // The sums go through the loops over what is summed.
   SmallVector<char> summed;
@@ -216,60 +233,65 @@ void NestStaging::stage(Operation *op) {
     if (!kept.count(letter) && letter != laneLetter)
       summed.push_back(letter);
   char unrolledLetter = summed.empty() || sumsLanes ? 0 : summed.back();
-  int64_t unrolling = unrolledLetter ? chooseUnrolling(looped[unrolledLetter], target.getSummands()) : 1;
+  int64_t unrolling = unrolledLetter ? chooseUnrolling(looped[unrolledLetter], std::max<int64_t>(target.getSummands() / block, 1)) : 1;
   if (sumsLanes)
     summed.push_back(laneLetter);
-  SmallVector<Value> values;
+  SmallVector<Value> values(block);
   SmallVector<scf::ForOp> loops;
   for (char letter : summed) {
-    if (values.empty())
-      for (int64_t n = 0; n < sums; ++n)
-        values.push_back(ZeroOp::create(builder, loc, getSmallType(result, laneLetter != 0)));
+    if (loops.empty())
+      for (Value &value : values)
+        value = ZeroOp::create(builder, loc, getSmallType(result, laneLetter != 0));
     loops.push_back(loop(looped[letter], letter == laneLetter ? lanes : letter == unrolledLetter ? unrolling : 1, values));
+    outermost = outermost ? outermost : loops.back().getOperation();
     position[letter] = loops.back().getInductionVar();
     if (letter == laneLetter)
       enterLanes(loops.back());
     values = SmallVector<Value>(loops.back().getRegionIterArgs());
   }
 
-  llvm::DenseMap<Value, Value> known;
-  if (sumLetter) {
-    Value first = position[sumLetter];
-    for (int64_t n = 0; n < sums; ++n) {
-      // Past the end the last one is taken again, and not written.
-      position[sumLetter] = ix.add(first, n);
-      if (looped[sumLetter] % sums)
-        position[sumLetter] = ix.min(position[sumLetter], ix.constant(looped[sumLetter] - 1));
-      values[n] = AddOp::create(builder, loc, values[n], compute(op, known, sumLetter));
+  Value firstSummand = unrolledLetter ? position[unrolledLetter] : Value(), first = blockLetter ? position[blockLetter] : Value();
+  auto enterBlock = [&](int64_t n) {
+    if (block == 1)
+      return;
+    position[blockLetter] = ix.add(first, n);
+    // Sums over lanes past the end are of the last one again, and not written.
+    if (looped[blockLetter] % block)
+      position[blockLetter] = ix.min(position[blockLetter], ix.constant(looped[blockLetter] - 1));
+  };
+  for (int64_t m = 0; m < unrolling; ++m) {
+    if (unrolledLetter)
+      position[unrolledLetter] = ix.add(firstSummand, m);
+    llvm::DenseMap<Value, Value> known;
+    for (auto [n, value] : llvm::enumerate(values)) {
+      enterBlock(n);
+      Value summand = compute(op, known, block > 1 ? blockLetter : 0);
+      value = loops.empty() ? summand : Value(AddOp::create(builder, loc, value, summand));
     }
-    position[sumLetter] = first;
-  } else if (!loops.empty()) {
-    Value first = unrolledLetter ? position[unrolledLetter] : Value();
-    for (int64_t n = 0; n < unrolling; ++n) {
-      if (unrolledLetter)
-        position[unrolledLetter] = ix.add(first, n);
-      values[0] = AddOp::create(builder, loc, values[0], compute(op, known, unrolledLetter));
-    }
-  } else {
-    values = {compute(op, known, 0)};
   }
   for (scf::ForOp loop : llvm::reverse(loops)) {
     scf::YieldOp::create(builder, loc, values);
     builder.setInsertionPointAfter(loop);
     values = SmallVector<Value>(loop.getResults());
   }
+  if (first)
+    position[blockLetter] = first;
 
-  if (sumLetter) {
-    writeLaneSums(result, values, sumLetter);
+  if (sumsLanes && blockLetter) {
+    writeLaneSums(result, values, blockLetter);
   } else if (sumsLanes) {
     Value sum = sumLanes(values[0]);
     writeResult(result, [&](const NestPlace &place) { target.once([&] { write(sum, result, place); }); });
-  } else if (laneLetter) {
-    writeResult(result, [&](const NestPlace &place) { write(values[0], result, place); });
   } else {
-    writeResult(result, [&](const NestPlace &place) { target.once([&] { write(values[0], result, place); }); });
+    writeResult(result, [&](const NestPlace &place) {
+      for (auto [n, value] : llvm::enumerate(values)) {
+        enterBlock(n);
+        auto writeOne = [&, value = value] { write(value, result, place); };
+        laneLetter ? writeOne() : target.once(writeOne);
+      }
+    });
   }
-  if (outermost) {
+  if (!kept.empty()) {
     builder.restoreInsertionPoint(after);
     builder.setInsertionPointAfter(outermost);
   }
@@ -335,7 +357,8 @@ void NestStaging::writeLaneSums(Value result, ArrayRef<Value> spread, char lette
         offset += rest % type.getDimSize(d) * strides[d];
         rest /= type.getDimSize(d);
       }
-      target.store(sum, ix.address(base, ix.constant(offset), target.element), valid, place.accumulate);
+      target.store(sum, ix.address(base, ix.constant(offset), target.element), getLaneStride(analysis.getLetters(result), letter, place), valid,
+                   place.accumulate);
     }
   });
 }
@@ -347,7 +370,7 @@ Value NestStaging::sumLanes(Value spread) {
   temporaries.push_back(sums);
   for (int64_t first = 0; first < count; first += lanes) {
     Value sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, first, 1);
-    target.store(sum, ix.address(sums, ix.constant(first), target.element), Value(), /*accumulate=*/false);
+    target.store(sum, ix.address(sums, ix.constant(first), target.element), /*stride=*/1, Value(), /*accumulate=*/false);
   }
   target.separate();
   SmallVector<int64_t> strides(type.getRank(), 1);
@@ -382,9 +405,12 @@ void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestP
   int64_t channels = cast<RankedTensorType>((gathers ? source : result).getType()).getDimSize(0);
   looped = {{'u', 0}};
   laneLetter = 0;
+  bases.clear();
+  pointers.clear();
   lane = mask = Value();
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
   scf::ForOp firsts = loop(channels, 1, {});
+  outermost = firsts;
   Value first = firsts.getInductionVar(), next = ix.add(first, 1);
   // Before the pairs of channel a come those of the channels before it: a (2 m - a - 1) / 2.
   Value before = arith::DivUIOp::create(builder, loc, ix.mul(first, ix.sub(ix.constant(2 * channels - 1), first)), ix.constant(2));
@@ -438,18 +464,31 @@ RankedTensorType NestStaging::getSmallType(Value value, bool inLanes) {
 }
 
 Value NestStaging::getBase(Value value, const NestPlace &place) {
-  Value at;
-  for (auto [letter, stride] : llvm::zip(analysis.getLetters(value), place.strides)) {
-    if (!looped.count(letter) || letter == laneLetter)
-      continue;
-    Value step = ix.mul(position[letter], stride);
-    at = at ? ix.add(at, step) : step;
+  SmallVector<std::pair<Value, int64_t>> steps;
+  for (auto [letter, stride] : llvm::zip(analysis.getLetters(value), place.strides))
+    if (looped.count(letter) && letter != laneLetter)
+      steps.push_back({position[letter], stride});
+  Value &pointer = pointers[place.base];
+  if (!pointer) {
+    OpBuilder::InsertionGuard guard(builder);
+    if (outermost)
+      builder.setInsertionPoint(outermost);
+    pointer = target.hide(place.base);
   }
-  return at ? ix.address(place.base, at, target.element) : place.base;
+  if (steps.empty())
+    return pointer;
+  // One value for one address: sparsify knows by it what is added to the same place.
+  for (const Base &known : bases)
+    if (known.block == builder.getInsertionBlock() && known.from == place.base && known.steps == steps)
+      return known.address;
+  Value at;
+  for (auto [step, stride] : steps) {
+    Value offset = ix.mul(step, stride);
+    at = at ? ix.add(at, offset) : offset;
+  }
+  bases.push_back({builder.getInsertionBlock(), place.base, steps, ix.address(pointer, at, target.element)});
+  return bases.back().address;
 }
-
-/// The stride from lane to lane.
-static int64_t getLaneStride(StringRef letters, char lane, const NestPlace &place) { return lane ? place.strides[letters.find(lane)] : 1; }
 
 Value NestStaging::read(Value value, const NestPlace &place) {
   bool inLanes = isInLanes(value), isMasked = inLanes && (sumsLanes || !target.readsPastEnd());

@@ -81,8 +81,9 @@ public:
 
   /// The type of what the lanes hold of an element.
   virtual mlir::Type getLaneType() = 0;
-  /// How many summands, and how many sums over lanes of one, are taken at a time.
+  /// How many summands are taken at a time, how many results at positions of one letter, and how many sums over lanes.
   virtual int64_t getSummands() = 0;
+  virtual int64_t getBlock() = 0;
   virtual int64_t getSums() = 0;
   /// So many elements of the memory that buffers share.
   mlir::Value allocate(int64_t count);
@@ -99,10 +100,12 @@ public:
   virtual bool readsPastEnd() = 0;
   /// The lanes whose number is less than that.
   virtual mlir::Value getMask(mlir::Value count) = 0;
+  /// The same pointer, whatever has to be hidden from what would compute the addresses of all operations beforehand.
+  virtual mlir::Value hide(mlir::Value pointer) { return pointer; }
   /// Does something in one lane.
   virtual void once(llvm::function_ref<void()> emit) = 0;
-  /// Lane n goes to address + n.
-  virtual void store(mlir::Value value, mlir::Value address, mlir::Value mask, bool accumulate) = 0;
+  /// Lane n goes to address + n * stride.
+  virtual void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate) = 0;
 
   mlir::OpBuilder &builder;
   IndexBuilder &ix;
@@ -169,6 +172,15 @@ private:
   std::map<char, int64_t> looped;
   char laneLetter = 0;
   std::map<char, mlir::Value> position;
+  struct Base {
+    mlir::Block *block;
+    mlir::Value from;
+    llvm::SmallVector<std::pair<mlir::Value, int64_t>> steps;
+    mlir::Value address;
+  };
+  llvm::SmallVector<Base> bases; // that were computed
+  mlir::Operation *outermost = nullptr;
+  llvm::DenseMap<mlir::Value, mlir::Value> pointers;
   mlir::Value lane, mask;
   bool sumsLanes = false;
 };
