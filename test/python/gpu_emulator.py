@@ -67,7 +67,7 @@ def translate(ir: str) -> str:
     ir = re.sub(r" addrspace\([13]\)", "", ir).replace("ptx_kernel ", "").replace(" immarg", "")
     ir = re.sub(r"^declare void @llvm\.nvvm\.cp\.async\.c[ag].*\n", "", ir, flags=re.M)
     ir = re.sub(r'call i64 asm "createpolicy[^"]*", "=l"\(\)', "add i64 0, 0", ir)
-    ir = re.sub(r'call ptr asm sideeffect "mov.b64 \$0, \$1;", "=l,l"\(ptr (%\w+)\)', r"freeze ptr \1", ir)
+    ir = re.sub(r'call ptr asm sideeffect "mov.b64 \$0, \$1;", "=l,l"\(ptr ([^()]*(?:\([^()]*\))?)\)', r"freeze ptr \1", ir)
     ir = re.sub(r"call void @llvm\.nvvm\.cp\.async\.c[ag]\.shared\.global\.(\d+)(\.s)?\(([^)]*)\)", copy, ir)
     ir = re.sub(r'call void asm sideeffect "([^"]*)", "[^"]*"\(([^)]*)\)', assembly, ir)
     ir = re.sub(r"@llvm\.nvvm\.([a-z0-9.]+)", lambda match: f"@emu_{_CALLS[match[1]]}", ir)

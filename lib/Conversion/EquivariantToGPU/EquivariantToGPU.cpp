@@ -46,9 +46,26 @@ public:
         lowerLaneSum(cast<LaneSumOp>(op));
       op->erase();
     }
+    function.walk([&](LLVM::LoadOp load) {
+      if (isHiddenInput(load.getAddr()))
+        load.setInvariant(true);
+    });
   }
 
 private:
+  /// True for what is in an argument that is only read, if that is known no more where a pointer to it went through an assembler's instruction.
+  bool isHiddenInput(Value pointer) {
+    bool isHidden = false;
+    while (Operation *op = pointer.getDefiningOp()) {
+      if (!isa<LLVM::GEPOp, LLVM::InlineAsmOp>(op) || op->getNumOperands() == 0)
+        return false;
+      isHidden |= isa<LLVM::InlineAsmOp>(op);
+      pointer = op->getOperand(0);
+    }
+    auto argument = dyn_cast<BlockArgument>(pointer);
+    return isHidden && argument && argument.getOwner() == &function.getBody().front() && function.getArgAttr(argument.getArgNumber(), "llvm.readonly");
+  }
+
   static bool isSumInMemory(Operation *op) {
     auto atomic = dyn_cast<LLVM::AtomicRMWOp>(op);
     return atomic && atomic.getBinOp() == LLVM::AtomicBinOp::fadd && op->use_empty();

@@ -10,81 +10,14 @@
 // where they are.
 //
 //===----------------------------------------------------------------------===//
-#include "GPUFunction.h"
-#include "Nests.h"
-#include "SharedRows.h"
+#include "GPUNestTarget.h"
+#include "GPUTiles.h"
 #include "Stage.h"
 
 using namespace mlir;
 using namespace espmm::equivariant;
 
 namespace {
-
-/// Nests in the lanes of a warp.
-class GPUNestTarget : public NestTarget {
-public:
-  GPUNestTarget(GPUFunction &function, Type element)
-      : NestTarget(function.builder, function.ix, function.loc, element, warpSize), function(function) {
-    memorySize = arith::ConstantIntOp::create(builder, loc, unknownSize, 64);
-    memory = function.getWarpMemory(memorySize, element);
-  }
-  /// Buffers in memory of the device, a part of it for each warp.
-  GPUNestTarget(GPUFunction &function, Type element, Value scratch, Value warp)
-      : NestTarget(function.builder, function.ix, function.loc, element, warpSize), function(function) {
-    memorySize = arith::ConstantIntOp::create(builder, loc, unknownSize, 64);
-    memory = ix.address(scratch, ix.mul(warp, memorySize), element);
-  }
-
-  Type getLaneType() override { return element; }
-  int64_t getSummands() override { return getenv("K_SUMMANDS") ? atoi(getenv("K_SUMMANDS")) : 8; }
-  int64_t getBlock() override { return getenv("K_BLOCK") ? atoi(getenv("K_BLOCK")) : 8; }
-  int64_t getSums() override { return getenv("K_SUMS") ? atoi(getenv("K_SUMS")) : 32; }
-
-  void fillWithZeros(Value buffer, int64_t count) override {
-    forEach(count, [&](Value at) { LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
-  }
-  void separate() override { function.syncWarp(); }
-  Value getLane(Value position, int64_t extent) override {
-    Value at = ix.add(position, function.lane);
-    return extent % lanes ? ix.min(at, ix.constant(extent - 1)) : at;
-  }
-  bool readsPastEnd() override { return true; }
-  Value getMask(Value count) override { return ix.less(function.lane, count); }
-  Value hide(Value pointer) override {
-    if (getenv("K_NOHIDE")) return pointer;
-    return LLVM::InlineAsmOp::create(builder, loc, pointer.getType(), pointer, "mov.b64 $0, $1;", "=l,l", /*has_side_effects=*/true, /*is_align_stack=*/false,
-                                     LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr()).getRes();
-  }
-  void once(llvm::function_ref<void()> emit) override {
-    OpBuilder::InsertionGuard insertion(builder);
-    function.guard(ix.less(function.lane, ix.constant(1)));
-    emit();
-  }
-  void store(Value value, Value address, int64_t stride, Value mask, bool accumulate) override {
-    OpBuilder::InsertionGuard insertion(builder);
-    if (mask)
-      function.guard(mask);
-    Value own = ix.address(address, ix.mul(function.lane, stride), element);
-    if (accumulate)
-      value = LLVM::FAddOp::create(builder, loc, LLVM::LoadOp::create(builder, loc, element, own, getBytes()), value);
-    LLVM::StoreOp::create(builder, loc, value, own, getBytes());
-  }
-
-  /// Each lane's part of a row.
-  void forEach(int64_t count, llvm::function_ref<void(Value)> body) {
-    OpBuilder::InsertionGuard insertion(builder);
-    auto loop = scf::ForOp::create(builder, loc, function.lane, ix.constant(count), ix.constant(lanes));
-    builder.setInsertionPoint(loop.getBody()->getTerminator());
-    body(loop.getInductionVar());
-  }
-
-  unsigned getBytes() const { return element.getIntOrFloatBitWidth() / 8; }
-
-private:
-  Value getZero() { return LLVM::ConstantOp::create(builder, loc, element, FloatAttr::get(element, 0.0)); }
-
-  GPUFunction &function;
-};
 
 class GPUNestKernel {
 public:
@@ -109,10 +42,10 @@ public:
     // Rows, and buffers, in shared memory if it has room for those of one warp.
     bool fits = memoryBytes <= mostSharedBytes;
     if (fits) {
-      target.emplace(function, element);
+      target.emplace(function, element, [&](Value size) { return function.getWarpMemory(size, element); });
     } else {
       Value scratch = host.getScratch(h.mul(warps, memoryBytes));
-      target.emplace(function, element, getArgument(scratch, /*readOnly=*/false), warp);
+      target.emplace(function, element, [&](Value size) { return ix.address(getArgument(scratch, /*readOnly=*/false), ix.mul(warp, size), element); });
     }
     openShares(warps, warp);
     scf::ForOp units;
@@ -133,7 +66,7 @@ public:
     assert(size == memoryBytes && "what was measured is what it takes");
     function.launch(h.ceildiv(warps, h.constant(warpsOfBlock)), Value(), fits ? size * warpsOfBlock : 16 * warpsOfBlock, schedule.getRegisters());
     for (auto &[r, share] : shares)
-      launchSumOfShares(r, share.scratch, warps);
+      launchSumOfShares(host, kernel, r, share.scratch, warps);
   }
 
 private:
@@ -208,48 +141,6 @@ private:
         LLVM::StoreOp::create(builder, loc, value, ix.address(to, at, element), target->getBytes());
       });
     }
-  }
-
-  /// result[i] = the sum over the warps, in their order, with what rounding takes kept (W. Kahan 1965). A block has 32 elements; its warps take turns, and
-  /// the sums of each are added in the end.
-  void launchSumOfShares(unsigned r, Value scratch, Value warps) {
-    constexpr int64_t warpsOfSum = 8;
-    IndexBuilder &h = host.index();
-    GPUFunction f(host, kernel, warpsOfSum, "_sum");
-    OpBuilder &b = f.builder;
-    IndexBuilder &fx = f.ix;
-    int64_t width = getWidth(kernel.getResult(r));
-    unsigned bytes = target->getBytes();
-    Value base = f.getArgument(scratch), count = f.getArgument(warps);
-    Value to = f.getArgument(host.getDestination(kernel.getResult(r)), /*readOnly=*/false);
-    Value at = fx.min(fx.add(fx.mul(f.block, warpSize), f.lane), fx.constant(width - 1));
-    Value zero = LLVM::ConstantOp::create(b, loc, element, FloatAttr::get(element, 0.0));
-    auto add = [&](ValueRange known, Value value) {
-      Value exact = LLVM::FSubOp::create(b, loc, value, known[1]);
-      Value sum = LLVM::FAddOp::create(b, loc, known[0], exact);
-      Value added = LLVM::FSubOp::create(b, loc, sum, known[0]);
-      return SmallVector<Value>{sum, LLVM::FSubOp::create(b, loc, added, exact)};
-    };
-    auto loop = scf::ForOp::create(b, loc, f.warp, count, fx.constant(warpsOfSum), ValueRange{zero, zero});
-    b.setInsertionPointToEnd(loop.getBody());
-    Value share = f.getRowPointer(base, loop.getInductionVar(), width, element);
-    Value value = LLVM::LoadOp::create(b, loc, element, fx.address(share, at, element), bytes);
-    scf::YieldOp::create(b, loc, add(loop.getRegionIterArgs(), value));
-    b.setInsertionPointAfter(loop);
-    Value mine = fx.address(f.sharedBase, f.thread, element);
-    LLVM::StoreOp::create(b, loc, loop.getResult(0), mine, bytes);
-    f.syncBlock();
-    Value isFirst = fx.less(f.warp, fx.constant(1)), isInside = fx.less(fx.add(fx.mul(f.block, warpSize), f.lane), fx.constant(width));
-    OpBuilder::InsertPoint end = b.saveInsertionPoint();
-    f.guard(arith::AndIOp::create(b, loc, isFirst, isInside));
-    SmallVector<Value> total{zero, zero};
-    for (int64_t n = 0; n < warpsOfSum; ++n) {
-      Value place = fx.address(f.sharedBase, fx.add(f.lane, n * warpSize), element);
-      total = add(total, LLVM::LoadOp::create(b, loc, element, place, bytes));
-    }
-    LLVM::StoreOp::create(b, loc, total[0], fx.address(to, at, element), bytes);
-    b.restoreInsertionPoint(end);
-    f.launch(h.constant((width + warpSize - 1) / warpSize), Value(), warpsOfSum * warpSize * bytes, 0);
   }
 
   Value getRow(Access access, Value edge, Value node, Value own) {
@@ -355,6 +246,9 @@ private:
 LogicalResult espmm::equivariant::stageNestsForGPU(KernelOp kernel, HostProgram &host) {
   if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
     return failure();
-  GPUNestKernel(kernel, host).run();
+  if (kernel->getAttrOfType<ScheduleAttr>("schedule").getRows() == warpSize && measureTile(kernel))
+    stageTilesForGPU(kernel, host);
+  else
+    GPUNestKernel(kernel, host).run();
   return success();
 }

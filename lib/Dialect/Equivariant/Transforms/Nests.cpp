@@ -7,63 +7,121 @@ using namespace espmm::equivariant;
 void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::function_ref<NestPlace(const Contribution &)> getTarget) {
   this->getBlock = getBlock;
   this->getTarget = getTarget;
-  for (Operation *op : analysis.getNests()) {
-    if (plan.isInlined(op))
-      continue;
-    if (plan.hasBuffer(op))
-      buffers[op->getResult(0)] = makeBuffer(op->getResult(0));
-    isa<PairsOp, PairSumOp>(op) ? stagePairs(op) : stage(op);
-    target.separate();
-    for (Value value : plan.getLast(op)) {
+  for (const NestPlan::Step &step : plan.getSteps()) {
+    Operation *op = step.op;
+    if (step.separates) {
+      target.separate();
+      while (!temporaries.empty())
+        target.release(temporaries.pop_back_val());
+    }
+    for (Value value : step.released) {
       target.release(buffers[value].base);
       buffers.erase(value);
     }
-    while (!temporaries.empty())
-      target.release(temporaries.pop_back_val());
+    if (plan.hasBuffer(op))
+      buffers[op->getResult(0)] = makeBuffer(op->getResult(0));
+    isa<PairsOp, PairSumOp>(op) ? stagePairs(op) : stage(op);
   }
+  target.separate();
 }
 
 //===----------------------------------------------------------------------===//
 // NestPlan
 //===----------------------------------------------------------------------===//
 
+NestPlan::NestPlan(const KernelAnalysis &analysis, int64_t rows) : analysis(analysis), rows(rows) {
+  KernelOp kernel = analysis.kernel;
+  if (rows)
+    for (Operation &op : kernel.getBody().front().without_terminator()) {
+      bool is = llvm::any_of(op.getOperands(), [&](Value operand) {
+        auto argument = dyn_cast<BlockArgument>(operand);
+        return argument ? kernel.getInputAccess(argument.getArgNumber()) != Access::All : byRow.contains(operand);
+      });
+      if (is)
+        byRow.insert(op.getResult(0));
+    }
+  // What results that all rows share get is summed over rows where it is computed.
+  llvm::SmallDenseSet<Value> ofAll, ofRows;
+  for (const Contribution &c : analysis.getContributions())
+    (kernel.getResultAccess(c.result) == Access::All ? ofAll : ofRows).insert(c.value);
+  for (Value value : ofAll) {
+    bool isReadByRow = ofRows.contains(value) || llvm::any_of(value.getUsers(), [&](Operation *user) { return analysis.isNest(user); });
+    sumsOverRows &= byRow.contains(value) && !isReadByRow;
+    byRow.erase(value);
+  }
+
+  // A place is a buffer, or a block of a result.
+  using Place = std::tuple<void *, unsigned, int64_t>;
+  llvm::SmallVector<Place> written;
+  llvm::SmallVector<Value> unread;
+  for (Operation *op : analysis.getNests()) {
+    if (isInlined(op))
+      continue;
+    Value result = op->getResult(0);
+    SmallVector<Value> read;
+    collectRead(op, read);
+    SmallVector<Place> writes, touched;
+    if (hasBuffer(op))
+      writes.push_back({result.getAsOpaquePointer(), 0, 0});
+    for (const Contribution &c : analysis.getContributions())
+      if (c.value == result && c.isOfNest)
+        writes.push_back({nullptr, c.result, c.offset});
+    touched = writes;
+    for (Value value : read)
+      touched.push_back({value.getAsOpaquePointer(), 0, 0});
+    Step step{op, llvm::any_of(touched, [&](const Place &place) { return llvm::is_contained(written, place); }), {}};
+    if (step.separates) {
+      written.clear();
+      step.released = std::exchange(unread, {});
+    }
+    steps.push_back(step);
+    written.append(writes);
+    for (Value value : read)
+      if (!llvm::is_contained(unread, value) && llvm::none_of(value.getUsers(), [&](Operation *user) { return isStagedAfter(user, op); }))
+        unread.push_back(value);
+  }
+}
+
 std::map<char, int64_t> NestPlan::getLoops(Value value) const {
   std::map<char, int64_t> result = analysis.getLooped(value);
   for (auto it = result.begin(); it != result.end();)
     it = it->second == 1 ? result.erase(it) : std::next(it);
+  if (isByRow(value))
+    result[rowLetter] = rows;
   return result;
 }
 
 bool NestPlan::isInlined(Operation *op) const {
   Value result = op->getResult(0);
-  if (!isa<EinsumOp, AddOp>(op) || !result.hasOneUse() || !isa<AddOp>(*result.getUsers().begin()) || !analysis.isNest(*result.getUsers().begin()))
+  if (!isa<EinsumOp, AddOp>(op) || !result.hasOneUse())
     return false;
+  Operation *user = *result.getUsers().begin();
+  if (!isa<EinsumOp, AddOp>(user) || !analysis.isNest(user))
+    return false;
+  // Neither does it sum over a loop, nor has its user one that it has not, and so would compute it more than once.
   std::map<char, int64_t> kept = getLoops(result);
-  return llvm::all_of(op->getOperands(), [&](Value operand) {
-    return llvm::all_of(getLoops(operand), [&](const auto &entry) { return kept.count(entry.first); });
-  });
+  auto isKept = [&](Value value) { return llvm::all_of(getLoops(value), [&](const auto &entry) { return kept.count(entry.first); }); };
+  return llvm::all_of(op->getOperands(), isKept) && llvm::all_of(user->getOperands(), isKept);
 }
 
 bool NestPlan::hasBuffer(Operation *op) const {
   return !isInlined(op) && llvm::any_of(op->getResult(0).getUsers(), [&](Operation *user) { return analysis.isNest(user); });
 }
 
-SmallVector<Value> NestPlan::getLast(Operation *op) const {
-  SmallVector<Value> last;
-  collectLast(op, op, last);
-  return last;
-}
-
-void NestPlan::collectLast(Operation *op, Operation *staged, SmallVectorImpl<Value> &last) const {
+void NestPlan::collectRead(Operation *op, SmallVectorImpl<Value> &read) const {
   for (Value operand : op->getOperands()) {
     Operation *producer = operand.getDefiningOp();
     if (!analysis.isNest(producer))
       continue;
     if (isInlined(producer))
-      collectLast(producer, staged, last);
-    else if (!llvm::is_contained(last, operand) && llvm::none_of(operand.getUsers(), [&](Operation *user) { return isStagedAfter(user, staged); }))
-      last.push_back(operand);
+      collectRead(producer, read);
+    else if (!llvm::is_contained(read, operand))
+      read.push_back(operand);
   }
+}
+
+int64_t NestPlan::getBufferSize(Value value) const {
+  return cast<RankedTensorType>(value.getType()).getNumElements() * (isByRow(value) ? rows : 1);
 }
 
 bool NestPlan::isStagedAfter(Operation *op, Operation *staged) const {
@@ -86,16 +144,17 @@ int64_t NestPlan::measure(Type element, int64_t lanes, ArrayRef<int64_t> rows) c
   for (int64_t count : rows)
     arena.allocate(count);
   llvm::DenseMap<Value, int64_t> offsets;
-  for (Operation *op : analysis.getNests()) {
-    if (isInlined(op))
-      continue;
-    Value result = op->getResult(0);
-    if (hasBuffer(op))
-      offsets[result] = arena.allocate(cast<RankedTensorType>(result.getType()).getNumElements());
-    if (int64_t count = countLaneSums(op))
-      arena.release(arena.allocate((count + lanes - 1) / lanes * lanes));
-    for (Value value : getLast(op))
+  SmallVector<int64_t> temporaries;
+  for (const Step &step : steps) {
+    if (step.separates)
+      while (!temporaries.empty())
+        arena.release(temporaries.pop_back_val());
+    for (Value value : step.released)
       arena.release(offsets.lookup(value));
+    if (hasBuffer(step.op))
+      offsets[step.op->getResult(0)] = arena.allocate(getBufferSize(step.op->getResult(0)));
+    if (int64_t count = countLaneSums(step.op))
+      temporaries.push_back(arena.allocate((count + lanes - 1) / lanes * lanes));
   }
   return arena.getSize();
 }
@@ -155,9 +214,6 @@ int64_t NestTarget::finish() {
 // An einsum, or a sum
 //===----------------------------------------------------------------------===//
 
-/// The stride from lane to lane.
-static int64_t getLaneStride(StringRef letters, char lane, const NestPlace &place) { return lane ? place.strides[letters.find(lane)] : 1; }
-
 /// The largest divisor of an extent up to a limit; all of it, if it is not much more and has none to speak of.
 static int64_t chooseUnrolling(int64_t extent, int64_t limit) {
   int64_t best = 1;
@@ -167,8 +223,16 @@ static int64_t chooseUnrolling(int64_t extent, int64_t limit) {
   return best < 4 && extent <= 2 * limit && limit > 1 ? extent : best;
 }
 
-scf::ForOp NestStaging::loop(int64_t end, int64_t step, ValueRange inits) {
-  auto result = scf::ForOp::create(builder, loc, ix.constant(0), ix.constant(end), ix.constant(step), inits);
+void NestStaging::ownAlone() {
+  if (target.getParts() == 1)
+    return;
+  Value owner = ix.constant(numOwners++ % target.getParts());
+  Value isOwn = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, target.getPart(), owner);
+  builder.setInsertionPointToStart(scf::IfOp::create(builder, loc, isOwn, /*withElseRegion=*/false).thenBlock());
+}
+
+scf::ForOp NestStaging::loop(int64_t end, int64_t step, ValueRange inits, Value first) {
+  auto result = scf::ForOp::create(builder, loc, first ? first : ix.constant(0), ix.constant(end), ix.constant(step), inits);
   if (inits.empty())
     builder.setInsertionPoint(result.getBody()->getTerminator());
   else
@@ -197,8 +261,12 @@ void NestStaging::stage(Operation *op) {
   if (blockLetter && sumsLanes) {
     int64_t most = std::min<int64_t>(lanes, llvm::PowerOf2Ceil(kept[blockLetter]));
     block = std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(target.getSums() / elements, 1))), 1, most);
+    auto covers = [&](int64_t n) { return (kept[blockLetter] + n - 1) / n * n; };
+    while (block > 8 && covers(block / 2) < covers(block))
+      block /= 2;
   } else if (blockLetter) {
-    block = chooseUnrolling(kept[blockLetter], std::max<int64_t>(target.getBlock() / elements, 1));
+    int64_t most = std::max<int64_t>(target.getBlock() / elements, 1), parts = target.getParts();
+    block = chooseUnrolling(kept[blockLetter], kept.size() == 1 + kept.count(laneLetter) ? std::min(most, (kept[blockLetter] + parts - 1) / parts) : most);
   }
 
   position.clear();
@@ -212,13 +280,23 @@ void NestStaging::stage(Operation *op) {
     if (looped[laneLetter] % lanes)
       mask = target.getMask(ix.sub(ix.constant(looped[laneLetter]), loop.getInductionVar()));
   };
+  bool isShared = false;
   auto keep = [&](char letter, int64_t extent) {
-    scf::ForOp ofLetter = loop(extent, letter == laneLetter ? lanes : letter == blockLetter ? block : 1, {});
+    if (letter == laneLetter && extent == lanes) {
+      lane = target.getLane(ix.constant(0), lanes);
+      return;
+    }
+    int64_t step = letter == laneLetter ? lanes : letter == blockLetter ? block : 1;
+    bool shares = letter != laneLetter && !isShared && target.getParts() > 1;
+    isShared |= shares;
+    scf::ForOp ofLetter = loop(extent, shares ? step * target.getParts() : step, {}, shares ? ix.mul(target.getPart(), step) : Value());
     outermost = outermost ? outermost : ofLetter.getOperation();
     position[letter] = ofLetter.getInductionVar();
     if (letter == laneLetter)
       enterLanes(ofLetter);
   };
+  if (!blockLetter)
+    ownAlone();
   // What several positions have in common is then read outside of their loop.
   bool lanesFirst = block > 1 && kept.count(laneLetter);
   if (lanesFirst)
@@ -226,6 +304,19 @@ void NestStaging::stage(Operation *op) {
   for (auto [letter, extent] : kept)
     if (letter != laneLetter || !lanesFirst)
       keep(letter, extent);
+
+  Value first = blockLetter ? position[blockLetter] : Value();
+  SmallVector<Value> positions;
+  for (int64_t n = 0; block > 1 && n < block; ++n) {
+    positions.push_back(ix.add(first, n));
+    // Sums over lanes past the end are of the last one again, and not written.
+    if (looped[blockLetter] % block)
+      positions.back() = ix.min(positions.back(), ix.constant(looped[blockLetter] - 1));
+  }
+  auto enterBlock = [&](int64_t n) {
+    if (block > 1)
+      position[blockLetter] = positions[n];
+  };
 
   // The sums go through the loops over what is summed.
   SmallVector<char> summed;
@@ -242,6 +333,10 @@ void NestStaging::stage(Operation *op) {
     if (loops.empty())
       for (Value &value : values)
         value = ZeroOp::create(builder, loc, getSmallType(result, laneLetter != 0));
+    if (letter == laneLetter && looped[letter] == lanes) {
+      lane = target.getLane(ix.constant(0), lanes);
+      break;
+    }
     loops.push_back(loop(looped[letter], letter == laneLetter ? lanes : letter == unrolledLetter ? unrolling : 1, values));
     outermost = outermost ? outermost : loops.back().getOperation();
     position[letter] = loops.back().getInductionVar();
@@ -250,15 +345,7 @@ void NestStaging::stage(Operation *op) {
     values = SmallVector<Value>(loops.back().getRegionIterArgs());
   }
 
-  Value firstSummand = unrolledLetter ? position[unrolledLetter] : Value(), first = blockLetter ? position[blockLetter] : Value();
-  auto enterBlock = [&](int64_t n) {
-    if (block == 1)
-      return;
-    position[blockLetter] = ix.add(first, n);
-    // Sums over lanes past the end are of the last one again, and not written.
-    if (looped[blockLetter] % block)
-      position[blockLetter] = ix.min(position[blockLetter], ix.constant(looped[blockLetter] - 1));
-  };
+  Value firstSummand = unrolledLetter ? position[unrolledLetter] : Value();
   for (int64_t m = 0; m < unrolling; ++m) {
     if (unrolledLetter)
       position[unrolledLetter] = ix.add(firstSummand, m);
@@ -291,10 +378,7 @@ void NestStaging::stage(Operation *op) {
       }
     });
   }
-  if (!kept.empty()) {
-    builder.restoreInsertionPoint(after);
-    builder.setInsertionPointAfter(outermost);
-  }
+  builder.restoreInsertionPoint(after);
 }
 
 Value NestStaging::compute(Operation *op, llvm::DenseMap<Value, Value> &known, char moving) {
@@ -357,7 +441,7 @@ void NestStaging::writeLaneSums(Value result, ArrayRef<Value> spread, char lette
         offset += rest % type.getDimSize(d) * strides[d];
         rest /= type.getDimSize(d);
       }
-      target.store(sum, ix.address(base, ix.constant(offset), target.element), getLaneStride(analysis.getLetters(result), letter, place), valid,
+      target.store(sum, ix.address(base, ix.constant(offset), target.element), getLaneStride(result, letter, place), valid,
                    place.accumulate);
     }
   });
@@ -372,7 +456,7 @@ Value NestStaging::sumLanes(Value spread) {
     Value sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, first, 1);
     target.store(sum, ix.address(sums, ix.constant(first), target.element), /*stride=*/1, Value(), /*accumulate=*/false);
   }
-  target.separate();
+  target.separateLanes();
   SmallVector<int64_t> strides(type.getRank(), 1);
   for (int64_t d = type.getRank() - 2; d >= 0; --d)
     strides[d] = strides[d + 1] * type.getDimSize(d + 1);
@@ -391,10 +475,13 @@ void NestStaging::stagePairs(Operation *op) {
   writeResult(result, [&](const NestPlace &place) {
     bool isBuffer = buffers.count(result) && buffers[result].base == place.base;
     if (isSum && isBuffer) {
-      target.fillWithZeros(place.base, cast<RankedTensorType>(result.getType()).getNumElements());
+      target.fillWithZeros(place.base, plan.getBufferSize(result));
       target.separate();
     }
-    target.once([&] { stagePairs(op, isSum || place.accumulate, source, from, place); });
+    OpBuilder::InsertionGuard guard(builder);
+    ownAlone();
+    auto stageAll = [&] { stagePairs(op, isSum || place.accumulate, source, from, place); };
+    plan.isByRow(result) ? stageAll() : target.once(stageAll);
   });
 }
 
@@ -404,13 +491,14 @@ void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestP
   Value result = op->getResult(0);
   int64_t channels = cast<RankedTensorType>((gathers ? source : result).getType()).getDimSize(0);
   looped = {{'u', 0}};
-  laneLetter = 0;
+  laneLetter = plan.isByRow(result) ? rowLetter : 0;
   bases.clear();
   pointers.clear();
-  lane = mask = Value();
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
   scf::ForOp firsts = loop(channels, 1, {});
   outermost = firsts;
+  lane = laneLetter ? target.getLane(ix.constant(0), lanes) : Value();
+  mask = Value();
   Value first = firsts.getInductionVar(), next = ix.add(first, 1);
   // Before the pairs of channel a come those of the channels before it: a (2 m - a - 1) / 2.
   Value before = arith::DivUIOp::create(builder, loc, ix.mul(first, ix.sub(ix.constant(2 * channels - 1), first)), ix.constant(2));
@@ -425,12 +513,16 @@ void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestP
   place.accumulate = adds;
   write(elements, result, place);
   builder.restoreInsertionPoint(after);
-  builder.setInsertionPointAfter(firsts);
 }
 
 //===----------------------------------------------------------------------===//
 // Places
 //===----------------------------------------------------------------------===//
+
+/// The stride from lane to lane; rows lie next to each other.
+int64_t NestStaging::getLaneStride(Value value, char letter, const NestPlace &place) {
+  return letter && letter != rowLetter ? place.strides[analysis.getLetters(value).find(letter)] : 1;
+}
 
 NestPlace NestStaging::makeBuffer(Value value) {
   // Component after component, each with the multiplicities that have loops.
@@ -439,7 +531,7 @@ NestPlace NestStaging::makeBuffer(Value value) {
   auto ofValue = analysis.getLooped(value);
   NestPlace place;
   place.strides.assign(shape.size(), 0);
-  int64_t size = 1;
+  int64_t size = plan.isByRow(value) ? plan.getRows() : 1;
   for (bool isLooped : {true, false})
     for (int64_t d = static_cast<int64_t>(shape.size()) - 1; d >= 0; --d)
       if (static_cast<bool>(ofValue.count(letters[d])) == isLooped) {
@@ -468,7 +560,7 @@ Value NestStaging::getBase(Value value, const NestPlace &place) {
   for (auto [letter, stride] : llvm::zip(analysis.getLetters(value), place.strides))
     if (looped.count(letter) && letter != laneLetter)
       steps.push_back({position[letter], stride});
-  Value &pointer = pointers[place.base];
+  Value &pointer = pointers[{place.base, outermost ? nullptr : builder.getInsertionBlock()}];
   if (!pointer) {
     OpBuilder::InsertionGuard guard(builder);
     if (outermost)
@@ -493,13 +585,13 @@ Value NestStaging::getBase(Value value, const NestPlace &place) {
 Value NestStaging::read(Value value, const NestPlace &place) {
   bool inLanes = isInLanes(value), isMasked = inLanes && (sumsLanes || !target.readsPastEnd());
   return ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
-                        isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(analysis.getLetters(value), laneLetter, place) : 1,
+                        isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(value, laneLetter, place) : 1,
                         dropLooped(value, place.strides));
 }
 
 void NestStaging::write(Value elements, Value value, const NestPlace &place) {
   bool inLanes = isInLanes(value);
   WriteOp::create(builder, loc, elements, getBase(value, place), inLanes ? lane : Value(), inLanes ? mask : Value(), place.offset,
-                  inLanes ? getLaneStride(analysis.getLetters(value), laneLetter, place) : 1, dropLooped(value, place.strides),
+                  inLanes ? getLaneStride(value, laneLetter, place) : 1, dropLooped(value, place.strides),
                   place.accumulate, /*nontemporal=*/false);
 }

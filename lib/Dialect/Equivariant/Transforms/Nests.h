@@ -47,29 +47,50 @@ private:
   llvm::SmallVector<std::pair<int64_t, int64_t>> used; // in order, by begin and end
 };
 
+/// The letter of rows that are worked on side by side, in lanes: it comes after all others.
+constexpr char rowLetter = '~';
+
 /// What nests do in which order, without doing it.
 class NestPlan {
 public:
-  explicit NestPlan(const KernelAnalysis &analysis) : analysis(analysis) {}
+  /// With `rows`, all that depends on a row that not all share is had for so many rows at once.
+  explicit NestPlan(const KernelAnalysis &analysis, int64_t rows = 0);
+
+  struct Step {
+    mlir::Operation *op;
+    /// What earlier steps wrote is read, or added to: it has to be there. Then memory of buffers that nobody reads any more is free as well.
+    bool separates;
+    llvm::SmallVector<mlir::Value> released;
+  };
+  llvm::ArrayRef<Step> getSteps() const { return steps; }
+  bool isByRow(mlir::Value value) const { return byRow.contains(value); }
+  int64_t getRows() const { return rows; }
+  /// False if a value is needed both for each row and summed over them, which takes a kernel that has one row at a time.
+  bool canSumOverRows() const { return sumsOverRows; }
 
   /// The multiplicities of a value over which it takes a loop to go.
   std::map<char, int64_t> getLoops(mlir::Value value) const;
-  /// True if an operation is computed where its one user, a sum, is: it has the same loops, and no sum over one.
+  /// True if an operation is computed where its one user is: it has all loops of that, and no sum over one.
   bool isInlined(mlir::Operation *op) const;
   /// True if an operation's value has a buffer.
   bool hasBuffer(mlir::Operation *op) const;
-  /// The values in buffers that nobody reads after an operation.
-  llvm::SmallVector<mlir::Value> getLast(mlir::Operation *op) const;
+  /// Elements of a value's buffer.
+  int64_t getBufferSize(mlir::Value value) const;
   /// Elements of an operation's value that are summed over lanes one by one: 0 if that is not how they are.
   int64_t countLaneSums(mlir::Operation *op) const;
   /// What all buffers take, beside rows of so many elements.
   int64_t measure(mlir::Type element, int64_t lanes, llvm::ArrayRef<int64_t> rows) const;
 
 private:
-  void collectLast(mlir::Operation *op, mlir::Operation *staged, llvm::SmallVectorImpl<mlir::Value> &last) const;
+  /// The values in buffers that an operation reads, with those inlined in it.
+  void collectRead(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &read) const;
   bool isStagedAfter(mlir::Operation *op, mlir::Operation *staged) const;
 
   const KernelAnalysis &analysis;
+  int64_t rows;
+  bool sumsOverRows = true;
+  llvm::DenseSet<mlir::Value> byRow;
+  llvm::SmallVector<Step> steps;
 };
 
 /// What a nest asks of the function that it is written into.
@@ -92,8 +113,13 @@ public:
   /// Says how much memory that is, in elements, once all buffers are known.
   int64_t finish();
   virtual void fillWithZeros(mlir::Value buffer, int64_t count) = 0;
-  /// What was written before is read after.
+  /// What was written before, by all who work on the nests, is read after.
   virtual void separate() = 0;
+  /// The same among lanes.
+  virtual void separateLanes() { separate(); }
+  /// Who else works on the nests: loops are shared out among so many parts, of which this is one.
+  virtual int64_t getParts() { return 1; }
+  virtual mlir::Value getPart() { return mlir::Value(); }
   /// What `read` and `write` take for lanes from a position on, of so many.
   virtual mlir::Value getLane(mlir::Value position, int64_t extent) = 0;
   /// Whether lanes past the end may read: what the last one does.
@@ -126,8 +152,8 @@ private:
 
 class NestStaging {
 public:
-  NestStaging(const KernelAnalysis &analysis, NestTarget &target)
-      : analysis(analysis), plan(analysis), target(target), builder(target.builder), ix(target.ix), loc(target.loc), lanes(target.lanes) {}
+  NestStaging(const KernelAnalysis &analysis, NestTarget &target, int64_t rows = 0)
+      : analysis(analysis), plan(analysis, rows), target(target), builder(target.builder), ix(target.ix), loc(target.loc), lanes(target.lanes) {}
 
   /// Emits what an edge needs of all nests. The last dimension of a block that has a loop has stride 1 in its place, or lanes take it with its stride.
   void run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::function_ref<NestPlace(const Contribution &)> getTarget);
@@ -153,8 +179,13 @@ private:
   mlir::Value getBase(mlir::Value value, const NestPlace &place);
   llvm::SmallVector<int64_t> dropLooped(mlir::Value value, llvm::ArrayRef<int64_t> ofDimensions);
   mlir::RankedTensorType getSmallType(mlir::Value value, bool inLanes);
-  bool isInLanes(mlir::Value value) { return laneLetter && analysis.getLetters(value).contains(laneLetter); }
-  mlir::scf::ForOp loop(int64_t end, int64_t step, mlir::ValueRange inits);
+  bool isInLanes(mlir::Value value) {
+    return laneLetter == rowLetter ? plan.isByRow(value) : laneLetter && analysis.getLetters(value).contains(laneLetter);
+  }
+  int64_t getLaneStride(mlir::Value value, char letter, const NestPlace &place);
+  mlir::scf::ForOp loop(int64_t end, int64_t step, mlir::ValueRange inits, mlir::Value first = mlir::Value());
+  /// What follows, up to where that is restored, is done by one part only.
+  void ownAlone();
 
   const KernelAnalysis &analysis;
   NestPlan plan;
@@ -168,6 +199,7 @@ private:
 
   llvm::DenseMap<mlir::Value, NestPlace> buffers;
   llvm::SmallVector<mlir::Value> temporaries;
+  int64_t numOwners = 0;
   // Of the operation in work: the letters that have loops, the one that is spread over lanes, and where the loops are.
   std::map<char, int64_t> looped;
   char laneLetter = 0;
@@ -180,7 +212,7 @@ private:
   };
   llvm::SmallVector<Base> bases; // that were computed
   mlir::Operation *outermost = nullptr;
-  llvm::DenseMap<mlir::Value, mlir::Value> pointers;
+  llvm::DenseMap<std::pair<mlir::Value, mlir::Block *>, mlir::Value> pointers; // to the same, hidden
   mlir::Value lane, mask;
   bool sumsLanes = false;
 };

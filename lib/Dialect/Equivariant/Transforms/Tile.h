@@ -13,6 +13,8 @@ namespace espmm::equivariant {
 struct ScheduleWishes {
   bool deterministic = false;
   int64_t rows = 0, warps = 0, stages = 0, registers = 0, tileRegisters = 0;
+  /// What a block may have of the chip's shared memory.
+  int64_t sharedBytes = 0;
 };
 
 /// Cuts a kernel into kernels that a warp's registers can hold, each with its schedule.

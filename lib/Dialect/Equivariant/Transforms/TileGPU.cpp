@@ -1,4 +1,5 @@
 //===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
+#include "GPUTiles.h"
 #include "KernelCost.h"
 #include "SharedRows.h"
 #include "Tile.h"
@@ -52,15 +53,20 @@ public:
   }
 
 private:
-  /// A warp for a node, or for some rows: nothing of it is cut.
+  /// A warp for a node, or for some rows; or a block for 32 rows at once that share weights, if they have room in its shared memory. Nothing of it is cut.
   LogicalResult scheduleNests() {
     if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
       return failure();
     auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
     auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
+    int64_t tileBytes = measureTile(kernel);
+    bool isTile = tileBytes && tileBytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
+    // A multiprocessor has registers for 16 warps of a tile: in two blocks, if shared memory is enough for them.
+    int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
+    int64_t warps = !isTile ? 4 : tileBytes <= wishes.sharedBytes / 2 ? 8 : 16;
     auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1),
-                                             choose(wishes.rows, 1), choose(wishes.warps, 4), /*stages=*/int64_t(2), wishes.registers,
-                                             wishes.deterministic);
+                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, warps), /*stages=*/int64_t(2),
+                                             choose(wishes.registers, isTile || words > 1 ? 128 : 96), wishes.deterministic);
     if (schedule)
       kernel->setAttr("schedule", schedule);
     return success(schedule != nullptr);

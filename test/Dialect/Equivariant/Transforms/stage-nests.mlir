@@ -7,11 +7,10 @@
 // CHECK: %[[M:.*]] = equivariant.einsum "ijk,vj->vik"
 // CHECK: equivariant.write %[[M]] to %[[MATRIX:[0-9]+]]
 // CHECK: llvm.fence syncscope("singlethread") acq_rel
-// In vectors over u:
-// CHECK: scf.for %[[U:.*]] = %{{.*}} to %{{.*}} step %c8_i64
+// In one vector over u:
 // CHECK: equivariant.read %[[MATRIX]] offset 0
 // CHECK: %[[T:.*]] = equivariant.einsum "vik,i->vk"
-// CHECK: equivariant.write %[[T]] to %[[BUFFER:[0-9]+]][%[[U]]]
+// CHECK: equivariant.write %[[T]] to %[[BUFFER:[0-9]+]][%c0_i64{{.*}}]
 // CHECK: llvm.fence
 // In vectors over w, next to each other in memory, with a sum over u in registers, one u at a time:
 // CHECK: scf.for %[[W:.*]] = %{{.*}} to %c24_i64{{.*}} step %c8_i64

@@ -1,0 +1,102 @@
+//===- GPUNestTarget.h - nests in the lanes of a warp, or of a block -*- C++ -*-===//
+#ifndef ESPMM_LIB_EQUIVARIANT_GPUNESTTARGET_H
+#define ESPMM_LIB_EQUIVARIANT_GPUNESTTARGET_H
+
+#include "GPUFunction.h"
+#include "Nests.h"
+#include "SharedRows.h"
+
+namespace espmm::equivariant {
+
+/// Nests in the lanes of a warp.
+class GPUNestTarget : public NestTarget {
+public:
+  /// `place` says where buffers are, given how many elements they take.
+  GPUNestTarget(GPUFunction &function, mlir::Type element, llvm::function_ref<mlir::Value(mlir::Value)> place)
+      : NestTarget(function.builder, function.ix, function.loc, element, warpSize), function(function) {
+    memorySize = mlir::arith::ConstantIntOp::create(builder, loc, unknownSize, 64);
+    memory = place(memorySize);
+  }
+
+  mlir::Type getLaneType() override { return element; }
+  int64_t getSummands() override { return 8; }
+  int64_t getBlock() override { return 8; }
+  int64_t getSums() override { return 16; }
+
+  void fillWithZeros(mlir::Value buffer, int64_t count) override {
+    forEach(count, [&](mlir::Value at) { mlir::LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
+  }
+  void separate() override { function.syncWarp(); }
+  mlir::Value getLane(mlir::Value position, int64_t extent) override {
+    mlir::Value at = ix.add(position, function.lane);
+    return extent % lanes ? ix.min(at, ix.constant(extent - 1)) : at;
+  }
+  bool readsPastEnd() override { return true; }
+  mlir::Value getMask(mlir::Value count) override { return ix.less(function.lane, count); }
+  mlir::Value hide(mlir::Value pointer) override {
+    return mlir::LLVM::InlineAsmOp::create(builder, loc, pointer.getType(), pointer, "mov.b64 $0, $1;", "=l,l", /*has_side_effects=*/true, /*is_align_stack=*/false,
+                                     mlir::LLVM::TailCallKind::None, mlir::LLVM::AsmDialectAttr(), mlir::ArrayAttr()).getRes();
+  }
+  void once(llvm::function_ref<void()> emit) override {
+    mlir::OpBuilder::InsertionGuard insertion(builder);
+    function.guard(ix.less(function.lane, ix.constant(1)));
+    emit();
+  }
+  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate) override {
+    mlir::OpBuilder::InsertionGuard insertion(builder);
+    if (mask)
+      function.guard(mask);
+    mlir::Value own = ix.address(address, ix.mul(function.lane, stride), element);
+    if (accumulate)
+      value = mlir::LLVM::FAddOp::create(builder, loc, mlir::LLVM::LoadOp::create(builder, loc, element, own, getBytes()), value);
+    mlir::LLVM::StoreOp::create(builder, loc, value, own, getBytes());
+  }
+
+  /// Each lane's part of a row.
+  void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body) {
+    mlir::OpBuilder::InsertionGuard insertion(builder);
+    auto loop = mlir::scf::ForOp::create(builder, loc, function.lane, ix.constant(count), ix.constant(lanes));
+    builder.setInsertionPoint(loop.getBody()->getTerminator());
+    body(loop.getInductionVar());
+  }
+
+  unsigned getBytes() const { return element.getIntOrFloatBitWidth() / 8; }
+
+protected:
+  mlir::Value getZero() { return mlir::LLVM::ConstantOp::create(builder, loc, element, mlir::FloatAttr::get(element, 0.0)); }
+
+  GPUFunction &function;
+};
+
+/// Nests in the lanes of all warps of a block, which share its memory: loops are shared out among them.
+class GPUTileTarget : public GPUNestTarget {
+public:
+  GPUTileTarget(GPUFunction &function, mlir::Type element, int64_t warps)
+      : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }), warps(warps) {}
+
+  int64_t getParts() override { return warps; }
+  mlir::Value getPart() override { return function.warp; }
+  void separate() override { function.syncBlock(); }
+  void separateLanes() override { function.syncWarp(); }
+  void fillWithZeros(mlir::Value buffer, int64_t count) override {
+    forEach(count, [&](mlir::Value at) { mlir::LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
+  }
+  /// Each thread's part of so many elements.
+  void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body) {
+    mlir::OpBuilder::InsertionGuard insertion(builder);
+    auto loop = mlir::scf::ForOp::create(builder, loc, function.thread, ix.constant(count), ix.constant(warps * warpSize));
+    builder.setInsertionPoint(loop.getBody()->getTerminator());
+    body(loop.getInductionVar());
+  }
+
+private:
+  int64_t warps;
+};
+
+/// result[i] = the sum over so many rows of scratch memory, in their order, with what rounding takes kept (W. Kahan 1965). A block has 32 elements; its
+/// warps take turns, and the sums of each are added in the end.
+void launchSumOfShares(HostProgram &host, KernelOp kernel, unsigned result, mlir::Value scratch, mlir::Value count);
+
+} // namespace espmm::equivariant
+
+#endif // ESPMM_LIB_EQUIVARIANT_GPUNESTTARGET_H

@@ -1,0 +1,213 @@
+//===- GPUTiles.cpp - rows side by side, for weights that they share ------===//
+//
+//   a block: 32 rows at a time, one in each lane; its warps share out the loops over channels
+//     once: zeros for what is summed over all rows
+//     per tile: rows to shared memory, element after element, zeros past the last; the nests; rows of results to memory
+//   after: the sum of what blocks summed over all of their tiles
+//
+// A weight is so read once for 32 rows, by a whole warp at once, and what is summed over rows is summed over lanes. Rows of which there are none have zeros in
+// place of their inputs, so that their products add nothing.
+//
+//===----------------------------------------------------------------------===//
+#include "GPUTiles.h"
+#include "GPUNestTarget.h"
+#include "Stage.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+constexpr int64_t tileRows = warpSize;
+/// Elements from one element of the rows to the next: an odd number, so that neither a row nor a column lies in one bank.
+constexpr int64_t pitch = tileRows + 1;
+
+int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
+bool hasIrreps(Value tensor) { return isa_and_nonnull<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding()); }
+Type getElement(KernelOp kernel) { return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType(); }
+
+/// The rows that lie in a block's shared memory: inputs, then results.
+SmallVector<Value> getTileRows(KernelOp kernel) {
+  SmallVector<Value> rows;
+  for (auto [i, tensor] : llvm::enumerate(kernel.getInputs()))
+    if (kernel.getInputAccess(i) == Access::Edge)
+      rows.push_back(tensor);
+  for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))
+    if (kernel.getResultAccess(r) == Access::Edge)
+      rows.push_back(tensor);
+  return rows;
+}
+
+class GPUTileKernel {
+public:
+  GPUTileKernel(KernelOp kernel, HostProgram &host)
+      : kernel(kernel), schedule(kernel->getAttrOfType<ScheduleAttr>("schedule")), host(host), analysis(kernel, LoopedAxes::Nests),
+        element(getElement(kernel)), warps(schedule.getWarps()), function(host, kernel, warps), builder(function.builder), ix(function.ix),
+        loc(kernel.getLoc()) {}
+
+  void run() {
+    IndexBuilder &h = host.index();
+    h.loc = loc;
+    Value rows = host.getSize(HostProgram::E), tiles = h.ceildiv(rows, h.constant(tileRows)), blocks = tiles;
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r)
+      if (kernel.getResultAccess(r) == Access::All)
+        shares[r] = {};
+    // Those that sum for all rows are so many, whatever the device, and of few tiles each: sums of sums over lanes are as exact as sums in pairs.
+    if (!shares.empty())
+      blocks = h.max(h.max(h.min(tiles, h.constant(leastBlocks)), h.ceildiv(tiles, h.constant(mostTiles))), h.constant(1));
+    OpBuilder::InsertPoint end = builder.saveInsertionPoint();
+    target.emplace(function, element, warps);
+    for (Value tensor : getTileRows(kernel))
+      places[tensor] = target->allocate(getWidth(tensor) * pitch);
+    for (auto &[r, share] : shares) {
+      int64_t width = getWidth(kernel.getResult(r));
+      share.scratch = host.getScratch(h.mul(blocks, width * target->getBytes()));
+      share.row = function.getRowPointer(getArgument(share.scratch, /*readOnly=*/false), function.block, width, element);
+      target->fillWithZeros(share.row, width);
+    }
+    auto loop = scf::ForOp::create(builder, loc, function.block, getArgument(tiles), getArgument(blocks));
+    builder.setInsertionPoint(loop.getBody()->getTerminator());
+    stageTile(ix.mul(loop.getInductionVar(), tileRows), getArgument(rows));
+    builder.restoreInsertionPoint(end);
+    int64_t bytes = target->finish() * target->getBytes();
+    function.launch(blocks, Value(), bytes, schedule.getRegisters());
+    for (auto &[r, share] : shares)
+      launchSumOfShares(host, kernel, r, share.scratch, blocks);
+  }
+
+private:
+  static constexpr int64_t leastBlocks = 264, mostTiles = 16;
+
+  struct Share {
+    Value scratch; // of the host function: a row for each block
+    Value row;     // where the block adds
+  };
+
+  Value getArgument(Value hostValue, bool readOnly = true) { return function.getArgument(hostValue, readOnly); }
+
+  void stageTile(Value first, Value rows) {
+    Value count = ix.min(ix.sub(rows, first), ix.constant(tileRows));
+    for (auto [i, tensor] : llvm::enumerate(kernel.getInputs()))
+      if (kernel.getInputAccess(i) == Access::Edge)
+        copyIn(tensor, first, count);
+    for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))
+      if (kernel.getResultAccess(r) == Access::Edge)
+        target->fillWithZeros(places[tensor], getWidth(tensor) * pitch);
+    function.syncBlock();
+    NestStaging(analysis, *target, tileRows)
+        .run([&](BlockOp block) {
+               unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+               return getPlace(kernel.getInputs()[i], getInput(i), block.getType(), block.getOffset());
+             },
+             [&](const Contribution &c) {
+               Value tensor = kernel.getResult(c.result);
+               Value row = shares.count(c.result) ? shares[c.result].row : places[tensor];
+               NestPlace place = getPlace(tensor, row, cast<RankedTensorType>(c.value.getType()), c.offset);
+               place.accumulate = true;
+               return place;
+             });
+    for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))
+      if (kernel.getResultAccess(r) == Access::Edge)
+        copyOut(tensor, first, count);
+    function.syncBlock();
+  }
+
+  Value getInput(unsigned i) {
+    Value tensor = kernel.getInputs()[i];
+    return kernel.getInputAccess(i) == Access::All ? getArgument(host.getBuffer(tensor)) : places[tensor];
+  }
+
+  NestPlace getPlace(Value tensor, Value row, RankedTensorType block, int64_t offset) {
+    NestPlace place = placeInRow(tensor, row, block, offset);
+    if (places.count(tensor)) {
+      place.offset *= pitch;
+      for (int64_t &stride : place.strides)
+        stride *= pitch;
+    }
+    return place;
+  }
+
+  //===-- Rows ------------------------------------------------------------===//
+
+  static constexpr int64_t copiesAtOnce = 8;
+
+  /// The elements of a tile, which lie one after the other in memory, by thread: where each is there, and where in the tile.
+  void forElements(Value tensor, llvm::function_ref<void(ArrayRef<Value>, ArrayRef<Value>)> body) {
+    int64_t width = getWidth(tensor), threads = warps * warpSize, size = width * tileRows;
+    int64_t steps = (size + threads - 1) / threads;
+    for (int64_t begin = 0; begin < steps; begin += copiesAtOnce) {
+      SmallVector<Value> inMemory, inTile;
+      for (int64_t n = begin; n < std::min(begin + copiesAtOnce, steps); ++n) {
+        Value at = ix.add(function.thread, n * threads);
+        if ((n + 1) * threads > size)
+          at = ix.min(at, ix.constant(size - 1));
+        Value row = ix.floordiv(at, width);
+        inMemory.push_back(at);
+        inTile.push_back(ix.add(ix.mul(ix.sub(at, ix.mul(row, width)), pitch), row));
+      }
+      body(inMemory, inTile);
+    }
+  }
+
+  Value getRow(Value buffer, Value tensor, Value first) { return ix.address(buffer, ix.mul(first, getWidth(tensor)), element); }
+
+  void copyIn(Value tensor, Value first, Value count) {
+    Value from = getRow(getArgument(host.getBuffer(tensor)), tensor, first), valid = ix.mul(count, getWidth(tensor));
+    Value zero = LLVM::ConstantOp::create(builder, loc, element, FloatAttr::get(element, 0.0));
+    forElements(tensor, [&](ArrayRef<Value> inMemory, ArrayRef<Value> inTile) {
+      SmallVector<Value> values;
+      for (Value at : inMemory) {
+        Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(from, ix.min(at, ix.sub(valid, ix.constant(1))), element), target->getBytes());
+        values.push_back(LLVM::SelectOp::create(builder, loc, ix.less(at, valid), value, zero));
+      }
+      for (auto [value, at] : llvm::zip(values, inTile))
+        LLVM::StoreOp::create(builder, loc, value, ix.address(places[tensor], at, element), target->getBytes());
+    });
+  }
+
+  void copyOut(Value tensor, Value first, Value count) {
+    Value to = getRow(getArgument(host.getDestination(tensor), /*readOnly=*/false), tensor, first), valid = ix.mul(count, getWidth(tensor));
+    forElements(tensor, [&](ArrayRef<Value> inMemory, ArrayRef<Value> inTile) {
+      for (auto [memory, tile] : llvm::zip(inMemory, inTile)) {
+        OpBuilder::InsertionGuard insertion(builder);
+        Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(places[tensor], tile, element), target->getBytes());
+        function.guard(ix.less(memory, valid));
+        LLVM::StoreOp::create(builder, loc, value, ix.address(to, memory, element), target->getBytes());
+      }
+    });
+  }
+
+  KernelOp kernel;
+  ScheduleAttr schedule;
+  HostProgram &host;
+  KernelAnalysis analysis;
+  Type element;
+  int64_t warps;
+  GPUFunction function;
+  OpBuilder &builder;
+  IndexBuilder &ix;
+  Location loc;
+  std::optional<GPUTileTarget> target;
+  llvm::DenseMap<Value, Value> places;     // rows in shared memory
+  llvm::MapVector<unsigned, Share> shares; // results that all rows share
+};
+
+} // namespace
+
+int64_t espmm::equivariant::measureTile(KernelOp kernel) {
+  auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
+  if (chooseGroupSide(kernel) != Access::Edge || !(llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared)))
+    return 0;
+  SmallVector<int64_t> sizes;
+  for (Value tensor : getTileRows(kernel)) {
+    if (!hasIrreps(tensor))
+      return 0;
+    sizes.push_back(getWidth(tensor) * pitch);
+  }
+  Type element = getElement(kernel);
+  KernelAnalysis analysis(kernel, LoopedAxes::Nests);
+  NestPlan plan(analysis, tileRows);
+  return plan.canSumOverRows() ? plan.measure(element, warpSize, sizes) * (element.getIntOrFloatBitWidth() / 8) : 0;
+}
+
+void espmm::equivariant::stageTilesForGPU(KernelOp kernel, HostProgram &host) { GPUTileKernel(kernel, host).run(); }
