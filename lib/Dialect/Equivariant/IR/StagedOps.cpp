@@ -63,6 +63,9 @@ static LogicalResult verifyPacked(Operation *op, RankedTensorType type, ArrayRef
 LogicalResult ReadOp::verify() {
   if (failed(verifyAccess(*this, getType())))
     return failure();
+  // read_c6
+  if (getAligned() < 1)
+    return emitOpError("expects a base aligned to 1 scalar or more, got ") << getAligned();
   // read_c5
   return verifyPacked(*this, getType(), getPacked().value_or(ArrayRef<int64_t>()));
 }

@@ -33,6 +33,7 @@ public:
   }
   bool readsPastEnd() override { return true; }
   mlir::Value getMask(mlir::Value count) override { return ix.less(function.lane, count); }
+  int64_t getAlignment(mlir::Value base) override { return isBuffer(base) ? bytesAtOnce / getBytes() : 1; }
   mlir::Value hide(mlir::Value pointer) override {
     return mlir::LLVM::InlineAsmOp::create(builder, loc, pointer.getType(), pointer, "mov.b64 $0, $1;", "=l,l", /*has_side_effects=*/true, /*is_align_stack=*/false,
                                      mlir::LLVM::TailCallKind::None, mlir::LLVM::AsmDialectAttr(), mlir::ArrayAttr()).getRes();
@@ -47,6 +48,11 @@ public:
     if (mask)
       function.guard(mask);
     mlir::Value own = ix.address(address, ix.mul(function.lane, stride), element);
+    // Nobody waits for a sum in memory of the device; it is this lane's alone, so that their order is known.
+    if (accumulate && mlir::cast<mlir::LLVM::LLVMPointerType>(own.getType()).getAddressSpace() == function.global.getAddressSpace()) {
+      mlir::LLVM::AtomicRMWOp::create(builder, loc, mlir::LLVM::AtomicBinOp::fadd, own, value, mlir::LLVM::AtomicOrdering::monotonic);
+      return;
+    }
     if (accumulate)
       value = mlir::LLVM::FAddOp::create(builder, loc, mlir::LLVM::LoadOp::create(builder, loc, element, own, getBytes()), value);
     mlir::LLVM::StoreOp::create(builder, loc, value, own, getBytes());
@@ -63,6 +69,9 @@ public:
   unsigned getBytes() const { return element.getIntOrFloatBitWidth() / 8; }
 
 protected:
+  /// What one instruction reads, if it lies at a multiple of it.
+  static constexpr int64_t bytesAtOnce = 16;
+
   mlir::Value getZero() { return mlir::LLVM::ConstantOp::create(builder, loc, element, mlir::FloatAttr::get(element, 0.0)); }
 
   GPUFunction &function;
@@ -74,6 +83,8 @@ public:
   GPUTileTarget(GPUFunction &function, mlir::Type element, int64_t warps)
       : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }), warps(warps) {}
 
+  /// Of several results and several summands at once, those of weights that follow each other are read by one instruction.
+  int64_t getSummands() override { return 32; }
   int64_t getParts() override { return warps; }
   mlir::Value getPart() override { return function.warp; }
   void separate() override { function.syncBlock(); }
@@ -81,6 +92,9 @@ public:
   void fillWithZeros(mlir::Value buffer, int64_t count) override {
     forEach(count, [&](mlir::Value at) { mlir::LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
   }
+  /// Says that a pointer's memory begins at a multiple of 16 bytes.
+  void align(mlir::Value pointer) { aligned.insert(pointer); }
+  int64_t getAlignment(mlir::Value base) override { return aligned.contains(base) ? bytesAtOnce / getBytes() : GPUNestTarget::getAlignment(base); }
   /// Each thread's part of so many elements.
   void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body) {
     mlir::OpBuilder::InsertionGuard insertion(builder);
@@ -91,6 +105,7 @@ public:
 
 private:
   int64_t warps;
+  llvm::DenseSet<mlir::Value> aligned;
 };
 
 /// result[i] = the sum over so many rows of scratch memory, in their order, with what rounding takes kept (W. Kahan 1965). A block has 32 elements; its

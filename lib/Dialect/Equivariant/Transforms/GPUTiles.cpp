@@ -59,6 +59,11 @@ public:
     target.emplace(function, element, warps);
     for (Value tensor : getTileRows(kernel))
       places[tensor] = target->allocate(getWidth(tensor) * pitch);
+    for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
+      if (kernel.getInputAccess(i) == Access::All) {
+        host.requireAlignment(host.getBuffer(kernel.getInputs()[i]), alignment);
+        target->align(getInput(i));
+      }
     for (auto &[r, share] : shares) {
       int64_t width = getWidth(kernel.getResult(r));
       share.scratch = host.getScratch(h.mul(blocks, width * target->getBytes()));
@@ -77,6 +82,8 @@ public:
 
 private:
   static constexpr int64_t leastBlocks = 264, mostTiles = 16;
+  /// Of weights, in bytes: what one instruction reads.
+  static constexpr int64_t alignment = 16;
 
   struct Share {
     Value scratch; // of the host function: a row for each block

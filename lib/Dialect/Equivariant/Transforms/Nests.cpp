@@ -1,5 +1,6 @@
 //===- Nests.cpp - einsums over several multiplicities --------------------===//
 #include "Nests.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -271,6 +272,7 @@ void NestStaging::stage(Operation *op) {
 
   position.clear();
   bases.clear();
+  multiples.clear();
   lane = mask = Value();
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
   outermost = nullptr;
@@ -292,6 +294,7 @@ void NestStaging::stage(Operation *op) {
     scf::ForOp ofLetter = loop(extent, shares ? step * target.getParts() : step, {}, shares ? ix.mul(target.getPart(), step) : Value());
     outermost = outermost ? outermost : ofLetter.getOperation();
     position[letter] = ofLetter.getInductionVar();
+    multiples[position[letter]] = step;
     if (letter == laneLetter)
       enterLanes(ofLetter);
   };
@@ -309,6 +312,7 @@ void NestStaging::stage(Operation *op) {
   SmallVector<Value> positions;
   for (int64_t n = 0; block > 1 && n < block; ++n) {
     positions.push_back(ix.add(first, n));
+    multiples[positions.back()] = std::gcd(block, n);
     // Sums over lanes past the end are of the last one again, and not written.
     if (looped[blockLetter] % block)
       positions.back() = ix.min(positions.back(), ix.constant(looped[blockLetter] - 1));
@@ -348,7 +352,7 @@ void NestStaging::stage(Operation *op) {
   Value firstSummand = unrolledLetter ? position[unrolledLetter] : Value();
   for (int64_t m = 0; m < unrolling; ++m) {
     if (unrolledLetter)
-      position[unrolledLetter] = ix.add(firstSummand, m);
+      position[unrolledLetter] = ix.add(firstSummand, m), multiples[position[unrolledLetter]] = std::gcd(unrolling, m);
     llvm::DenseMap<Value, Value> known;
     for (auto [n, value] : llvm::enumerate(values)) {
       enterBlock(n);
@@ -493,6 +497,7 @@ void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestP
   looped = {{'u', 0}};
   laneLetter = plan.isByRow(result) ? rowLetter : 0;
   bases.clear();
+  multiples.clear();
   pointers.clear();
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
   scf::ForOp firsts = loop(channels, 1, {});
@@ -555,11 +560,23 @@ RankedTensorType NestStaging::getSmallType(Value value, bool inLanes) {
   return RankedTensorType::get(shape, inLanes ? target.getLaneType() : target.element);
 }
 
-Value NestStaging::getBase(Value value, const NestPlace &place) {
+SmallVector<std::pair<Value, int64_t>> NestStaging::getSteps(Value value, const NestPlace &place) {
   SmallVector<std::pair<Value, int64_t>> steps;
   for (auto [letter, stride] : llvm::zip(analysis.getLetters(value), place.strides))
     if (looped.count(letter) && letter != laneLetter)
       steps.push_back({position[letter], stride});
+  return steps;
+}
+
+int64_t NestStaging::getAlignment(Value value, const NestPlace &place) {
+  int64_t alignment = target.getAlignment(place.base);
+  for (auto [step, stride] : getSteps(value, place))
+    alignment = std::gcd(alignment, std::max<int64_t>(multiples.lookup(step), 1) * stride);
+  return alignment;
+}
+
+Value NestStaging::getBase(Value value, const NestPlace &place) {
+  SmallVector<std::pair<Value, int64_t>> steps = getSteps(value, place);
   Value &pointer = pointers[{place.base, outermost ? nullptr : builder.getInsertionBlock()}];
   if (!pointer) {
     OpBuilder::InsertionGuard guard(builder);
@@ -584,9 +601,12 @@ Value NestStaging::getBase(Value value, const NestPlace &place) {
 
 Value NestStaging::read(Value value, const NestPlace &place) {
   bool inLanes = isInLanes(value), isMasked = inLanes && (sumsLanes || !target.readsPastEnd());
-  return ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
-                        isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(value, laneLetter, place) : 1,
-                        dropLooped(value, place.strides));
+  auto result = ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
+                               isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(value, laneLetter, place) : 1,
+                               dropLooped(value, place.strides));
+  if (!inLanes)
+    result.setAligned(getAlignment(value, place));
+  return result;
 }
 
 void NestStaging::write(Value elements, Value value, const NestPlace &place) {

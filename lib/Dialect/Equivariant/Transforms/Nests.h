@@ -126,6 +126,8 @@ public:
   virtual bool readsPastEnd() = 0;
   /// The lanes whose number is less than that.
   virtual mlir::Value getMask(mlir::Value count) = 0;
+  /// How many elements the address of rows or a buffer is known to be a multiple of.
+  virtual int64_t getAlignment(mlir::Value base) { return 1; }
   /// The same pointer, whatever has to be hidden from what would compute the addresses of all operations beforehand.
   virtual mlir::Value hide(mlir::Value pointer) { return pointer; }
   /// Does something in one lane.
@@ -140,6 +142,7 @@ public:
   int64_t lanes;
 
 protected:
+  bool isBuffer(mlir::Value base) const { return offsets.contains(base); }
   /// What buffers share, and its size, a constant that `finish` sets; made by the target.
   mlir::Value memory, memorySize;
   /// Till then, a number that nothing folds away.
@@ -177,6 +180,8 @@ private:
   mlir::Value read(mlir::Value value, const NestPlace &place);
   void write(mlir::Value elements, mlir::Value value, const NestPlace &place);
   mlir::Value getBase(mlir::Value value, const NestPlace &place);
+  llvm::SmallVector<std::pair<mlir::Value, int64_t>> getSteps(mlir::Value value, const NestPlace &place);
+  int64_t getAlignment(mlir::Value value, const NestPlace &place);
   llvm::SmallVector<int64_t> dropLooped(mlir::Value value, llvm::ArrayRef<int64_t> ofDimensions);
   mlir::RankedTensorType getSmallType(mlir::Value value, bool inLanes);
   bool isInLanes(mlir::Value value) {
@@ -210,6 +215,7 @@ private:
     llvm::SmallVector<std::pair<mlir::Value, int64_t>> steps;
     mlir::Value address;
   };
+  llvm::DenseMap<mlir::Value, int64_t> multiples; // of positions: what they are multiples of, if it is more than 1
   llvm::SmallVector<Base> bases; // that were computed
   mlir::Operation *outermost = nullptr;
   llvm::DenseMap<std::pair<mlir::Value, mlir::Block *>, mlir::Value> pointers; // to the same, hidden

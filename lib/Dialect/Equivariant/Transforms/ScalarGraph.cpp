@@ -580,6 +580,9 @@ void ScalarGraph::leaveBlock() {
   constants.clear();
 }
 
+/// A power of two that divides both.
+static int64_t getKnownMultiple(int64_t a, int64_t b) { return int64_t(1) << llvm::countr_zero(static_cast<uint64_t>(a | b)); }
+
 Value ScalarGraph::load(ScalarNode *node) {
   ReadOp read = node->read;
   Location loc = read.getLoc();
@@ -588,7 +591,7 @@ Value ScalarGraph::load(ScalarNode *node) {
   Value address = getAddress(read.getBase(), read.getLane(), read.getLaneStride(), node->offset, scalar);
   Value mask = read.getMask();
   if (!mask)
-    return LLVM::LoadOp::create(builder, loc, node->type, address, alignment);
+    return LLVM::LoadOp::create(builder, loc, node->type, address, alignment * (read.getLane() ? 1 : getKnownMultiple(read.getAligned(), node->offset)));
   Value zero = getConstant(0.0, node->type);
   if (isa<VectorType>(node->type))
     return LLVM::MaskedLoadOp::create(builder, loc, node->type, address, mask, zero, alignment);

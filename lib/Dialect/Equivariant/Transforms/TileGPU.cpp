@@ -61,12 +61,12 @@ private:
     auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
     int64_t tileBytes = measureTile(kernel);
     bool isTile = tileBytes && tileBytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
-    // A multiprocessor has registers for 16 warps of a tile: in two blocks, if shared memory is enough for them.
+    // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
     int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
-    int64_t warps = !isTile ? 4 : tileBytes <= wishes.sharedBytes / 2 ? 8 : 16;
+    int64_t registers = !isTile ? 96 * words : tileBytes <= wishes.sharedBytes / 2 ? 128 : 255;
     auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1),
-                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, warps), /*stages=*/int64_t(2),
-                                             choose(wishes.registers, isTile || words > 1 ? 128 : 96), wishes.deterministic);
+                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? 8 : 4), /*stages=*/int64_t(2),
+                                             choose(wishes.registers, registers), wishes.deterministic);
     if (schedule)
       kernel->setAttr("schedule", schedule);
     return success(schedule != nullptr);

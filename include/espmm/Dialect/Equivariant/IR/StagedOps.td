@@ -18,7 +18,8 @@ def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, Memor
     A read happens at any place between its own and the next operation with effects other than reads and writes of the same run: the memory it reads must not be
     written by a `write` of that run.
 
-    With `packed`, only the elements of these numbers (row-major) are in memory, one after the other; the others are structurally zero.
+    With `packed`, only the elements of these numbers (row-major) are in memory, one after the other; the others are structurally zero. With `aligned`, the base
+    is known to be at a multiple of so many scalars.
 
     Example: `%x = equivariant.read %p[%c] offset 24 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>`
 
@@ -28,12 +29,14 @@ def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, Memor
     - (read_c3) channels of vectors are next to each other: lane_stride is 1.
     - (read_c4) the mask has a bit for each channel of an element: i1, or a vector of i1.
     - (read_c5) packed elements are in ascending order and within the tensor.
+    - (read_c6) aligned is positive.
   }];
   let arguments = (ins LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
-    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, OptionalAttr<DenseI64ArrayAttr>:$packed);
+    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, OptionalAttr<DenseI64ArrayAttr>:$packed,
+    DefaultValuedAttr<I64Attr, "1">:$aligned);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides (`packed` $packed^)? attr-dict `:` type($base) `->` type($result)
+    $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides (`packed` $packed^)? (`aligned` $aligned^)? attr-dict `:` type($base) `->` type($result)
   }];
   let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$base, "::mlir::Value":$lane, "::mlir::Value":$mask,
       "int64_t":$offset, "int64_t":$lane_stride, "::llvm::ArrayRef<int64_t>":$strides), [{
