@@ -290,8 +290,8 @@ private:
   void lowerLaneSum(LaneSumOp op) {
     SmallVector<Value> values(op.getValues());
     Type type = op.getType();
-    int64_t count = llvm::PowerOf2Ceil(values.size());
-    assert(count <= warpSize && "the stage pass makes runs of at most a warp");
+    int64_t count = llvm::PowerOf2Ceil(values.size()), lanes = op.getLanes() ? op.getLanes() : warpSize;
+    assert(count <= lanes && "the stage pass makes runs of at most a group of lanes");
     while (static_cast<int64_t>(values.size()) < count)
       values.push_back(arith::ConstantOp::create(builder, loc, FloatAttr::get(type, 0.0)));
     Value lane = NVVM::ThreadIdXOp::create(builder, loc, builder.getI32Type());
@@ -306,7 +306,7 @@ private:
       }
       values = kept;
     }
-    for (int64_t bit = count; bit < warpSize; bit *= 2)
+    for (int64_t bit = op.getAcross() ? lanes : count; bit < (op.getAcross() ? warpSize : lanes); bit *= 2)
       values[0] = addShuffled(values[0], values[0], bit);
     op.getResult().replaceAllUsesWith(values[0]);
   }

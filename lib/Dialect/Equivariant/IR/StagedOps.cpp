@@ -124,6 +124,9 @@ LogicalResult LaneSumOp::verify() {
   // lane_sum_c2
   if (getType() != element)
     return emitOpError("expects a result of type ") << element << ", got " << getType();
+  // lane_sum_c4
+  if (getLanes() < 0 || (getLanes() && !llvm::isPowerOf2_64(getLanes())) || (!getLanes() && getAcross()) || (getLanes() && isa<VectorType>(element)))
+    return emitOpError("expects groups of a power of two of a warp's lanes, got ") << getLanes();
   // lane_sum_c3
   int64_t from = getFrom();
   if (from < 0 || from >= count)

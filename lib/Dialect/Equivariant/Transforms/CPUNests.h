@@ -24,11 +24,11 @@ public:
   int64_t getSums() override { return lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8; }
   void fillWithZeros(mlir::Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
   void separate() override { mlir::LLVM::FenceOp::create(builder, loc, mlir::LLVM::AtomicOrdering::acq_rel, "singlethread"); }
-  mlir::Value getLane(mlir::Value position, int64_t) override { return position; }
+  mlir::Value getLane(mlir::Value position, int64_t, int64_t) override { return position; }
   bool readsPastEnd() override { return false; }
-  mlir::Value getMask(mlir::Value count) override { return function.getMask(count, lanes); }
+  mlir::Value getMask(mlir::Value count, int64_t) override { return function.getMask(count, lanes); }
   void once(llvm::function_ref<void()> emit) override { emit(); }
-  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate) override {
+  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t) override {
     assert(stride == 1 && "blocks whose channels are in vectors lie in buffers");
     unsigned alignment = vector.getElementTypeBitWidth() / 8;
     if (accumulate) {

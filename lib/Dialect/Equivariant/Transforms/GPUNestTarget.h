@@ -27,12 +27,14 @@ public:
     forEach(count, [&](mlir::Value at) { mlir::LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
   }
   void separate() override { function.syncWarp(); }
-  mlir::Value getLane(mlir::Value position, int64_t extent) override {
-    mlir::Value at = ix.add(position, function.lane);
-    return extent % lanes ? ix.min(at, ix.constant(extent - 1)) : at;
+  int64_t getGroups(int64_t extent) override { return lanes / std::min<int64_t>(llvm::PowerOf2Ceil(extent), lanes); }
+  mlir::Value getGroup(int64_t groups) override { return ix.floordiv(function.lane, lanes / groups); }
+  mlir::Value getLane(mlir::Value position, int64_t extent, int64_t groups) override {
+    mlir::Value at = ix.add(position, getPlaceInGroup(groups));
+    return extent % (lanes / groups) ? ix.min(at, ix.constant(extent - 1)) : at;
   }
   bool readsPastEnd() override { return true; }
-  mlir::Value getMask(mlir::Value count) override { return ix.less(function.lane, count); }
+  mlir::Value getMask(mlir::Value count, int64_t groups) override { return ix.less(getPlaceInGroup(groups), count); }
   int64_t getAlignment(mlir::Value base) override { return isBuffer(base) ? bytesAtOnce / getBytes() : 1; }
   mlir::Value hide(mlir::Value pointer) override {
     return mlir::LLVM::InlineAsmOp::create(builder, loc, pointer.getType(), pointer, "mov.b64 $0, $1;", "=l,l", /*has_side_effects=*/true, /*is_align_stack=*/false,
@@ -43,11 +45,11 @@ public:
     function.guard(ix.less(function.lane, ix.constant(1)));
     emit();
   }
-  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate) override {
+  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t groups) override {
     mlir::OpBuilder::InsertionGuard insertion(builder);
     if (mask)
       function.guard(mask);
-    mlir::Value own = ix.address(address, ix.mul(function.lane, stride), element);
+    mlir::Value own = ix.address(address, ix.mul(getPlaceInGroup(groups), stride), element);
     // Nobody waits for a sum in memory of the device; it is this lane's alone, so that their order is known.
     if (accumulate && mlir::cast<mlir::LLVM::LLVMPointerType>(own.getType()).getAddressSpace() == function.global.getAddressSpace()) {
       mlir::LLVM::AtomicRMWOp::create(builder, loc, mlir::LLVM::AtomicBinOp::fadd, own, value, mlir::LLVM::AtomicOrdering::monotonic);
@@ -69,6 +71,9 @@ public:
   unsigned getBytes() const { return element.getIntOrFloatBitWidth() / 8; }
 
 protected:
+  mlir::Value getPlaceInGroup(int64_t groups) {
+    return groups == 1 ? function.lane : mlir::arith::AndIOp::create(builder, loc, function.lane, ix.constant(lanes / groups - 1)).getResult();
+  }
   /// What one instruction reads, if it lies at a multiple of it.
   static constexpr int64_t bytesAtOnce = 16;
 

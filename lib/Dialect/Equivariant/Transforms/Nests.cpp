@@ -258,16 +258,27 @@ void NestStaging::stage(Operation *op) {
   for (auto [letter, extent] : kept)
     if (letter != laneLetter)
       blockLetter = letter;
+  SmallVector<char> summed;
+  for (auto [letter, extent] : looped)
+    if (!kept.count(letter) && letter != laneLetter)
+      summed.push_back(letter);
+  char unrolledLetter = summed.empty() || sumsLanes ? 0 : summed.back();
+  // Lanes for which there are no elements take those of other positions.
+  char groupLetter = !sumsLanes && unrolledLetter ? unrolledLetter : blockLetter;
+  groups = groupLetter && laneLetter ? target.getGroups(looped[laneLetter]) : 1;
+  while (groups > 1 && (sumsLanes ? looped[groupLetter] <= groups / 2 : looped[groupLetter] % groups != 0))
+    groups /= 2;
   int64_t block = 1, elements = std::max<int64_t>(getSmallType(result, false).getNumElements(), 1);
+  auto ofGroup = [&](char letter) { return letter && letter == groupLetter ? looped[letter] / groups : looped[letter]; };
   if (blockLetter && sumsLanes) {
-    int64_t most = std::min<int64_t>(lanes, llvm::PowerOf2Ceil(kept[blockLetter]));
+    int64_t most = std::min<int64_t>(lanes, llvm::PowerOf2Ceil(kept[blockLetter])) / groups;
     block = std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(target.getSums() / elements, 1))), 1, most);
     auto covers = [&](int64_t n) { return (kept[blockLetter] + n - 1) / n * n; };
-    while (block > 8 && covers(block / 2) < covers(block))
+    while (block * groups > 8 && block > 1 && covers(block / 2 * groups) < covers(block * groups))
       block /= 2;
   } else if (blockLetter) {
     int64_t most = std::max<int64_t>(target.getBlock() / elements, 1), parts = target.getParts();
-    block = chooseUnrolling(kept[blockLetter], kept.size() == 1 + kept.count(laneLetter) ? std::min(most, (kept[blockLetter] + parts - 1) / parts) : most);
+    block = chooseUnrolling(ofGroup(blockLetter), kept.size() == 1 + kept.count(laneLetter) ? std::min(most, (kept[blockLetter] + parts - 1) / parts) : most);
   }
 
   position.clear();
@@ -278,17 +289,24 @@ void NestStaging::stage(Operation *op) {
   outermost = nullptr;
   pointers.clear();
   auto enterLanes = [&](scf::ForOp loop) {
-    lane = target.getLane(loop.getInductionVar(), looped[laneLetter]);
+    lane = target.getLane(loop.getInductionVar(), looped[laneLetter], 1);
     if (looped[laneLetter] % lanes)
-      mask = target.getMask(ix.sub(ix.constant(looped[laneLetter]), loop.getInductionVar()));
+      mask = target.getMask(ix.sub(ix.constant(looped[laneLetter]), loop.getInductionVar()), 1);
+  };
+  // No loop is needed if all are in lanes at once.
+  auto enterLanesAtOnce = [&](int64_t extent) {
+    if (extent * groups > lanes || (groups == 1 && extent != lanes))
+      return false;
+    lane = target.getLane(ix.constant(0), extent, groups);
+    if (extent * groups < lanes)
+      mask = target.getMask(ix.constant(extent), groups);
+    return true;
   };
   bool isShared = false;
   auto keep = [&](char letter, int64_t extent) {
-    if (letter == laneLetter && extent == lanes) {
-      lane = target.getLane(ix.constant(0), lanes);
+    if (letter == laneLetter && enterLanesAtOnce(extent))
       return;
-    }
-    int64_t step = letter == laneLetter ? lanes : letter == blockLetter ? block : 1;
+    int64_t step = letter == laneLetter ? lanes : (letter == blockLetter ? block : 1) * (letter == groupLetter ? groups : 1);
     bool shares = letter != laneLetter && !isShared && target.getParts() > 1;
     isShared |= shares;
     scf::ForOp ofLetter = loop(extent, shares ? step * target.getParts() : step, {}, shares ? ix.mul(target.getPart(), step) : Value());
@@ -309,26 +327,24 @@ void NestStaging::stage(Operation *op) {
       keep(letter, extent);
 
   Value first = blockLetter ? position[blockLetter] : Value();
+  bool isGrouped = first && blockLetter == groupLetter && groups > 1;
+  if (isGrouped)
+    first = ix.add(first, ix.mul(target.getGroup(groups), block));
   SmallVector<Value> positions;
-  for (int64_t n = 0; block > 1 && n < block; ++n) {
+  for (int64_t n = 0; (block > 1 || isGrouped) && n < block; ++n) {
     positions.push_back(ix.add(first, n));
     multiples[positions.back()] = std::gcd(block, n);
     // Sums over lanes past the end are of the last one again, and not written.
-    if (looped[blockLetter] % block)
+    if (looped[blockLetter] % (isGrouped ? block * groups : block))
       positions.back() = ix.min(positions.back(), ix.constant(looped[blockLetter] - 1));
   }
   auto enterBlock = [&](int64_t n) {
-    if (block > 1)
+    if (!positions.empty())
       position[blockLetter] = positions[n];
   };
 
   // The sums go through the loops over what is summed.
-  SmallVector<char> summed;
-  for (auto [letter, extent] : looped)
-    if (!kept.count(letter) && letter != laneLetter)
-      summed.push_back(letter);
-  char unrolledLetter = summed.empty() || sumsLanes ? 0 : summed.back();
-  int64_t unrolling = unrolledLetter ? chooseUnrolling(looped[unrolledLetter], std::max<int64_t>(target.getSummands() / block, 1)) : 1;
+  int64_t unrolling = unrolledLetter ? chooseUnrolling(ofGroup(unrolledLetter), std::max<int64_t>(target.getSummands() / block, 1)) : 1;
   if (sumsLanes)
     summed.push_back(laneLetter);
   SmallVector<Value> values(block);
@@ -337,11 +353,10 @@ void NestStaging::stage(Operation *op) {
     if (loops.empty())
       for (Value &value : values)
         value = ZeroOp::create(builder, loc, getSmallType(result, laneLetter != 0));
-    if (letter == laneLetter && looped[letter] == lanes) {
-      lane = target.getLane(ix.constant(0), lanes);
+    if (letter == laneLetter && enterLanesAtOnce(looped[letter]))
       break;
-    }
-    loops.push_back(loop(looped[letter], letter == laneLetter ? lanes : letter == unrolledLetter ? unrolling : 1, values));
+    int64_t step = letter == laneLetter ? lanes : (letter == unrolledLetter ? unrolling : 1) * (letter == groupLetter ? groups : 1);
+    loops.push_back(loop(looped[letter], step, values));
     outermost = outermost ? outermost : loops.back().getOperation();
     position[letter] = loops.back().getInductionVar();
     if (letter == laneLetter)
@@ -350,6 +365,8 @@ void NestStaging::stage(Operation *op) {
   }
 
   Value firstSummand = unrolledLetter ? position[unrolledLetter] : Value();
+  if (firstSummand && unrolledLetter == groupLetter && groups > 1)
+    firstSummand = ix.add(firstSummand, ix.mul(target.getGroup(groups), unrolling));
   for (int64_t m = 0; m < unrolling; ++m) {
     if (unrolledLetter)
       position[unrolledLetter] = ix.add(firstSummand, m), multiples[position[unrolledLetter]] = std::gcd(unrolling, m);
@@ -370,6 +387,11 @@ void NestStaging::stage(Operation *op) {
 
   if (sumsLanes && blockLetter) {
     writeLaneSums(result, values, blockLetter);
+  } else if (groups > 1 && groupLetter == unrolledLetter) {
+    for (auto [n, value] : llvm::enumerate(values)) {
+      enterBlock(n);
+      writeGroupSums(result, value);
+    }
   } else if (sumsLanes) {
     Value sum = sumLanes(values[0]);
     writeResult(result, [&](const NestPlace &place) { target.once([&] { write(sum, result, place); }); });
@@ -431,22 +453,44 @@ void NestStaging::writeLaneSums(Value result, ArrayRef<Value> spread, char lette
   auto type = cast<RankedTensorType>(spread.front().getType());
   int64_t count = static_cast<int64_t>(spread.size()), extent = looped[letter];
   Value valid;
-  if (count < lanes || extent % count)
-    valid = target.getMask(ix.min(ix.constant(count), ix.sub(ix.constant(extent), position[letter])));
+  if (count < lanes / groups || extent % (count * groups))
+    valid = target.getMask(ix.min(ix.constant(count), ix.sub(ix.constant(extent), position[letter])), groups);
   SmallVector<Value> sums;
-  for (int64_t n = 0; n < type.getNumElements(); ++n)
-    sums.push_back(LaneSumOp::create(builder, loc, target.getLaneType(), spread, n, type.getNumElements()));
+  for (int64_t n = 0; n < type.getNumElements(); ++n) {
+    auto sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, n, type.getNumElements());
+    if (groups > 1)
+      sum.setLanes(lanes / groups);
+    sums.push_back(sum);
+  }
+  storeElements(result, type, sums, letter, valid);
+}
+
+void NestStaging::writeGroupSums(Value result, Value spread) {
+  auto type = cast<RankedTensorType>(spread.getType());
+  SmallVector<Value> sums;
+  for (int64_t n = 0; n < type.getNumElements(); ++n) {
+    auto sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, n, type.getNumElements());
+    sum.setLanes(lanes / groups);
+    sum.setAcross(true);
+    sums.push_back(sum);
+  }
+  // All groups have them, one writes them.
+  int64_t all = std::exchange(groups, 1);
+  storeElements(result, type, sums, laneLetter, target.getMask(ix.constant(looped[laneLetter]), 1));
+  groups = all;
+}
+
+void NestStaging::storeElements(Value result, RankedTensorType type, ArrayRef<Value> elements, char letter, Value valid) {
   writeResult(result, [&](const NestPlace &place) {
     Value base = getBase(result, place);
     SmallVector<int64_t> strides = dropLooped(result, place.strides);
-    for (auto [n, sum] : llvm::enumerate(sums)) {
+    for (auto [n, element] : llvm::enumerate(elements)) {
       int64_t rest = static_cast<int64_t>(n), offset = place.offset;
       for (int64_t d = type.getRank() - 1; d >= 0; --d) {
         offset += rest % type.getDimSize(d) * strides[d];
         rest /= type.getDimSize(d);
       }
-      target.store(sum, ix.address(base, ix.constant(offset), target.element), getLaneStride(result, letter, place), valid,
-                   place.accumulate);
+      target.store(element, ix.address(base, ix.constant(offset), target.element), getLaneStride(result, letter, place), valid, place.accumulate, groups);
     }
   });
 }
@@ -458,7 +502,7 @@ Value NestStaging::sumLanes(Value spread) {
   temporaries.push_back(sums);
   for (int64_t first = 0; first < count; first += lanes) {
     Value sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, first, 1);
-    target.store(sum, ix.address(sums, ix.constant(first), target.element), /*stride=*/1, Value(), /*accumulate=*/false);
+    target.store(sum, ix.address(sums, ix.constant(first), target.element), /*stride=*/1, Value(), /*accumulate=*/false, /*groups=*/1);
   }
   target.separateLanes();
   SmallVector<int64_t> strides(type.getRank(), 1);
@@ -502,7 +546,7 @@ void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestP
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
   scf::ForOp firsts = loop(channels, 1, {});
   outermost = firsts;
-  lane = laneLetter ? target.getLane(ix.constant(0), lanes) : Value();
+  lane = laneLetter ? target.getLane(ix.constant(0), lanes, /*groups=*/1) : Value();
   mask = Value();
   Value first = firsts.getInductionVar(), next = ix.add(first, 1);
   // Before the pairs of channel a come those of the channels before it: a (2 m - a - 1) / 2.

@@ -120,20 +120,23 @@ public:
   /// Who else works on the nests: loops are shared out among so many parts, of which this is one.
   virtual int64_t getParts() { return 1; }
   virtual mlir::Value getPart() { return mlir::Value(); }
-  /// What `read` and `write` take for lanes from a position on, of so many.
-  virtual mlir::Value getLane(mlir::Value position, int64_t extent) = 0;
+  /// In how many groups of a power of two the lanes can be, each with so many elements in lanes: they work on different positions of another letter.
+  virtual int64_t getGroups(int64_t extent) { return 1; }
+  virtual mlir::Value getGroup(int64_t groups) { return mlir::Value(); }
+  /// What `read` and `write` take for lanes from a position on, of so many, in a group.
+  virtual mlir::Value getLane(mlir::Value position, int64_t extent, int64_t groups) = 0;
   /// Whether lanes past the end may read: what the last one does.
   virtual bool readsPastEnd() = 0;
-  /// The lanes whose number is less than that.
-  virtual mlir::Value getMask(mlir::Value count) = 0;
+  /// The lanes whose number in their group is less than that.
+  virtual mlir::Value getMask(mlir::Value count, int64_t groups) = 0;
   /// How many elements the address of rows or a buffer is known to be a multiple of.
   virtual int64_t getAlignment(mlir::Value base) { return 1; }
   /// The same pointer, whatever has to be hidden from what would compute the addresses of all operations beforehand.
   virtual mlir::Value hide(mlir::Value pointer) { return pointer; }
   /// Does something in one lane.
   virtual void once(llvm::function_ref<void()> emit) = 0;
-  /// Lane n goes to address + n * stride.
-  virtual void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate) = 0;
+  /// Lane n of each group goes to address + n * stride.
+  virtual void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t groups) = 0;
 
   mlir::OpBuilder &builder;
   IndexBuilder &ix;
@@ -173,6 +176,10 @@ private:
   void writeResult(mlir::Value result, llvm::function_ref<void(const NestPlace &)> write);
   /// Sums over lanes of as many values, each at a position of the result's last letter: in lanes then.
   void writeLaneSums(mlir::Value result, llvm::ArrayRef<mlir::Value> spread, char letter);
+  /// Sums over groups of lanes of a value, whose last letter is in the lanes of each.
+  void writeGroupSums(mlir::Value result, mlir::Value spread);
+  /// Scalars in lanes, one for each element of a small tensor, to where a letter's positions lie.
+  void storeElements(mlir::Value result, mlir::RankedTensorType type, llvm::ArrayRef<mlir::Value> elements, char letter, mlir::Value valid);
   /// Sums over lanes of one value, which then is the same in all.
   mlir::Value sumLanes(mlir::Value spread);
 
@@ -221,6 +228,7 @@ private:
   llvm::DenseMap<std::pair<mlir::Value, mlir::Block *>, mlir::Value> pointers; // to the same, hidden
   mlir::Value lane, mask;
   bool sumsLanes = false;
+  int64_t groups = 1;
 };
 
 } // namespace espmm::equivariant

@@ -383,14 +383,17 @@ private:
     dead.push_back(sum);
     auto vector = dyn_cast<VectorType>(sum.getType());
     constexpr int64_t warpSize = 32;
-    int64_t lanes = vector ? vector.getNumElements() : warpSize;
+    int64_t lanes = vector ? vector.getNumElements() : sum.getAcross() ? 1 : sum.getLanes() ? sum.getLanes() : warpSize;
     SmallVector<Value> elements;
     int64_t next = -sum.getFrom();
     for (Value tensor : sum.getValues())
       for (ScalarNode *node : graph.get(tensor))
         if (int64_t n = next++, stride = sum.getStride(); n >= 0 && n % stride == 0 && n / stride < lanes)
           elements.push_back(node ? node->value : makeZero(sum.getType()));
-    sum.getResult().replaceAllUsesWith(LaneSumOp::create(builder, sum.getLoc(), sum.getType(), elements));
+    auto ofElements = LaneSumOp::create(builder, sum.getLoc(), sum.getType(), elements);
+    ofElements.setLanes(sum.getLanes());
+    ofElements.setAcross(sum.getAcross());
+    sum.getResult().replaceAllUsesWith(ofElements);
   }
 
   Value makeZero(Type type) {

@@ -110,8 +110,9 @@ def Equivariant_LaneSumOp : Equivariant_Op<"lane_sum", [Pure]> {
   let description = [{
     Sums as many elements at once as there are lanes: the elements of the operands, in their order, from element `from` on. Lane t of the result
     holds the sum of element t mod n over all lanes, n being the number of elements rounded up to a power of two. On the CPU an element and the result are vectors; on the GPU an
-    element is what a lane of a warp holds, and the result is one scalar a lane. With `stride`, every n-th element is taken. `equivariant-sparsify` replaces the
-    tensors by their elements.
+    element is what a lane of a warp holds, and the result is one scalar a lane. With `stride`, every n-th element is taken. Groups of `lanes` lanes next to each
+    other have sums of their own; with `across`, the sum is over lanes that have the same place in such groups, of one element. `equivariant-sparsify`
+    replaces the tensors by their elements.
 
     Example: `%s = equivariant.lane_sum %v : tensor<3xvector<8xf32>> -> vector<8xf32>`
 
@@ -119,10 +120,14 @@ def Equivariant_LaneSumOp : Equivariant_Op<"lane_sum", [Pure]> {
     - (lane_sum_c1) one operand or more, elements or small tensors of them, of one type.
     - (lane_sum_c2) the result is of the elements' type.
     - (lane_sum_c3) `from` is less than the number of elements; the stride is positive, and 1 for elements.
+    - (lane_sum_c4) `lanes` is a power of two; 0, which is that of all, for vectors and without groups.
   }];
-  let arguments = (ins Variadic<AnyType>:$values, DefaultValuedAttr<I64Attr, "0">:$from, DefaultValuedAttr<I64Attr, "1">:$stride);
+  let arguments = (ins Variadic<AnyType>:$values, DefaultValuedAttr<I64Attr, "0">:$from, DefaultValuedAttr<I64Attr, "1">:$stride,
+    DefaultValuedAttr<I64Attr, "0">:$lanes, UnitAttr:$across);
   let results = (outs AnyType:$result);
-  let assemblyFormat = "(`from` $from^)? (`stride` $stride^)? $values attr-dict `:` type($values) `->` type($result)";
+  let assemblyFormat = [{
+    (`from` $from^)? (`stride` $stride^)? (`of` $lanes^ `lanes`)? (`across` $across^)? $values attr-dict `:` type($values) `->` type($result)
+  }];
   let hasVerifier = 1;
 }
 
