@@ -11,17 +11,18 @@ namespace espmm::equivariant {
 class CPUNestTarget : public NestTarget {
 public:
   CPUNestTarget(CPUFunction &function, mlir::VectorType vector)
-      : NestTarget(function.builder, function.ix, function.loc, vector.getElementType(), vector.getNumElements()), function(function),
-        vector(vector) {
+      : NestTarget(function.builder, function.ix, function.loc, vector.getElementType(), getLimits(vector)), function(function), vector(vector) {
     memorySize = function.makeEarly(unknownSize);
     memory = function.allocate(memorySize);
   }
+  /// Sums are as many as an AVX-512 or AVX2 register file holds besides the operands.
+  static NestLimits getLimits(mlir::VectorType vector) {
+    NestLimits limits{vector.getNumElements()};
+    limits.sums = limits.lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8;
+    return limits;
+  }
 
   mlir::Type getLaneType() override { return vector; }
-  int64_t getSummands() override { return 1; }
-  int64_t getBlock() override { return 1; }
-  /// What an AVX-512 or AVX2 register file holds besides the operands.
-  int64_t getSums() override { return lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8; }
   void fillWithZeros(mlir::Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
   void separate() override { mlir::LLVM::FenceOp::create(builder, loc, mlir::LLVM::AtomicOrdering::acq_rel, "singlethread"); }
   mlir::Value getLane(mlir::Value position, int64_t, int64_t) override { return position; }

@@ -12,22 +12,20 @@ namespace espmm::equivariant {
 class GPUNestTarget : public NestTarget {
 public:
   /// `place` says where buffers are, given how many elements they take.
-  GPUNestTarget(GPUFunction &function, mlir::Type element, llvm::function_ref<mlir::Value(mlir::Value)> place)
-      : NestTarget(function.builder, function.ix, function.loc, element, warpSize), function(function) {
+  GPUNestTarget(GPUFunction &function, mlir::Type element, llvm::function_ref<mlir::Value(mlir::Value)> place, const NestLimits &limits = getLimits())
+      : NestTarget(function.builder, function.ix, function.loc, element, limits), function(function) {
     memorySize = mlir::arith::ConstantIntOp::create(builder, loc, unknownSize, 64);
     memory = place(memorySize);
   }
 
+  static NestLimits getLimits() { return {warpSize, /*summands=*/8, /*block=*/8, /*sums=*/16, /*parts=*/1, /*rows=*/0, /*lanesAreThreads=*/true}; }
+
   mlir::Type getLaneType() override { return element; }
-  int64_t getSummands() override { return 8; }
-  int64_t getBlock() override { return 8; }
-  int64_t getSums() override { return 16; }
 
   void fillWithZeros(mlir::Value buffer, int64_t count) override {
     forEach(count, [&](mlir::Value at) { mlir::LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
   }
   void separate() override { function.syncWarp(); }
-  int64_t getGroups(int64_t extent) override { return lanes / std::min<int64_t>(llvm::PowerOf2Ceil(extent), lanes); }
   mlir::Value getGroup(int64_t groups) override { return ix.floordiv(function.lane, lanes / groups); }
   mlir::Value getLane(mlir::Value position, int64_t extent, int64_t groups) override {
     mlir::Value at = ix.add(position, getPlaceInGroup(groups));
@@ -86,11 +84,11 @@ protected:
 class GPUTileTarget : public GPUNestTarget {
 public:
   GPUTileTarget(GPUFunction &function, mlir::Type element, int64_t warps)
-      : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }), warps(warps) {}
-
+      : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(warps)), warps(warps) {}
   /// Of several results and several summands at once, those of weights that follow each other are read by one instruction.
-  int64_t getSummands() override { return 32; }
-  int64_t getParts() override { return warps; }
+  static NestLimits getLimits(int64_t warps) { return {warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*lanesAreThreads=*/true}; }
+
+
   mlir::Value getPart() override { return function.warp; }
   void separate() override { function.syncBlock(); }
   void separateLanes() override { function.syncWarp(); }

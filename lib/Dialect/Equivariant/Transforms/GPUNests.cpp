@@ -82,7 +82,7 @@ private:
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
       if (getIrreps(kernel.getResult(r)))
         first.push_back(getWidth(kernel.getResult(r)));
-    memoryBytes = NestPlan(analysis).measure(element, warpSize, first) * (element.getIntOrFloatBitWidth() / 8);
+    memoryBytes = NestPlan(analysis, GPUNestTarget::getLimits()).measure(element, first) * (element.getIntOrFloatBitWidth() / 8);
     int64_t warps = schedule.getWarps();
     while (warps > 1 && warps * memoryBytes > mostSharedBytes)
       warps /= 2;
@@ -246,7 +246,8 @@ private:
 LogicalResult espmm::equivariant::stageNestsForGPU(KernelOp kernel, HostProgram &host) {
   if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
     return failure();
-  if (kernel->getAttrOfType<ScheduleAttr>("schedule").getRows() == warpSize && measureTile(kernel))
+  auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
+  if (schedule.getRows() == warpSize && measureTile(kernel, schedule.getWarps()))
     stageTilesForGPU(kernel, host);
   else
     GPUNestKernel(kernel, host).run();

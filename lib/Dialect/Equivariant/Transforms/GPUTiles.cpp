@@ -101,7 +101,7 @@ private:
       if (kernel.getResultAccess(r) == Access::Edge)
         target->fillWithZeros(places[tensor], getWidth(tensor) * pitch);
     function.syncBlock();
-    NestStaging(analysis, *target, tileRows)
+    NestStaging(analysis, *target)
         .run([&](BlockOp block) {
                unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
                return getPlace(kernel.getInputs()[i], getInput(i), block.getType(), block.getOffset());
@@ -201,7 +201,7 @@ private:
 
 } // namespace
 
-int64_t espmm::equivariant::measureTile(KernelOp kernel) {
+int64_t espmm::equivariant::measureTile(KernelOp kernel, int64_t warps) {
   auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
   if (chooseGroupSide(kernel) != Access::Edge || !(llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared)))
     return 0;
@@ -213,8 +213,8 @@ int64_t espmm::equivariant::measureTile(KernelOp kernel) {
   }
   Type element = getElement(kernel);
   KernelAnalysis analysis(kernel, LoopedAxes::Nests);
-  NestPlan plan(analysis, tileRows);
-  return plan.canSumOverRows() ? plan.measure(element, warpSize, sizes) * (element.getIntOrFloatBitWidth() / 8) : 0;
+  NestPlan plan(analysis, GPUTileTarget::getLimits(warps));
+  return plan.canSumOverRows() ? plan.measure(element, sizes) * (element.getIntOrFloatBitWidth() / 8) : 0;
 }
 
 void espmm::equivariant::stageTilesForGPU(KernelOp kernel, HostProgram &host) { GPUTileKernel(kernel, host).run(); }

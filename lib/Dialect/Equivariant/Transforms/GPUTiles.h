@@ -6,8 +6,8 @@
 
 namespace espmm::equivariant {
 
-/// Bytes of shared memory that a block takes for 32 rows at once; 0 if a kernel is not one for that: no rows that all share, edges of nodes, or rows of weights.
-int64_t measureTile(KernelOp kernel);
+/// Bytes of shared memory that a block of so many warps takes for 32 rows at once; 0 if a kernel is not one for that: no rows that all share, edges of nodes, or rows of weights.
+int64_t measureTile(KernelOp kernel, int64_t warps);
 
 /// Stages a kernel that works on 32 rows at once.
 void stageTilesForGPU(KernelOp kernel, HostProgram &host);

@@ -21,143 +21,9 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
     }
     if (plan.hasBuffer(op))
       buffers[op->getResult(0)] = makeBuffer(op->getResult(0));
-    isa<PairsOp, PairSumOp>(op) ? stagePairs(op) : stage(op);
+    isa<PairsOp, PairSumOp>(op) ? stagePairs(op, step.owner) : stage(op, step.owner);
   }
   target.separate();
-}
-
-//===----------------------------------------------------------------------===//
-// NestPlan
-//===----------------------------------------------------------------------===//
-
-NestPlan::NestPlan(const KernelAnalysis &analysis, int64_t rows) : analysis(analysis), rows(rows) {
-  KernelOp kernel = analysis.kernel;
-  if (rows)
-    for (Operation &op : kernel.getBody().front().without_terminator()) {
-      bool is = llvm::any_of(op.getOperands(), [&](Value operand) {
-        auto argument = dyn_cast<BlockArgument>(operand);
-        return argument ? kernel.getInputAccess(argument.getArgNumber()) != Access::All : byRow.contains(operand);
-      });
-      if (is)
-        byRow.insert(op.getResult(0));
-    }
-  // What results that all rows share get is summed over rows where it is computed.
-  llvm::SmallDenseSet<Value> ofAll, ofRows;
-  for (const Contribution &c : analysis.getContributions())
-    (kernel.getResultAccess(c.result) == Access::All ? ofAll : ofRows).insert(c.value);
-  for (Value value : ofAll) {
-    bool isReadByRow = ofRows.contains(value) || llvm::any_of(value.getUsers(), [&](Operation *user) { return analysis.isNest(user); });
-    sumsOverRows &= byRow.contains(value) && !isReadByRow;
-    byRow.erase(value);
-  }
-
-  // A place is a buffer, or a block of a result.
-  using Place = std::tuple<void *, unsigned, int64_t>;
-  llvm::SmallVector<Place> written;
-  llvm::SmallVector<Value> unread;
-  for (Operation *op : analysis.getNests()) {
-    if (isInlined(op))
-      continue;
-    Value result = op->getResult(0);
-    SmallVector<Value> read;
-    collectRead(op, read);
-    SmallVector<Place> writes, touched;
-    if (hasBuffer(op))
-      writes.push_back({result.getAsOpaquePointer(), 0, 0});
-    for (const Contribution &c : analysis.getContributions())
-      if (c.value == result && c.isOfNest)
-        writes.push_back({nullptr, c.result, c.offset});
-    touched = writes;
-    for (Value value : read)
-      touched.push_back({value.getAsOpaquePointer(), 0, 0});
-    Step step{op, llvm::any_of(touched, [&](const Place &place) { return llvm::is_contained(written, place); }), {}};
-    if (step.separates) {
-      written.clear();
-      step.released = std::exchange(unread, {});
-    }
-    steps.push_back(step);
-    written.append(writes);
-    for (Value value : read)
-      if (!llvm::is_contained(unread, value) && llvm::none_of(value.getUsers(), [&](Operation *user) { return isStagedAfter(user, op); }))
-        unread.push_back(value);
-  }
-}
-
-std::map<char, int64_t> NestPlan::getLoops(Value value) const {
-  std::map<char, int64_t> result = analysis.getLooped(value);
-  for (auto it = result.begin(); it != result.end();)
-    it = it->second == 1 ? result.erase(it) : std::next(it);
-  if (isByRow(value))
-    result[rowLetter] = rows;
-  return result;
-}
-
-bool NestPlan::isInlined(Operation *op) const {
-  Value result = op->getResult(0);
-  if (!isa<EinsumOp, AddOp>(op) || !result.hasOneUse())
-    return false;
-  Operation *user = *result.getUsers().begin();
-  if (!isa<EinsumOp, AddOp>(user) || !analysis.isNest(user))
-    return false;
-  // Neither does it sum over a loop, nor has its user one that it has not, and so would compute it more than once.
-  std::map<char, int64_t> kept = getLoops(result);
-  auto isKept = [&](Value value) { return llvm::all_of(getLoops(value), [&](const auto &entry) { return kept.count(entry.first); }); };
-  return llvm::all_of(op->getOperands(), isKept) && llvm::all_of(user->getOperands(), isKept);
-}
-
-bool NestPlan::hasBuffer(Operation *op) const {
-  return !isInlined(op) && llvm::any_of(op->getResult(0).getUsers(), [&](Operation *user) { return analysis.isNest(user); });
-}
-
-void NestPlan::collectRead(Operation *op, SmallVectorImpl<Value> &read) const {
-  for (Value operand : op->getOperands()) {
-    Operation *producer = operand.getDefiningOp();
-    if (!analysis.isNest(producer))
-      continue;
-    if (isInlined(producer))
-      collectRead(producer, read);
-    else if (!llvm::is_contained(read, operand))
-      read.push_back(operand);
-  }
-}
-
-int64_t NestPlan::getBufferSize(Value value) const {
-  return cast<RankedTensorType>(value.getType()).getNumElements() * (isByRow(value) ? rows : 1);
-}
-
-bool NestPlan::isStagedAfter(Operation *op, Operation *staged) const {
-  if (!analysis.isNest(op))
-    return false;
-  while (isInlined(op))
-    op = *op->getResult(0).getUsers().begin();
-  return staged->isBeforeInBlock(op);
-}
-
-int64_t NestPlan::countLaneSums(Operation *op) const {
-  if (isa<PairsOp, PairSumOp>(op) || !getLoops(op->getResult(0)).empty() ||
-      llvm::all_of(op->getOperands(), [&](Value operand) { return getLoops(operand).empty(); }))
-    return 0;
-  return cast<RankedTensorType>(op->getResult(0).getType()).getNumElements();
-}
-
-int64_t NestPlan::measure(Type element, int64_t lanes, ArrayRef<int64_t> rows) const {
-  NestArena arena(element);
-  for (int64_t count : rows)
-    arena.allocate(count);
-  llvm::DenseMap<Value, int64_t> offsets;
-  SmallVector<int64_t> temporaries;
-  for (const Step &step : steps) {
-    if (step.separates)
-      while (!temporaries.empty())
-        arena.release(temporaries.pop_back_val());
-    for (Value value : step.released)
-      arena.release(offsets.lookup(value));
-    if (hasBuffer(step.op))
-      offsets[step.op->getResult(0)] = arena.allocate(getBufferSize(step.op->getResult(0)));
-    if (int64_t count = countLaneSums(step.op))
-      temporaries.push_back(arena.allocate((count + lanes - 1) / lanes * lanes));
-  }
-  return arena.getSize();
 }
 
 NestPlace espmm::equivariant::placeInRow(Value tensor, Value row, RankedTensorType block, int64_t offset) {
@@ -179,23 +45,6 @@ NestPlace espmm::equivariant::placeInRow(Value tensor, Value row, RankedTensorTy
 // Memory that buffers share
 //===----------------------------------------------------------------------===//
 
-int64_t NestArena::allocate(int64_t count) {
-  count = std::max<int64_t>((count + line - 1) / line, 1) * line;
-  int64_t offset = 0;
-  for (auto [begin, end] : used) {
-    if (begin - offset >= count)
-      break;
-    offset = end;
-  }
-  used.insert(llvm::lower_bound(used, std::pair(offset, offset + count)), {offset, offset + count});
-  size = std::max(size, offset + count);
-  return offset;
-}
-
-void NestArena::release(int64_t offset) {
-  llvm::erase_if(used, [&](auto part) { return part.first == offset; });
-}
-
 Value NestTarget::allocate(int64_t count) {
   int64_t offset = arena.allocate(count);
   // An address of its own, though it be that of the memory.
@@ -215,23 +64,6 @@ int64_t NestTarget::finish() {
 // An einsum, or a sum
 //===----------------------------------------------------------------------===//
 
-/// The largest divisor of an extent up to a limit; all of it, if it is not much more and has none to speak of.
-static int64_t chooseUnrolling(int64_t extent, int64_t limit) {
-  int64_t best = 1;
-  for (int64_t n = 2; n <= std::min(extent, limit); ++n)
-    if (extent % n == 0)
-      best = n;
-  return best < 4 && extent <= 2 * limit && limit > 1 ? extent : best;
-}
-
-void NestStaging::ownAlone() {
-  if (target.getParts() == 1)
-    return;
-  Value owner = ix.constant(numOwners++ % target.getParts());
-  Value isOwn = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, target.getPart(), owner);
-  builder.setInsertionPointToStart(scf::IfOp::create(builder, loc, isOwn, /*withElseRegion=*/false).thenBlock());
-}
-
 scf::ForOp NestStaging::loop(int64_t end, int64_t step, ValueRange inits, Value first) {
   auto result = scf::ForOp::create(builder, loc, first ? first : ix.constant(0), ix.constant(end), ix.constant(step), inits);
   if (inits.empty())
@@ -241,140 +73,112 @@ scf::ForOp NestStaging::loop(int64_t end, int64_t step, ValueRange inits, Value 
   return result;
 }
 
-void NestStaging::stage(Operation *op) {
-  Value result = op->getResult(0);
-  std::map<char, int64_t> kept = plan.getLoops(result);
-  looped = kept;
-  laneLetter = 0;
-  for (Value operand : op->getOperands())
-    for (auto [letter, extent] : plan.getLoops(operand)) {
-      looped[letter] = extent;
-      laneLetter = std::max(laneLetter, letter);
-    }
-  sumsLanes = laneLetter && !kept.count(laneLetter);
-  // Several positions of one of the result's letters are computed at once: what does not have it is read once for all of them, and sums over lanes are
-  // taken together.
-  char blockLetter = 0;
-  for (auto [letter, extent] : kept)
-    if (letter != laneLetter)
-      blockLetter = letter;
-  SmallVector<char> summed;
-  for (auto [letter, extent] : looped)
-    if (!kept.count(letter) && letter != laneLetter)
-      summed.push_back(letter);
-  char unrolledLetter = summed.empty() || sumsLanes ? 0 : summed.back();
-  // Lanes for which there are no elements take those of other positions.
-  char groupLetter = !sumsLanes && unrolledLetter ? unrolledLetter : blockLetter;
-  groups = groupLetter && laneLetter ? target.getGroups(looped[laneLetter]) : 1;
-  while (groups > 1 && (sumsLanes ? looped[groupLetter] <= groups / 2 : looped[groupLetter] % groups != 0))
-    groups /= 2;
-  int64_t block = 1, elements = std::max<int64_t>(getSmallType(result, false).getNumElements(), 1);
-  auto ofGroup = [&](char letter) { return letter && letter == groupLetter ? looped[letter] / groups : looped[letter]; };
-  if (blockLetter && sumsLanes) {
-    int64_t most = std::min<int64_t>(lanes, llvm::PowerOf2Ceil(kept[blockLetter])) / groups;
-    block = std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(target.getSums() / elements, 1))), 1, most);
-    auto covers = [&](int64_t n) { return (kept[blockLetter] + n - 1) / n * n; };
-    while (block * groups > 8 && block > 1 && covers(block / 2 * groups) < covers(block * groups))
-      block /= 2;
-  } else if (blockLetter) {
-    int64_t most = std::max<int64_t>(target.getBlock() / elements, 1), parts = target.getParts();
-    block = chooseUnrolling(ofGroup(blockLetter), kept.size() == 1 + kept.count(laneLetter) ? std::min(most, (kept[blockLetter] + parts - 1) / parts) : most);
-  }
+void NestStaging::ownAlone(int64_t owner) {
+  if (target.limits.parts == 1)
+    return;
+  Value isOwn = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, target.getPart(), ix.constant(owner));
+  builder.setInsertionPointToStart(scf::IfOp::create(builder, loc, isOwn, /*withElseRegion=*/false).thenBlock());
+}
 
+scf::ForOp NestStaging::enter(char letter, ValueRange inits, bool isShared) {
+  int64_t extent = shape.looped[letter], step = shape.getStep(letter, lanes);
+  isShared &= target.limits.parts > 1;
+  scf::ForOp result = loop(extent, isShared ? step * target.limits.parts : step, inits, isShared ? ix.mul(target.getPart(), step) : Value());
+  outermost = outermost ? outermost : result.getOperation();
+  position[letter] = result.getInductionVar();
+  multiples[position[letter]] = step;
+  if (letter == shape.laneLetter) {
+    lane = target.getLane(position[letter], extent, 1);
+    if (extent % lanes)
+      mask = target.getMask(ix.sub(ix.constant(extent), position[letter]), 1);
+  }
+  return result;
+}
+
+bool NestStaging::enterLanesAtOnce() {
+  int64_t extent = shape.looped[shape.laneLetter];
+  if (shape.groups == 1 && extent != lanes)
+    return false;
+  lane = target.getLane(ix.constant(0), extent, shape.groups);
+  if (extent * shape.groups < lanes)
+    mask = target.getMask(ix.constant(extent), shape.groups);
+  return true;
+}
+
+void NestStaging::findBlock() {
+  block.clear();
+  bool isInGroups = shape.groups > 1 && shape.blockLetter == shape.groupLetter;
+  if (!shape.blockLetter || (shape.block == 1 && !isInGroups))
+    return;
+  Value &first = position[shape.blockLetter];
+  if (isInGroups)
+    first = ix.add(first, ix.mul(target.getGroup(shape.groups), shape.block));
+  int64_t extent = shape.looped[shape.blockLetter];
+  for (int64_t n = 0; n < shape.block; ++n) {
+    Value at = ix.add(first, n);
+    multiples[at] = std::gcd(shape.block, n);
+    // Sums over lanes past the end are of the last one again, and not written.
+    block.push_back(extent % shape.getStep(shape.blockLetter, lanes) ? ix.min(at, ix.constant(extent - 1)) : at);
+  }
+}
+
+void NestStaging::enterBlock(int64_t n) {
+  if (!block.empty())
+    position[shape.blockLetter] = block[n];
+}
+
+void NestStaging::stage(Operation *op, int64_t owner) {
+  Value result = op->getResult(0);
+  shape = plan.getShape(op);
   position.clear();
   bases.clear();
   multiples.clear();
-  lane = mask = Value();
-  OpBuilder::InsertPoint after = builder.saveInsertionPoint();
-  outermost = nullptr;
   pointers.clear();
-  auto enterLanes = [&](scf::ForOp loop) {
-    lane = target.getLane(loop.getInductionVar(), looped[laneLetter], 1);
-    if (looped[laneLetter] % lanes)
-      mask = target.getMask(ix.sub(ix.constant(looped[laneLetter]), loop.getInductionVar()), 1);
-  };
-  // No loop is needed if all are in lanes at once.
-  auto enterLanesAtOnce = [&](int64_t extent) {
-    if (extent * groups > lanes || (groups == 1 && extent != lanes))
-      return false;
-    lane = target.getLane(ix.constant(0), extent, groups);
-    if (extent * groups < lanes)
-      mask = target.getMask(ix.constant(extent), groups);
-    return true;
-  };
-  bool isShared = false;
-  auto keep = [&](char letter, int64_t extent) {
-    if (letter == laneLetter && enterLanesAtOnce(extent))
-      return;
-    int64_t step = letter == laneLetter ? lanes : (letter == blockLetter ? block : 1) * (letter == groupLetter ? groups : 1);
-    bool shares = letter != laneLetter && !isShared && target.getParts() > 1;
-    isShared |= shares;
-    scf::ForOp ofLetter = loop(extent, shares ? step * target.getParts() : step, {}, shares ? ix.mul(target.getPart(), step) : Value());
-    outermost = outermost ? outermost : ofLetter.getOperation();
-    position[letter] = ofLetter.getInductionVar();
-    multiples[position[letter]] = step;
-    if (letter == laneLetter)
-      enterLanes(ofLetter);
-  };
-  if (!blockLetter)
-    ownAlone();
-  // What several positions have in common is then read outside of their loop.
-  bool lanesFirst = block > 1 && kept.count(laneLetter);
-  if (lanesFirst)
-    keep(laneLetter, kept[laneLetter]);
-  for (auto [letter, extent] : kept)
-    if (letter != laneLetter || !lanesFirst)
-      keep(letter, extent);
-
-  Value first = blockLetter ? position[blockLetter] : Value();
-  bool isGrouped = first && blockLetter == groupLetter && groups > 1;
-  if (isGrouped)
-    first = ix.add(first, ix.mul(target.getGroup(groups), block));
-  SmallVector<Value> positions;
-  for (int64_t n = 0; (block > 1 || isGrouped) && n < block; ++n) {
-    positions.push_back(ix.add(first, n));
-    multiples[positions.back()] = std::gcd(block, n);
-    // Sums over lanes past the end are of the last one again, and not written.
-    if (looped[blockLetter] % (isGrouped ? block * groups : block))
-      positions.back() = ix.min(positions.back(), ix.constant(looped[blockLetter] - 1));
-  }
-  auto enterBlock = [&](int64_t n) {
-    if (!positions.empty())
-      position[blockLetter] = positions[n];
-  };
+  lane = mask = Value();
+  outermost = nullptr;
+  OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+  if (!shape.isShared() && !shape.sumsParts)
+    ownAlone(owner);
+  // What several positions have in common is read outside of their loop.
+  bool keepsLanes = shape.kept.count(shape.laneLetter), lanesFirst = keepsLanes && shape.block > 1, isFirst = true;
+  if (lanesFirst && !enterLanesAtOnce())
+    enter(shape.laneLetter, {}, /*isShared=*/false);
+  for (auto [letter, extent] : shape.kept)
+    if (letter != shape.laneLetter)
+      enter(letter, {}, std::exchange(isFirst, false));
+    else if (!lanesFirst && !enterLanesAtOnce())
+      enter(letter, {}, /*isShared=*/false);
+  findBlock();
+  Value first = shape.blockLetter ? position[shape.blockLetter] : Value();
 
   // The sums go through the loops over what is summed.
-  int64_t unrolling = unrolledLetter ? chooseUnrolling(ofGroup(unrolledLetter), std::max<int64_t>(target.getSummands() / block, 1)) : 1;
-  if (sumsLanes)
-    summed.push_back(laneLetter);
-  SmallVector<Value> values(block);
+  SmallVector<Value> values(shape.block);
   SmallVector<scf::ForOp> loops;
-  for (char letter : summed) {
+  auto sumOver = [&](char letter, bool isShared) {
     if (loops.empty())
       for (Value &value : values)
-        value = ZeroOp::create(builder, loc, getSmallType(result, laneLetter != 0));
-    if (letter == laneLetter && enterLanesAtOnce(looped[letter]))
-      break;
-    int64_t step = letter == laneLetter ? lanes : (letter == unrolledLetter ? unrolling : 1) * (letter == groupLetter ? groups : 1);
-    loops.push_back(loop(looped[letter], step, values));
-    outermost = outermost ? outermost : loops.back().getOperation();
-    position[letter] = loops.back().getInductionVar();
-    if (letter == laneLetter)
-      enterLanes(loops.back());
+        value = ZeroOp::create(builder, loc, getSmallType(result, shape.laneLetter != 0));
+    loops.push_back(enter(letter, values, isShared));
     values = SmallVector<Value>(loops.back().getRegionIterArgs());
-  }
+  };
+  for (char letter : shape.summed)
+    sumOver(letter, shape.sumsParts && letter == shape.summed.front());
+  if (shape.sumsLanes && !enterLanesAtOnce())
+    sumOver(shape.laneLetter, /*isShared=*/false);
 
-  Value firstSummand = unrolledLetter ? position[unrolledLetter] : Value();
-  if (firstSummand && unrolledLetter == groupLetter && groups > 1)
-    firstSummand = ix.add(firstSummand, ix.mul(target.getGroup(groups), unrolling));
-  for (int64_t m = 0; m < unrolling; ++m) {
-    if (unrolledLetter)
-      position[unrolledLetter] = ix.add(firstSummand, m), multiples[position[unrolledLetter]] = std::gcd(unrolling, m);
+  Value summand = shape.unrolledLetter ? position[shape.unrolledLetter] : Value();
+  if (summand && shape.groups > 1 && shape.unrolledLetter == shape.groupLetter)
+    summand = ix.add(summand, ix.mul(target.getGroup(shape.groups), shape.unrolling));
+  for (int64_t m = 0; m < shape.unrolling; ++m) {
+    if (summand) {
+      position[shape.unrolledLetter] = ix.add(summand, m);
+      multiples[position[shape.unrolledLetter]] = std::gcd(shape.unrolling, m);
+    }
     llvm::DenseMap<Value, Value> known;
     for (auto [n, value] : llvm::enumerate(values)) {
       enterBlock(n);
-      Value summand = compute(op, known, block > 1 ? blockLetter : 0);
-      value = loops.empty() ? summand : Value(AddOp::create(builder, loc, value, summand));
+      Value computed = compute(op, known, block.empty() ? 0 : shape.blockLetter);
+      value = loops.empty() ? computed : Value(AddOp::create(builder, loc, value, computed));
     }
   }
   for (scf::ForOp loop : llvm::reverse(loops)) {
@@ -383,40 +187,74 @@ void NestStaging::stage(Operation *op) {
     values = SmallVector<Value>(loop.getResults());
   }
   if (first)
-    position[blockLetter] = first;
+    position[shape.blockLetter] = first;
+  if (shape.sumsParts)
+    values[0] = sumParts(values[0], owner);
+  write(result, values);
+  builder.restoreInsertionPoint(after);
+}
 
-  if (sumsLanes && blockLetter) {
-    writeLaneSums(result, values, blockLetter);
-  } else if (groups > 1 && groupLetter == unrolledLetter) {
+void NestStaging::write(Value result, ArrayRef<Value> values) {
+  if (shape.sumsLanes && shape.blockLetter)
+    return writeLaneSums(result, values, shape.blockLetter);
+  if (shape.sumsLanes) {
+    Value sum = sumLanes(values[0]);
+    return writeResult(result, [&](const NestPlace &place) { target.once([&] { write(sum, result, place); }); });
+  }
+  if (shape.groups > 1 && shape.groupLetter == shape.unrolledLetter) {
     for (auto [n, value] : llvm::enumerate(values)) {
       enterBlock(n);
       writeGroupSums(result, value);
     }
-  } else if (sumsLanes) {
-    Value sum = sumLanes(values[0]);
-    writeResult(result, [&](const NestPlace &place) { target.once([&] { write(sum, result, place); }); });
-  } else {
-    writeResult(result, [&](const NestPlace &place) {
-      for (auto [n, value] : llvm::enumerate(values)) {
-        enterBlock(n);
-        auto writeOne = [&, value = value] { write(value, result, place); };
-        laneLetter ? writeOne() : target.once(writeOne);
-      }
-    });
+    return;
   }
-  builder.restoreInsertionPoint(after);
+  writeResult(result, [&](const NestPlace &place) {
+    for (auto [n, value] : llvm::enumerate(values)) {
+      enterBlock(n);
+      auto writeOne = [&, value = value] { write(value, result, place); };
+      shape.laneLetter ? writeOne() : target.once(writeOne);
+    }
+  });
+}
+
+Value NestStaging::sumParts(Value value, int64_t owner) {
+  auto type = cast<RankedTensorType>(value.getType());
+  int64_t count = type.getNumElements();
+  Value all = target.allocate(count * target.limits.parts * lanes);
+  temporaries.push_back(all);
+  // Element after element, each with its lanes; part after part.
+  SmallVector<int64_t> strides(type.getRank(), lanes);
+  for (int64_t d = type.getRank() - 2; d >= 0; --d)
+    strides[d] = strides[d + 1] * type.getDimSize(d + 1);
+  Value own = ix.address(all, ix.mul(target.getPart(), count * lanes), target.element);
+  WriteOp::create(builder, loc, value, own, lane, Value(), 0, 1, strides, /*accumulate=*/false, /*nontemporal=*/false);
+  target.separate();
+  ownAlone(owner);
+  // In pairs, so that they do not wait for each other.
+  SmallVector<Value> sums;
+  for (int64_t part = 0; part < target.limits.parts; ++part)
+    sums.push_back(ReadOp::create(builder, loc, type, all, lane, Value(), part * count * lanes, 1, strides));
+  while (sums.size() > 1) {
+    for (size_t n = 0; n < sums.size() / 2; ++n)
+      sums[n] = AddOp::create(builder, loc, sums[2 * n], sums[2 * n + 1]);
+    sums.resize(sums.size() / 2);
+  }
+  pointers.clear();
+  bases.clear();
+  outermost = nullptr;
+  return sums[0];
 }
 
 Value NestStaging::compute(Operation *op, llvm::DenseMap<Value, Value> &known, char moving) {
   SmallVector<Value> operands;
   for (Value operand : op->getOperands())
     operands.push_back(getOperand(operand, known, moving));
-  auto type = getSmallType(op->getResult(0), laneLetter != 0);
+  auto type = getSmallType(op->getResult(0), shape.laneLetter != 0);
   if (isa<AddOp>(op))
     return AddOp::create(builder, loc, type, operands[0], operands[1]);
   std::string subscripts;
   for (char c : cast<EinsumOp>(op).getSubscripts())
-    if (!looped.count(c))
+    if (!shape.looped.count(c))
       subscripts += c;
   return EinsumOp::create(builder, loc, type, builder.getStringAttr(subscripts), operands);
 }
@@ -451,15 +289,15 @@ void NestStaging::writeResult(Value result, llvm::function_ref<void(const NestPl
 
 void NestStaging::writeLaneSums(Value result, ArrayRef<Value> spread, char letter) {
   auto type = cast<RankedTensorType>(spread.front().getType());
-  int64_t count = static_cast<int64_t>(spread.size()), extent = looped[letter];
+  int64_t count = static_cast<int64_t>(spread.size()), extent = shape.looped[letter];
   Value valid;
-  if (count < lanes / groups || extent % (count * groups))
-    valid = target.getMask(ix.min(ix.constant(count), ix.sub(ix.constant(extent), position[letter])), groups);
+  if (count < lanes / shape.groups || extent % (count * shape.groups))
+    valid = target.getMask(ix.min(ix.constant(count), ix.sub(ix.constant(extent), position[letter])), shape.groups);
   SmallVector<Value> sums;
   for (int64_t n = 0; n < type.getNumElements(); ++n) {
     auto sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, n, type.getNumElements());
-    if (groups > 1)
-      sum.setLanes(lanes / groups);
+    if (shape.groups > 1)
+      sum.setLanes(lanes / shape.groups);
     sums.push_back(sum);
   }
   storeElements(result, type, sums, letter, valid);
@@ -470,14 +308,14 @@ void NestStaging::writeGroupSums(Value result, Value spread) {
   SmallVector<Value> sums;
   for (int64_t n = 0; n < type.getNumElements(); ++n) {
     auto sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, n, type.getNumElements());
-    sum.setLanes(lanes / groups);
+    sum.setLanes(lanes / shape.groups);
     sum.setAcross(true);
     sums.push_back(sum);
   }
-  // All groups have them, one writes them.
-  int64_t all = std::exchange(groups, 1);
-  storeElements(result, type, sums, laneLetter, target.getMask(ix.constant(looped[laneLetter]), 1));
-  groups = all;
+  // All shape.groups have them, one writes them.
+  int64_t all = std::exchange(shape.groups, 1);
+  storeElements(result, type, sums, shape.laneLetter, target.getMask(ix.constant(shape.looped[shape.laneLetter]), 1));
+  shape.groups = all;
 }
 
 void NestStaging::storeElements(Value result, RankedTensorType type, ArrayRef<Value> elements, char letter, Value valid) {
@@ -490,7 +328,7 @@ void NestStaging::storeElements(Value result, RankedTensorType type, ArrayRef<Va
         offset += rest % type.getDimSize(d) * strides[d];
         rest /= type.getDimSize(d);
       }
-      target.store(element, ix.address(base, ix.constant(offset), target.element), getLaneStride(result, letter, place), valid, place.accumulate, groups);
+      target.store(element, ix.address(base, ix.constant(offset), target.element), getLaneStride(result, letter, place), valid, place.accumulate, shape.groups);
     }
   });
 }
@@ -515,7 +353,7 @@ Value NestStaging::sumLanes(Value spread) {
 // Pairs of channels
 //===----------------------------------------------------------------------===//
 
-void NestStaging::stagePairs(Operation *op) {
+void NestStaging::stagePairs(Operation *op, int64_t owner) {
   Value result = op->getResult(0), source = op->getOperand(0);
   auto block = source.getDefiningOp<BlockOp>();
   NestPlace from = block ? getBlock(block) : buffers.find(source)->second;
@@ -527,7 +365,7 @@ void NestStaging::stagePairs(Operation *op) {
       target.separate();
     }
     OpBuilder::InsertionGuard guard(builder);
-    ownAlone();
+    ownAlone(owner);
     auto stageAll = [&] { stagePairs(op, isSum || place.accumulate, source, from, place); };
     plan.isByRow(result) ? stageAll() : target.once(stageAll);
   });
@@ -538,15 +376,16 @@ void NestStaging::stagePairs(Operation *op, bool adds, Value source, const NestP
   Member member = gathers ? cast<PairsOp>(op).getMember() : cast<PairSumOp>(op).getMember();
   Value result = op->getResult(0);
   int64_t channels = cast<RankedTensorType>((gathers ? source : result).getType()).getDimSize(0);
-  looped = {{'u', 0}};
-  laneLetter = plan.isByRow(result) ? rowLetter : 0;
+  shape = NestShape();
+  shape.looped = {{'u', 0}};
+  shape.laneLetter = plan.isByRow(result) ? rowLetter : 0;
   bases.clear();
   multiples.clear();
   pointers.clear();
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
   scf::ForOp firsts = loop(channels, 1, {});
   outermost = firsts;
-  lane = laneLetter ? target.getLane(ix.constant(0), lanes, /*groups=*/1) : Value();
+  lane = shape.laneLetter ? target.getLane(ix.constant(0), lanes, /*groups=*/1) : Value();
   mask = Value();
   Value first = firsts.getInductionVar(), next = ix.add(first, 1);
   // Before the pairs of channel a come those of the channels before it: a (2 m - a - 1) / 2.
@@ -580,7 +419,7 @@ NestPlace NestStaging::makeBuffer(Value value) {
   auto ofValue = analysis.getLooped(value);
   NestPlace place;
   place.strides.assign(shape.size(), 0);
-  int64_t size = plan.isByRow(value) ? plan.getRows() : 1;
+  int64_t size = plan.isByRow(value) ? plan.limits.rows : 1;
   for (bool isLooped : {true, false})
     for (int64_t d = static_cast<int64_t>(shape.size()) - 1; d >= 0; --d)
       if (static_cast<bool>(ofValue.count(letters[d])) == isLooped) {
@@ -594,7 +433,7 @@ NestPlace NestStaging::makeBuffer(Value value) {
 SmallVector<int64_t> NestStaging::dropLooped(Value value, ArrayRef<int64_t> ofDimensions) {
   SmallVector<int64_t> result;
   for (auto [letter, n] : llvm::zip(analysis.getLetters(value), ofDimensions))
-    if (!looped.count(letter))
+    if (!shape.looped.count(letter))
       result.push_back(n);
   return result;
 }
@@ -607,7 +446,7 @@ RankedTensorType NestStaging::getSmallType(Value value, bool inLanes) {
 SmallVector<std::pair<Value, int64_t>> NestStaging::getSteps(Value value, const NestPlace &place) {
   SmallVector<std::pair<Value, int64_t>> steps;
   for (auto [letter, stride] : llvm::zip(analysis.getLetters(value), place.strides))
-    if (looped.count(letter) && letter != laneLetter)
+    if (shape.looped.count(letter) && letter != shape.laneLetter)
       steps.push_back({position[letter], stride});
   return steps;
 }
@@ -644,9 +483,9 @@ Value NestStaging::getBase(Value value, const NestPlace &place) {
 }
 
 Value NestStaging::read(Value value, const NestPlace &place) {
-  bool inLanes = isInLanes(value), isMasked = inLanes && (sumsLanes || !target.readsPastEnd());
+  bool inLanes = isInLanes(value), isMasked = inLanes && (shape.sumsLanes || !target.readsPastEnd());
   auto result = ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
-                               isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(value, laneLetter, place) : 1,
+                               isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(value, shape.laneLetter, place) : 1,
                                dropLooped(value, place.strides));
   if (!inLanes)
     result.setAligned(getAlignment(value, place));
@@ -656,6 +495,6 @@ Value NestStaging::read(Value value, const NestPlace &place) {
 void NestStaging::write(Value elements, Value value, const NestPlace &place) {
   bool inLanes = isInLanes(value);
   WriteOp::create(builder, loc, elements, getBase(value, place), inLanes ? lane : Value(), inLanes ? mask : Value(), place.offset,
-                  inLanes ? getLaneStride(value, laneLetter, place) : 1, dropLooped(value, place.strides),
+                  inLanes ? getLaneStride(value, shape.laneLetter, place) : 1, dropLooped(value, place.strides),
                   place.accumulate, /*nontemporal=*/false);
 }

@@ -16,7 +16,7 @@
 #define ESPMM_LIB_EQUIVARIANT_NESTS_H
 
 #include "HostProgram.h"
-#include "KernelAnalysis.h"
+#include "NestPlan.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 namespace espmm::equivariant {
@@ -32,80 +32,15 @@ struct NestPlace {
 /// Where a block of a row is, as that lies in memory.
 NestPlace placeInRow(mlir::Value tensor, mlir::Value row, mlir::RankedTensorType block, int64_t offset);
 
-/// Memory that buffers share, in elements: who is given up makes room.
-class NestArena {
-public:
-  explicit NestArena(mlir::Type element) : line(64 / (element.getIntOrFloatBitWidth() / 8)) {}
-  /// Where so many elements are from now on.
-  int64_t allocate(int64_t count);
-  void release(int64_t offset);
-  /// What was in use at once, at most.
-  int64_t getSize() const { return size; }
-
-private:
-  int64_t line, size = 0;
-  llvm::SmallVector<std::pair<int64_t, int64_t>> used; // in order, by begin and end
-};
-
-/// The letter of rows that are worked on side by side, in lanes: it comes after all others.
-constexpr char rowLetter = '~';
-
-/// What nests do in which order, without doing it.
-class NestPlan {
-public:
-  /// With `rows`, all that depends on a row that not all share is had for so many rows at once.
-  explicit NestPlan(const KernelAnalysis &analysis, int64_t rows = 0);
-
-  struct Step {
-    mlir::Operation *op;
-    /// What earlier steps wrote is read, or added to: it has to be there. Then memory of buffers that nobody reads any more is free as well.
-    bool separates;
-    llvm::SmallVector<mlir::Value> released;
-  };
-  llvm::ArrayRef<Step> getSteps() const { return steps; }
-  bool isByRow(mlir::Value value) const { return byRow.contains(value); }
-  int64_t getRows() const { return rows; }
-  /// False if a value is needed both for each row and summed over them, which takes a kernel that has one row at a time.
-  bool canSumOverRows() const { return sumsOverRows; }
-
-  /// The multiplicities of a value over which it takes a loop to go.
-  std::map<char, int64_t> getLoops(mlir::Value value) const;
-  /// True if an operation is computed where its one user is: it has all loops of that, and no sum over one.
-  bool isInlined(mlir::Operation *op) const;
-  /// True if an operation's value has a buffer.
-  bool hasBuffer(mlir::Operation *op) const;
-  /// Elements of a value's buffer.
-  int64_t getBufferSize(mlir::Value value) const;
-  /// Elements of an operation's value that are summed over lanes one by one: 0 if that is not how they are.
-  int64_t countLaneSums(mlir::Operation *op) const;
-  /// What all buffers take, beside rows of so many elements.
-  int64_t measure(mlir::Type element, int64_t lanes, llvm::ArrayRef<int64_t> rows) const;
-
-private:
-  /// The values in buffers that an operation reads, with those inlined in it.
-  void collectRead(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &read) const;
-  bool isStagedAfter(mlir::Operation *op, mlir::Operation *staged) const;
-
-  const KernelAnalysis &analysis;
-  int64_t rows;
-  bool sumsOverRows = true;
-  llvm::DenseSet<mlir::Value> byRow;
-  llvm::SmallVector<Step> steps;
-};
-
 /// What a nest asks of the function that it is written into.
 class NestTarget {
 public:
-  NestTarget(mlir::OpBuilder &builder, IndexBuilder &ix, mlir::Location loc, mlir::Type element, int64_t lanes)
-      : builder(builder), ix(ix), loc(loc), element(element), lanes(lanes), arena(element) {}
+  NestTarget(mlir::OpBuilder &builder, IndexBuilder &ix, mlir::Location loc, mlir::Type element, const NestLimits &limits)
+      : builder(builder), ix(ix), loc(loc), element(element), limits(limits), lanes(limits.lanes), arena(element) {}
   virtual ~NestTarget() = default;
 
   /// The type of what the lanes hold of an element.
   virtual mlir::Type getLaneType() = 0;
-  /// How many summands are taken at a time, how many results at positions of one letter, and how many sums over lanes.
-  virtual int64_t getSummands() = 0;
-  virtual int64_t getBlock() = 0;
-  virtual int64_t getSums() = 0;
   /// So many elements of the memory that buffers share.
   mlir::Value allocate(int64_t count);
   /// A buffer will not be read again: another may lie there.
@@ -117,11 +52,9 @@ public:
   virtual void separate() = 0;
   /// The same among lanes.
   virtual void separateLanes() { separate(); }
-  /// Who else works on the nests: loops are shared out among so many parts, of which this is one.
-  virtual int64_t getParts() { return 1; }
+  /// Which one of the parts this is.
   virtual mlir::Value getPart() { return mlir::Value(); }
-  /// In how many groups of a power of two the lanes can be, each with so many elements in lanes: they work on different positions of another letter.
-  virtual int64_t getGroups(int64_t extent) { return 1; }
+  /// Which one of so many groups the lane is in.
   virtual mlir::Value getGroup(int64_t groups) { return mlir::Value(); }
   /// What `read` and `write` take for lanes from a position on, of so many, in a group.
   virtual mlir::Value getLane(mlir::Value position, int64_t extent, int64_t groups) = 0;
@@ -142,6 +75,7 @@ public:
   IndexBuilder &ix;
   mlir::Location loc;
   mlir::Type element;
+  const NestLimits limits;
   int64_t lanes;
 
 protected:
@@ -158,15 +92,15 @@ private:
 
 class NestStaging {
 public:
-  NestStaging(const KernelAnalysis &analysis, NestTarget &target, int64_t rows = 0)
-      : analysis(analysis), plan(analysis, rows), target(target), builder(target.builder), ix(target.ix), loc(target.loc), lanes(target.lanes) {}
+  NestStaging(const KernelAnalysis &analysis, NestTarget &target)
+      : analysis(analysis), plan(analysis, target.limits), target(target), builder(target.builder), ix(target.ix), loc(target.loc), lanes(target.lanes) {}
 
   /// Emits what an edge needs of all nests. The last dimension of a block that has a loop has stride 1 in its place, or lanes take it with its stride.
   void run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::function_ref<NestPlace(const Contribution &)> getTarget);
 
 private:
-  void stage(mlir::Operation *op);
-  void stagePairs(mlir::Operation *op);
+  void stage(mlir::Operation *op, int64_t owner);
+  void stagePairs(mlir::Operation *op, int64_t owner);
   /// For each pair of channels, what the first or second of them has, or adds to it.
   void stagePairs(mlir::Operation *op, bool adds, mlir::Value source, const NestPlace &from, const NestPlace &to);
   /// The operation's value at the positions of the loops.
@@ -192,12 +126,22 @@ private:
   llvm::SmallVector<int64_t> dropLooped(mlir::Value value, llvm::ArrayRef<int64_t> ofDimensions);
   mlir::RankedTensorType getSmallType(mlir::Value value, bool inLanes);
   bool isInLanes(mlir::Value value) {
-    return laneLetter == rowLetter ? plan.isByRow(value) : laneLetter && analysis.getLetters(value).contains(laneLetter);
+    return shape.laneLetter == rowLetter ? plan.isByRow(value) : shape.laneLetter && analysis.getLetters(value).contains(shape.laneLetter);
   }
   int64_t getLaneStride(mlir::Value value, char letter, const NestPlace &place);
   mlir::scf::ForOp loop(int64_t end, int64_t step, mlir::ValueRange inits, mlir::Value first = mlir::Value());
   /// What follows, up to where that is restored, is done by one part only.
-  void ownAlone();
+  void ownAlone(int64_t owner);
+  /// Enters the loop over a letter, in the order of its steps, a part's share of it if that is shared.
+  mlir::scf::ForOp enter(char letter, mlir::ValueRange inits, bool isShared);
+  /// Lanes that have all of their letter's positions at once need no loop.
+  bool enterLanesAtOnce();
+  /// The positions that are computed at once, from where the loop is.
+  void findBlock();
+  void enterBlock(int64_t n);
+  /// The sum of what parts have, in the one that owns the operation.
+  mlir::Value sumParts(mlir::Value value, int64_t owner);
+  void write(mlir::Value result, llvm::ArrayRef<mlir::Value> values);
 
   const KernelAnalysis &analysis;
   NestPlan plan;
@@ -211,24 +155,21 @@ private:
 
   llvm::DenseMap<mlir::Value, NestPlace> buffers;
   llvm::SmallVector<mlir::Value> temporaries;
-  int64_t numOwners = 0;
-  // Of the operation in work: the letters that have loops, the one that is spread over lanes, and where the loops are.
-  std::map<char, int64_t> looped;
-  char laneLetter = 0;
+  // Of the operation in work: where its loops are.
+  NestShape shape;
   std::map<char, mlir::Value> position;
+  mlir::Value lane, mask;
+  llvm::SmallVector<mlir::Value> block; // the positions that are computed at once, if there are several
+  llvm::DenseMap<mlir::Value, int64_t> multiples; // of positions: what they are multiples of, if it is more than 1
+  mlir::Operation *outermost = nullptr;
   struct Base {
     mlir::Block *block;
     mlir::Value from;
     llvm::SmallVector<std::pair<mlir::Value, int64_t>> steps;
     mlir::Value address;
   };
-  llvm::DenseMap<mlir::Value, int64_t> multiples; // of positions: what they are multiples of, if it is more than 1
   llvm::SmallVector<Base> bases; // that were computed
-  mlir::Operation *outermost = nullptr;
   llvm::DenseMap<std::pair<mlir::Value, mlir::Block *>, mlir::Value> pointers; // to the same, hidden
-  mlir::Value lane, mask;
-  bool sumsLanes = false;
-  int64_t groups = 1;
 };
 
 } // namespace espmm::equivariant

@@ -59,13 +59,14 @@ private:
       return failure();
     auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
     auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
-    int64_t tileBytes = measureTile(kernel);
+    constexpr int64_t warpsOfTile = 8, warpsOfRows = 4;
+    int64_t tileBytes = measureTile(kernel, choose(wishes.warps, warpsOfTile));
     bool isTile = tileBytes && tileBytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
     // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
     int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
-    int64_t registers = !isTile ? 96 * words : tileBytes <= wishes.sharedBytes / 2 ? 128 : 255;
+    int64_t registers = !isTile ? std::min<int64_t>(128 * words, 255) : tileBytes <= wishes.sharedBytes / 2 ? 128 : 255;
     auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1),
-                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? 8 : 4), /*stages=*/int64_t(2),
+                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), /*stages=*/int64_t(2),
                                              choose(wishes.registers, registers), wishes.deterministic);
     if (schedule)
       kernel->setAttr("schedule", schedule);

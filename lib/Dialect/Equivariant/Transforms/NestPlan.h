@@ -1,0 +1,117 @@
+//===- NestPlan.h - how einsums over several multiplicities run -*- C++ -*-===//
+//
+// What `NestStaging` will write, decided beforehand: which operations are computed where their user is, in which order the others go and where
+// they wait for each other, what memory their buffers take, and the shape of each one's loops.
+//
+//===----------------------------------------------------------------------===//
+#ifndef ESPMM_LIB_EQUIVARIANT_NESTPLAN_H
+#define ESPMM_LIB_EQUIVARIANT_NESTPLAN_H
+
+#include "KernelAnalysis.h"
+
+namespace espmm::equivariant {
+
+/// Memory that buffers share, in elements: who is given up makes room.
+class NestArena {
+public:
+  explicit NestArena(mlir::Type element) : line(64 / (element.getIntOrFloatBitWidth() / 8)) {}
+  /// Where so many elements are from now on.
+  int64_t allocate(int64_t count);
+  void release(int64_t offset);
+  /// What was in use at once, at most.
+  int64_t getSize() const { return size; }
+
+private:
+  int64_t line, size = 0;
+  llvm::SmallVector<std::pair<int64_t, int64_t>> used; // in order, by begin and end
+};
+
+/// The letter of rows that are worked on side by side, in lanes: it comes after all others.
+constexpr char rowLetter = '~';
+
+/// What a target can do at once.
+struct NestLimits {
+  int64_t lanes;
+  /// How many summands are taken at a time, how many results at positions of one letter, and how many sums over lanes.
+  int64_t summands = 1, block = 1, sums = 1;
+  /// Who works on a row, or on all rows at once: loops are shared out among so many.
+  int64_t parts = 1;
+  /// With rows, all that depends on a row that not all share is had for so many of them at once.
+  int64_t rows = 0;
+  /// True if lanes are threads, that may be in groups, and find what they have written themselves.
+  bool lanesAreThreads = false;
+};
+
+/// The loops of an operation.
+struct NestShape {
+  std::map<char, int64_t> kept, looped; // letters of the result, and all; with their extents
+  llvm::SmallVector<char> summed;       // without the one in lanes
+  char laneLetter = 0;
+  bool sumsLanes = false;
+  /// Several positions of one of the result's letters are computed at once: what does not have it is read once for all of them, and sums over lanes are
+  /// taken together. Of one letter that is summed, several positions are added at once.
+  char blockLetter = 0, unrolledLetter = 0;
+  int64_t block = 1, unrolling = 1;
+  /// Lanes for which there are no elements take those of other positions of another letter.
+  char groupLetter = 0;
+  int64_t groups = 1;
+  /// A part has a share of the sum only: it goes through memory to the one that adds them up.
+  bool sumsParts = false;
+
+  bool operator==(const NestShape &other) const;
+  /// Whether parts have a share of the loops.
+  bool isShared() const { return blockLetter != 0; }
+  int64_t getStep(char letter, int64_t lanes) const;
+};
+
+class NestPlan {
+public:
+  NestPlan(const KernelAnalysis &analysis, const NestLimits &limits);
+
+  struct Step {
+    mlir::Operation *op;
+    /// What earlier steps wrote is read, or added to, by another: it has to be there. Then memory of buffers that nobody reads any more is free as well.
+    bool separates;
+    llvm::SmallVector<mlir::Value> released;
+    /// The part that does it, if they do not share it.
+    int64_t owner = 0;
+  };
+  llvm::ArrayRef<Step> getSteps() const { return steps; }
+  const NestShape &getShape(mlir::Operation *op) const { return shapes.find(op)->second; }
+  bool isByRow(mlir::Value value) const { return byRow.contains(value); }
+  /// False if a value is needed both for each row and summed over them, which takes a kernel that has one row at a time.
+  bool canSumOverRows() const { return sumsOverRows; }
+
+  /// The multiplicities of a value over which it takes a loop to go.
+  std::map<char, int64_t> getLoops(mlir::Value value) const;
+  /// True if an operation is computed where its one user is: it has all loops of that, and no sum over one.
+  bool isInlined(mlir::Operation *op) const;
+  /// True if an operation's value has a buffer.
+  bool hasBuffer(mlir::Operation *op) const;
+  /// Elements of a value's buffer.
+  int64_t getBufferSize(mlir::Value value) const;
+  /// Elements of memory that an operation takes while it is computed.
+  int64_t countTemporaries(mlir::Operation *op) const;
+  /// What all buffers take, beside rows of so many elements.
+  int64_t measure(mlir::Type element, llvm::ArrayRef<int64_t> rows) const;
+
+  const NestLimits limits;
+
+private:
+  void findRows();
+  NestShape makeShape(mlir::Operation *op) const;
+  /// The order of operations: one part's alone as soon as they can be, so that parts have some each; and what needs no waiting first.
+  void order();
+  /// The values in buffers that an operation reads, with those inlined in it.
+  void collectRead(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &read) const;
+
+  const KernelAnalysis &analysis;
+  bool sumsOverRows = true;
+  llvm::DenseSet<mlir::Value> byRow;
+  llvm::DenseMap<mlir::Operation *, NestShape> shapes;
+  llvm::SmallVector<Step> steps;
+};
+
+} // namespace espmm::equivariant
+
+#endif // ESPMM_LIB_EQUIVARIANT_NESTPLAN_H
