@@ -18,7 +18,7 @@ public:
     memory = place(memorySize);
   }
 
-  static NestLimits getLimits() { return {warpSize, /*summands=*/8, /*block=*/8, /*sums=*/16, /*parts=*/1, /*rows=*/0, /*lanesAreThreads=*/true}; }
+  static NestLimits getLimits() { return {warpSize, /*summands=*/8, /*block=*/8, /*sums=*/16, /*parts=*/1, /*rows=*/0, /*early=*/1024, /*recomputed=*/16, /*lanesAreThreads=*/true}; }
 
   mlir::Type getLaneType() override { return element; }
 
@@ -86,7 +86,7 @@ public:
   GPUTileTarget(GPUFunction &function, mlir::Type element, int64_t warps)
       : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(warps)), warps(warps) {}
   /// Of several results and several summands at once, those of weights that follow each other are read by one instruction.
-  static NestLimits getLimits(int64_t warps) { return {warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*lanesAreThreads=*/true}; }
+  static NestLimits getLimits(int64_t warps) { return {warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*early=*/6144, /*recomputed=*/0, /*lanesAreThreads=*/true}; }
 
 
   mlir::Value getPart() override { return function.warp; }

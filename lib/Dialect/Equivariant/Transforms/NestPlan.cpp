@@ -68,11 +68,17 @@ std::map<char, int64_t> NestPlan::getLoops(Value value) const {
 
 bool NestPlan::isInlined(Operation *op) const {
   Value result = op->getResult(0);
-  if (!isa<EinsumOp, AddOp>(op) || !result.hasOneUse())
+  auto isPlain = [&](Operation *other) { return isa<EinsumOp, AddOp>(other) && analysis.isNest(other); };
+  if (!isPlain(op) || result.use_empty() || !llvm::all_of(result.getUsers(), isPlain))
+    return false;
+  // A few numbers that are the same in all lanes are had again rather than handed over.
+  auto hasNoLoops = [&](Value value) { return getLoops(value).empty(); };
+  bool isSmall = cast<RankedTensorType>(result.getType()).getNumElements() <= limits.recomputed;
+  if (isSmall && hasNoLoops(result) && llvm::all_of(op->getOperands(), hasNoLoops))
+    return true;
+  if (!result.hasOneUse())
     return false;
   Operation *user = *result.getUsers().begin();
-  if (!isa<EinsumOp, AddOp>(user) || !analysis.isNest(user))
-    return false;
   // Neither does it sum over a loop, nor has its user one that it has not, and so would compute it more than once.
   std::map<char, int64_t> kept = getLoops(result);
   auto isKept = [&](Value value) { return llvm::all_of(getLoops(value), [&](const auto &entry) { return kept.count(entry.first); }); };
@@ -119,6 +125,9 @@ NestShape NestPlan::makeShape(Operation *op) const {
       shape.looped[letter] = extent;
       shape.laneLetter = std::max(shape.laneLetter, letter);
     }
+  // A sum over rows is better not taken over lanes, if channels can be in them.
+  if (shape.laneLetter == rowLetter && !shape.kept.empty() && !isByRow(result))
+    shape.laneLetter = shape.kept.rbegin()->first;
   shape.sumsLanes = shape.laneLetter && !shape.kept.count(shape.laneLetter);
   for (auto [letter, extent] : shape.kept)
     if (letter != shape.laneLetter)
@@ -155,7 +164,7 @@ NestShape NestPlan::makeShape(Operation *op) const {
     shape.block = chooseUnrolling(ofGroup(shape.blockLetter), isOnlyLoop ? std::min(most, (extent + limits.parts - 1) / limits.parts) : most);
   }
   // What all parts wait for is better not done by one.
-  shape.sumsParts = limits.parts > 1 && !shape.blockLetter && !shape.sumsLanes && !shape.summed.empty() && !hasBuffer(op) &&
+  shape.sumsParts = limits.parts > 1 && !shape.blockLetter && shape.laneLetter == rowLetter && !shape.sumsLanes && !shape.summed.empty() && !hasBuffer(op) &&
                     shape.looped[shape.summed.front()] >= 2 * limits.parts;
   if (shape.unrolledLetter) {
     int64_t summands = ofGroup(shape.unrolledLetter), most = std::max<int64_t>(limits.summands / shape.block, 1);
@@ -215,8 +224,11 @@ void NestPlan::order() {
   int64_t nextOwner = 0;
   auto isAlone = [&](Operation *op) { return limits.parts > 1 && !getShape(op).isShared(); };
   auto isReady = [&](Operation *op) { return llvm::all_of(reads[op], [&](Value value) { return known.contains(value); }); };
+  // They do not take all memory for what is read much later.
+  int64_t inUse = 0;
+  auto hasRoom = [&](Operation *op) { return !hasBuffer(op) || inUse + getBufferSize(op->getResult(0)) <= limits.early; };
   auto isShort = [&](Operation *op) {
-    return limits.lanesAreThreads && !isa<PairsOp, PairSumOp>(op) && (limits.parts > 1 ? isAlone(op) : getShape(op).kept.empty());
+    return hasRoom(op) && limits.lanesAreThreads && !isa<PairsOp, PairSumOp>(op) && (limits.parts > 1 ? isAlone(op) : getShape(op).kept.empty());
   };
   /// Who does it, if nobody has to be waited for; -1 if somebody has to.
   auto findOwner = [&](Operation *op) -> int64_t {
@@ -252,10 +264,13 @@ void NestPlan::order() {
       }
       if (chosen != waiting.end()) {
         Operation *op = *chosen;
-        Step step{op, separates, {}};
-        if (separates) {
+        // Buffers that were read make room once all have read them.
+        Step step{op, separates || (!hasRoom(op) && !unread.empty()), {}};
+        if (step.separates) {
           written.clear();
           step.released = std::exchange(unread, {});
+          for (Value value : step.released)
+            inUse -= getBufferSize(value);
         }
         step.owner = findOwner(op);
         nextOwner += isAlone(op);
@@ -265,6 +280,8 @@ void NestPlan::order() {
         for (Value value : reads[op])
           if (--readers[value] == 0)
             unread.push_back(value);
+        if (hasBuffer(op))
+          inUse += getBufferSize(op->getResult(0));
         known.insert(op->getResult(0));
         steps.push_back(step);
         waiting.erase(chosen);
@@ -282,12 +299,18 @@ int64_t NestPlan::getBufferSize(Value value) const {
   return cast<RankedTensorType>(value.getType()).getNumElements() * (isByRow(value) ? limits.rows : 1);
 }
 
+bool NestPlan::isLaneSumInPlace(Operation *op) const {
+  const NestShape &shape = getShape(op);
+  bool isElsewhere = llvm::any_of(analysis.getContributions(), [&](const Contribution &c) { return c.value == op->getResult(0) && c.isOfNest; });
+  return limits.lanesAreThreads && shape.sumsLanes && !shape.blockLetter && hasBuffer(op) && !isElsewhere;
+}
+
 int64_t NestPlan::countTemporaries(Operation *op) const {
   const NestShape &shape = getShape(op);
   int64_t count = cast<RankedTensorType>(op->getResult(0).getType()).getNumElements();
   if (shape.sumsParts)
     return count * limits.parts * limits.lanes;
-  return shape.sumsLanes && !shape.blockLetter ? (count + limits.lanes - 1) / limits.lanes * limits.lanes : 0;
+  return shape.sumsLanes && !shape.blockLetter && !isLaneSumInPlace(op) ? (count + limits.lanes - 1) / limits.lanes * limits.lanes : 0;
 }
 
 int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {

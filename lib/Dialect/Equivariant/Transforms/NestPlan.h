@@ -38,6 +38,10 @@ struct NestLimits {
   int64_t parts = 1;
   /// With rows, all that depends on a row that not all share is had for so many of them at once.
   int64_t rows = 0;
+  /// What buffers may take for values that are computed before they have to be, in elements.
+  int64_t early = 0;
+  /// Of values that are the same in all lanes, how large those are that each of their users computes.
+  int64_t recomputed = 0;
   /// True if lanes are threads, that may be in groups, and find what they have written themselves.
   bool lanesAreThreads = false;
 };
@@ -84,12 +88,14 @@ public:
 
   /// The multiplicities of a value over which it takes a loop to go.
   std::map<char, int64_t> getLoops(mlir::Value value) const;
-  /// True if an operation is computed where its one user is: it has all loops of that, and no sum over one.
+  /// True if an operation is computed where its users are: there is one, and it has all loops of that and no sum over one; or it has no loops at all.
   bool isInlined(mlir::Operation *op) const;
   /// True if an operation's value has a buffer.
   bool hasBuffer(mlir::Operation *op) const;
   /// Elements of a value's buffer.
   int64_t getBufferSize(mlir::Value value) const;
+  /// True if sums over lanes go where later operations read them, and nowhere else.
+  bool isLaneSumInPlace(mlir::Operation *op) const;
   /// Elements of memory that an operation takes while it is computed.
   int64_t countTemporaries(mlir::Operation *op) const;
   /// What all buffers take, beside rows of so many elements.

@@ -197,11 +197,15 @@ void NestStaging::stage(Operation *op, int64_t owner) {
 void NestStaging::write(Value result, ArrayRef<Value> values) {
   if (shape.sumsLanes && shape.blockLetter)
     return writeLaneSums(result, values, shape.blockLetter);
+  if (shape.sumsLanes && plan.isLaneSumInPlace(result.getDefiningOp()))
+    return storeLaneSums(values[0], buffers.find(result)->second.base);
   if (shape.sumsLanes) {
     Value sum = sumLanes(values[0]);
     return writeResult(result, [&](const NestPlace &place) { target.once([&] { write(sum, result, place); }); });
   }
-  if (shape.groups > 1 && shape.groupLetter == shape.unrolledLetter) {
+  // Sums over rows go to memory of the device, where nobody waits for them.
+  bool sumsRows = shape.laneLetter && shape.laneLetter != rowLetter && shape.looped.count(rowLetter);
+  if (sumsRows || (shape.groups > 1 && shape.groupLetter == shape.unrolledLetter)) {
     for (auto [n, value] : llvm::enumerate(values)) {
       enterBlock(n);
       writeGroupSums(result, value);
@@ -312,15 +316,21 @@ void NestStaging::writeGroupSums(Value result, Value spread) {
     sum.setAcross(true);
     sums.push_back(sum);
   }
-  // All shape.groups have them, one writes them.
-  int64_t all = std::exchange(shape.groups, 1);
-  storeElements(result, type, sums, shape.laneLetter, target.getMask(ix.constant(shape.looped[shape.laneLetter]), 1));
-  shape.groups = all;
+  // All groups have them, one writes them.
+  Value valid = mask;
+  int64_t groups = std::exchange(shape.groups, 1);
+  if (groups > 1)
+    valid = target.getMask(ix.constant(shape.looped[shape.laneLetter]), 1);
+  storeElements(result, type, sums, shape.laneLetter, valid);
+  shape.groups = groups;
 }
 
 void NestStaging::storeElements(Value result, RankedTensorType type, ArrayRef<Value> elements, char letter, Value valid) {
   writeResult(result, [&](const NestPlace &place) {
     Value base = getBase(result, place);
+    int64_t laneStride = getLaneStride(result, letter, place);
+    if (letter == shape.laneLetter && position.count(letter))
+      base = ix.address(base, ix.mul(position[letter], laneStride), target.element);
     SmallVector<int64_t> strides = dropLooped(result, place.strides);
     for (auto [n, element] : llvm::enumerate(elements)) {
       int64_t rest = static_cast<int64_t>(n), offset = place.offset;
@@ -328,9 +338,18 @@ void NestStaging::storeElements(Value result, RankedTensorType type, ArrayRef<Va
         offset += rest % type.getDimSize(d) * strides[d];
         rest /= type.getDimSize(d);
       }
-      target.store(element, ix.address(base, ix.constant(offset), target.element), getLaneStride(result, letter, place), valid, place.accumulate, shape.groups);
+      target.store(element, ix.address(base, ix.constant(offset), target.element), laneStride, valid, place.accumulate, shape.groups);
     }
   });
+}
+
+void NestStaging::storeLaneSums(Value spread, Value to) {
+  int64_t count = cast<RankedTensorType>(spread.getType()).getNumElements();
+  for (int64_t first = 0; first < count; first += lanes) {
+    Value sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, first, 1);
+    Value mask = count - first < lanes && target.limits.lanesAreThreads ? target.getMask(ix.constant(count - first), /*groups=*/1) : Value();
+    target.store(sum, ix.address(to, ix.constant(first), target.element), /*stride=*/1, mask, /*accumulate=*/false, /*groups=*/1);
+  }
 }
 
 Value NestStaging::sumLanes(Value spread) {
@@ -338,10 +357,7 @@ Value NestStaging::sumLanes(Value spread) {
   int64_t count = type.getNumElements();
   Value sums = target.allocate((count + lanes - 1) / lanes * lanes);
   temporaries.push_back(sums);
-  for (int64_t first = 0; first < count; first += lanes) {
-    Value sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, first, 1);
-    target.store(sum, ix.address(sums, ix.constant(first), target.element), /*stride=*/1, Value(), /*accumulate=*/false, /*groups=*/1);
-  }
+  storeLaneSums(spread, sums);
   target.separateLanes();
   SmallVector<int64_t> strides(type.getRank(), 1);
   for (int64_t d = type.getRank() - 2; d >= 0; --d)
@@ -448,6 +464,8 @@ SmallVector<std::pair<Value, int64_t>> NestStaging::getSteps(Value value, const 
   for (auto [letter, stride] : llvm::zip(analysis.getLetters(value), place.strides))
     if (shape.looped.count(letter) && letter != shape.laneLetter)
       steps.push_back({position[letter], stride});
+  if (plan.isByRow(value) && shape.laneLetter != rowLetter && shape.looped.count(rowLetter))
+    steps.push_back({position[rowLetter], 1});
   return steps;
 }
 

@@ -114,6 +114,8 @@ private:
   void writeGroupSums(mlir::Value result, mlir::Value spread);
   /// Scalars in lanes, one for each element of a small tensor, to where a letter's positions lie.
   void storeElements(mlir::Value result, mlir::RankedTensorType type, llvm::ArrayRef<mlir::Value> elements, char letter, mlir::Value valid);
+  /// Sums over lanes of one value's elements, one after the other.
+  void storeLaneSums(mlir::Value spread, mlir::Value to);
   /// Sums over lanes of one value, which then is the same in all.
   mlir::Value sumLanes(mlir::Value spread);
 

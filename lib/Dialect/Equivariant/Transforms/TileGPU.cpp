@@ -1,6 +1,7 @@
 //===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
 #include "GPUTiles.h"
 #include "KernelCost.h"
+#include "NestPlan.h"
 #include "SharedRows.h"
 #include "Tile.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
@@ -53,6 +54,42 @@ public:
   }
 
 private:
+  /// What several operations give to one block of a result is added up first, if they have no sums over loops that would have to end before.
+  void addUp() {
+    KernelAnalysis nests(kernel, LoopedAxes::Nests);
+    NestPlan plan(nests, NestLimits{warpSize});
+    auto mayBeAdded = [&](Value value) {
+      Operation *op = value.getDefiningOp();
+      auto kept = plan.getLoops(value);
+      return isa_and_nonnull<EinsumOp, AddOp>(op) && value.hasOneUse() && nests.isNest(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
+               return llvm::all_of(plan.getLoops(operand), [&](const auto &entry) { return kept.count(entry.first); });
+             });
+    };
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r) {
+      AssembleOp assemble = nests.getAssemble(r);
+      SmallVector<int64_t> offsets;
+      SmallVector<Value> blocks;
+      OpBuilder builder(assemble);
+      // By offset and letters, where what can be added to is.
+      std::map<std::pair<int64_t, std::string>, size_t> sums;
+      for (auto [offset, value] : llvm::zip(assemble.getOffsets(), assemble.getBlocks())) {
+        if (mayBeAdded(value)) {
+          auto [sum, isNew] = sums.try_emplace({offset, nests.getLetters(value).str()}, blocks.size());
+          if (!isNew) {
+            blocks[sum->second] = AddOp::create(builder, kernel.getLoc(), blocks[sum->second], value);
+            continue;
+          }
+        }
+        offsets.push_back(offset);
+        blocks.push_back(value);
+      }
+      if (blocks.size() == assemble.getBlocks().size())
+        continue;
+      assemble.getResult().replaceAllUsesWith(AssembleOp::create(builder, kernel.getLoc(), assemble.getType(), offsets, blocks));
+      assemble.erase();
+    }
+  }
+
   /// A warp for a node, or for some rows; or a block for 32 rows at once that share weights, if they have room in its shared memory. Nothing of it is cut.
   LogicalResult scheduleNests() {
     if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
@@ -62,6 +99,9 @@ private:
     constexpr int64_t warpsOfTile = 8, warpsOfRows = 4;
     int64_t tileBytes = measureTile(kernel, choose(wishes.warps, warpsOfTile));
     bool isTile = tileBytes && tileBytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
+    // A tile would hold too much for what is added up.
+    if (!isTile)
+      addUp();
     // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
     int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
     int64_t registers = !isTile ? std::min<int64_t>(128 * words, 255) : tileBytes <= wishes.sharedBytes / 2 ? 128 : 255;
