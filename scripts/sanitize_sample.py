@@ -1,7 +1,7 @@
 """A sample of every kind of schedule, for compute-sanitizer: what is computed is checked elsewhere, here only that it is done cleanly.
 
 Small uneven graphs (isolated nodes, short ones, one that is cut into segments) and multiplicities that no tile divides; each pass, rings of
-two to five slots, nodes that warps share and nodes of one warp, both layouts and types, sums by atomics and in a fixed order.
+two to five slots, nodes that warps share and nodes of one warp, both layouts and types, sums by atomics and in a fixed order; and products of other modes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,18 @@ def problem(**arguments) -> espmm.TPProblem:
     )
 
 
+def dense_problem(shared: bool, **arguments) -> espmm.TPProblem:
+    """Fully connected paths, and pairs of channels: loops over several multiplicities, few and many in lanes; or rows in lanes, if they share weights."""
+    paths = [(0, 0, 0, "uvw", True), (1, 1, 0, "uvw", True), (0, 1, 1, "uvw", True), (1, 1, 2, "u<vw", True), (0, 0, 3, "uvuv", False)]
+    return espmm.TPProblem("12x0e+7x1o", "6x0e+7x1o", "40x0e+9x1o+10x1e+72x0e", paths, shared_weights=shared, internal_weights=False, **arguments)
+
+
 def run(module: torch.nn.Module, rows: int, nodes: int, dtype: torch.dtype, *graph: espmm.Graph) -> None:
     """All three passes."""
     widths = module.problem.irreps_in1.dim, module.problem.irreps_in2.dim, module.weight_numel
     shapes = zip((nodes, rows, rows), widths)
+    if module.problem.shared_weights:
+        shapes = [*list(shapes)[:2], (widths[2],)]
     inputs = [torch.randn(shape, device="cuda", dtype=dtype, requires_grad=True) for shape in shapes]
     z = module(*inputs, *graph)
     gradients = torch.autograd.grad(z.square().sum(), inputs, create_graph=True)
@@ -49,6 +57,9 @@ def main() -> None:
     for deterministic in (False, True):
         conv = espmm.TensorProductConv(problem(**double), deterministic=deterministic)
         run(conv, few.num_edges, few.num_receivers, torch.float64, few)
+    for shared in (False, True):
+        run(espmm.TensorProduct(dense_problem(shared)), 70, 70, torch.float32)
+        run(espmm.TensorProductConv(dense_problem(shared, **double)), few.num_edges, few.num_receivers, torch.float64, few)
     print("done: every pass of every schedule")
 
 

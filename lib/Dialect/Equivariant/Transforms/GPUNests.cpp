@@ -36,7 +36,11 @@ public:
     Value count = ofRows ? h.ceildiv(host.getSize(HostProgram::E), h.constant(schedule.getRows())) : host.getRows(side);
     Value warp = ix.add(ix.mul(function.block, warpsOfBlock), function.warp), unit = warp;
     // Those that sum for all rows are so many, whatever the device: each takes the next ones of its own.
-    Value warps = shares.empty() ? count : h.max(h.min(count, h.constant(sharingWarps)), h.constant(1));
+    Value warps = count;
+    if (!shares.empty()) {
+      Value some = h.min(h.ceildiv(host.getSize(HostProgram::E), h.constant(edgesOfShare)), h.constant(mostSharingWarps));
+      warps = h.max(h.min(count, h.max(some, h.constant(sharingWarps))), h.constant(1));
+    }
     OpBuilder::InsertPoint end = builder.saveInsertionPoint();
     function.guard(ix.less(warp, getArgument(warps)));
     // Rows, and buffers, in shared memory if it has room for those of one warp.
@@ -105,7 +109,8 @@ private:
 
   //===-- Rows that all share --------------------------------------------===//
 
-  static constexpr int64_t sharingWarps = 1024;
+  /// Many, and more for more edges, so that each adds few to a sum: that is as exact as one in pairs.
+  static constexpr int64_t sharingWarps = 1024, mostSharingWarps = 8192, edgesOfShare = 64;
   /// What a gradient of shared weights may take of a warp's shared memory.
   static constexpr int64_t mostBytesOfShare = 32 << 10;
 
@@ -174,8 +179,9 @@ private:
   }
 
   void stageEdge(Value edge, Value node, Value own) {
+    auto beginsAnew = [&](unsigned r) { return rows.count(r) && !isSum(r) && coversRow(analysis, r); };
     for (auto [r, row] : rows)
-      if (!isSum(r))
+      if (!isSum(r) && !beginsAnew(r))
         target->fillWithZeros(row, getWidth(kernel.getResult(r)));
     function.syncWarp();
     SmallVector<Value> inputs;
@@ -197,7 +203,8 @@ private:
           Value tensor = kernel.getResult(c.result);
           bool isRow = rows.count(c.result);
           NestPlace place = placeInRow(tensor, isRow ? rows[c.result] : weights[c.result], cast<RankedTensorType>(c.value.getType()), c.offset);
-          place.accumulate = isRow || shares.count(c.result) || !written.insert({c.result, c.offset}).second;
+          bool isFirst = written.insert({c.result, c.offset}).second;
+          place.accumulate = !isFirst || shares.count(c.result) || (isRow && !beginsAnew(c.result));
           return place;
         });
     for (auto [r, row] : rows)

@@ -98,9 +98,10 @@ private:
       if (kernel.getInputAccess(i) == Access::Edge)
         copyIn(tensor, first, count);
     for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))
-      if (kernel.getResultAccess(r) == Access::Edge)
+      if (kernel.getResultAccess(r) == Access::Edge && !coversRow(analysis, r))
         target->fillWithZeros(places[tensor], getWidth(tensor) * pitch);
     function.syncBlock();
+    llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
     NestStaging(analysis, *target)
         .run([&](BlockOp block) {
                unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
@@ -110,7 +111,8 @@ private:
                Value tensor = kernel.getResult(c.result);
                Value row = shares.count(c.result) ? shares[c.result].row : places[tensor];
                NestPlace place = getPlace(tensor, row, cast<RankedTensorType>(c.value.getType()), c.offset);
-               place.accumulate = true;
+               bool isFirst = written.insert({c.result, c.offset}).second && !shares.count(c.result);
+               place.accumulate = !isFirst || !coversRow(analysis, c.result);
                return place;
              });
     for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))

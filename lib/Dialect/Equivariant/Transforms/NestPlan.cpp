@@ -169,6 +169,7 @@ NestShape NestPlan::makeShape(Operation *op) const {
   if (shape.unrolledLetter) {
     int64_t summands = ofGroup(shape.unrolledLetter), most = std::max<int64_t>(limits.summands / shape.block, 1);
     shape.unrolling = chooseUnrolling(summands, shape.sumsParts ? std::min(most, summands / limits.parts) : most);
+    shape.sums = shape.sumsRows() ? shape.unrolling : 1;
   }
   return shape;
 }
@@ -311,6 +312,34 @@ int64_t NestPlan::countTemporaries(Operation *op) const {
   if (shape.sumsParts)
     return count * limits.parts * limits.lanes;
   return shape.sumsLanes && !shape.blockLetter && !isLaneSumInPlace(op) ? (count + limits.lanes - 1) / limits.lanes * limits.lanes : 0;
+}
+
+int64_t NestPlan::countLive() const {
+  int64_t most = 0;
+  for (const auto &[op, shape] : shapes) {
+    auto count = [&](Value value) {
+      int64_t elements = 1;
+      for (auto [letter, extent] : llvm::zip(analysis.getLetters(value), cast<RankedTensorType>(value.getType()).getShape()))
+        elements *= shape.looped.count(letter) ? 1 : extent;
+      return elements * (shape.blockLetter && analysis.getLetters(value).contains(shape.blockLetter) ? shape.block : 1);
+    };
+    llvm::SmallDenseSet<Value> leaves;
+    std::function<void(Operation *)> collect = [&](Operation *each) {
+      for (Value operand : each->getOperands()) {
+        Operation *producer = operand.getDefiningOp();
+        if (analysis.isNest(producer) && isInlined(producer))
+          collect(producer);
+        else if (!isConstantTensor(producer))
+          leaves.insert(operand);
+      }
+    };
+    collect(op);
+    int64_t live = count(op->getResult(0)) * shape.sums;
+    for (Value leaf : leaves)
+      live += count(leaf);
+    most = std::max(most, live);
+  }
+  return most;
 }
 
 int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {

@@ -56,6 +56,8 @@ struct NestShape {
   /// taken together. Of one letter that is summed, several positions are added at once.
   char blockLetter = 0, unrolledLetter = 0;
   int64_t block = 1, unrolling = 1;
+  /// Sums are kept apart by so many of the positions that are added at once: those over rows, to be as exact as sums in pairs.
+  int64_t sums = 1;
   /// Lanes for which there are no elements take those of other positions of another letter.
   char groupLetter = 0;
   int64_t groups = 1;
@@ -63,6 +65,8 @@ struct NestShape {
   bool sumsParts = false;
 
   bool operator==(const NestShape &other) const;
+  /// Whether it sums over rows, with channels in lanes.
+  bool sumsRows() const { return laneLetter && laneLetter != rowLetter && looped.count(rowLetter); }
   /// Whether parts have a share of the loops.
   bool isShared() const { return blockLetter != 0; }
   int64_t getStep(char letter, int64_t lanes) const;
@@ -98,6 +102,8 @@ public:
   bool isLaneSumInPlace(mlir::Operation *op) const;
   /// Elements of memory that an operation takes while it is computed.
   int64_t countTemporaries(mlir::Operation *op) const;
+  /// Numbers that an operation works with at once, at most: of what it reads and what it computes.
+  int64_t countLive() const;
   /// What all buffers take, beside rows of so many elements.
   int64_t measure(mlir::Type element, llvm::ArrayRef<int64_t> rows) const;
 

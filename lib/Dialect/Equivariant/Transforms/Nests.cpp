@@ -152,7 +152,7 @@ void NestStaging::stage(Operation *op, int64_t owner) {
   Value first = shape.blockLetter ? position[shape.blockLetter] : Value();
 
   // The sums go through the loops over what is summed.
-  SmallVector<Value> values(shape.block);
+  SmallVector<Value> values(shape.block * shape.sums);
   SmallVector<scf::ForOp> loops;
   auto sumOver = [&](char letter, bool isShared) {
     if (loops.empty())
@@ -175,9 +175,10 @@ void NestStaging::stage(Operation *op, int64_t owner) {
       multiples[position[shape.unrolledLetter]] = std::gcd(shape.unrolling, m);
     }
     llvm::DenseMap<Value, Value> known;
-    for (auto [n, value] : llvm::enumerate(values)) {
+    for (int64_t n = 0; n < shape.block; ++n) {
       enterBlock(n);
       Value computed = compute(op, known, block.empty() ? 0 : shape.blockLetter);
+      Value &value = values[n + m % shape.sums * shape.block];
       value = loops.empty() ? computed : Value(AddOp::create(builder, loc, value, computed));
     }
   }
@@ -188,6 +189,10 @@ void NestStaging::stage(Operation *op, int64_t owner) {
   }
   if (first)
     position[shape.blockLetter] = first;
+  for (int64_t m = 1; m < shape.sums; ++m)
+    for (int64_t n = 0; n < shape.block; ++n)
+      values[n] = AddOp::create(builder, loc, values[n], values[n + m * shape.block]);
+  values.resize(shape.block);
   if (shape.sumsParts)
     values[0] = sumParts(values[0], owner);
   write(result, values);
@@ -204,8 +209,7 @@ void NestStaging::write(Value result, ArrayRef<Value> values) {
     return writeResult(result, [&](const NestPlace &place) { target.once([&] { write(sum, result, place); }); });
   }
   // Sums over rows go to memory of the device, where nobody waits for them.
-  bool sumsRows = shape.laneLetter && shape.laneLetter != rowLetter && shape.looped.count(rowLetter);
-  if (sumsRows || (shape.groups > 1 && shape.groupLetter == shape.unrolledLetter)) {
+  if (shape.sumsRows() || (shape.groups > 1 && shape.groupLetter == shape.unrolledLetter)) {
     for (auto [n, value] : llvm::enumerate(values)) {
       enterBlock(n);
       writeGroupSums(result, value);

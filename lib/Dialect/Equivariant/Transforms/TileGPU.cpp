@@ -1,4 +1,5 @@
 //===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
+#include "GPUNestTarget.h"
 #include "GPUTiles.h"
 #include "KernelCost.h"
 #include "NestPlan.h"
@@ -54,6 +55,20 @@ public:
   }
 
 private:
+  /// Loops have many loads under way in registers. Where there are none, what an operation reads and computes at once has to fit, and other warps run while one waits.
+  int64_t chooseRegisters() {
+    KernelAnalysis nests(kernel, LoopedAxes::Nests);
+    NestPlan plan(nests, GPUNestTarget::getLimits());
+    bool hasLoops = llvm::any_of(plan.getSteps(), [&](const NestPlan::Step &step) {
+      const NestShape &shape = plan.getShape(step.op);
+      return shape.blockLetter || !shape.summed.empty();
+    });
+    int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
+    int64_t live = plan.countLive();
+    int64_t registers = hasLoops || (live > 128 && live <= 192) ? 128 : live <= 128 ? 64 : 255;
+    return std::min<int64_t>(registers * words, 255);
+  }
+
   /// What several operations give to one block of a result is added up first, if they have no sums over loops that would have to end before.
   void addUp() {
     KernelAnalysis nests(kernel, LoopedAxes::Nests);
@@ -103,8 +118,7 @@ private:
     if (!isTile)
       addUp();
     // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
-    int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
-    int64_t registers = !isTile ? std::min<int64_t>(128 * words, 255) : tileBytes <= wishes.sharedBytes / 2 ? 128 : 255;
+    int64_t registers = isTile ? tileBytes <= wishes.sharedBytes / 2 ? 128 : 255 : chooseRegisters();
     auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1),
                                              choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), /*stages=*/int64_t(2),
                                              choose(wishes.registers, registers), wishes.deterministic);

@@ -72,6 +72,24 @@ func.func @lane_sum_past_the_end(%v: tensor<5x7xf32>) {
 
 // -----
 
+// lane_sum_c4
+func.func @lane_sum_of_odd_groups(%a: f32) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects groups of a power of two of a warp's lanes, got 12}}
+  %0 = equivariant.lane_sum of 12 lanes %a : f32 -> f32
+  return
+}
+
+// -----
+
+// lane_sum_c4
+func.func @lane_sum_across_all(%a: f32) {
+  // expected-error@+1 {{'equivariant.lane_sum' op expects groups of a power of two of a warp's lanes, got 0}}
+  %0 = equivariant.lane_sum across %a : f32 -> f32
+  return
+}
+
+// -----
+
 // relayout_c1
 func.func @relayout_vector(%p: !llvm.ptr, %q: !llvm.ptr) {
   // expected-error@+1 {{'equivariant.relayout' op expects a vector of a power of two channels, got 6}}

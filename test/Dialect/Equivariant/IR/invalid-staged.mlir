@@ -27,6 +27,15 @@ func.func @read_packed(%p: !llvm.ptr) {
 
 // -----
 
+// read_c6
+func.func @read_aligned(%p: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.read' op expects a base aligned to 1 scalar or more, got 0}}
+  %0 = equivariant.read %p offset 0 strides [1] aligned 0 : !llvm.ptr -> tensor<3xf32>
+  return
+}
+
+// -----
+
 // write_c6
 func.func @write_packed(%p: !llvm.ptr, %v: tensor<2x3xf32>) {
   // expected-error@+1 {{'equivariant.write' op expects packed elements in ascending order, below 6, got 1}}

@@ -12,6 +12,8 @@ func.func @read(%p: !llvm.ptr, %c: i64, %mask: vector<8xi1>, %bit: i1) {
   %3 = equivariant.read %p[%c * 3] mask %bit : i1 offset 1 strides [1] : !llvm.ptr -> tensor<3xf32>
   // CHECK: equivariant.read %{{.*}} offset 8 strides [0, 0] packed [0, 4] : !llvm.ptr -> tensor<2x3xf32>
   %4 = equivariant.read %p offset 8 strides [0, 0] packed [0, 4] : !llvm.ptr -> tensor<2x3xf32>
+  // CHECK: equivariant.read %{{.*}} offset 8 strides [1] aligned 4 : !llvm.ptr -> tensor<3xf32>
+  %5 = equivariant.read %p offset 8 strides [1] aligned 4 : !llvm.ptr -> tensor<3xf32>
   return
 }
 
@@ -40,6 +42,8 @@ func.func @values(%v: tensor<3xvector<8xf32>>, %t: tensor<3xf32>, %s: f32) {
   %1 = equivariant.lane_sum %v, %v : tensor<3xvector<8xf32>>, tensor<3xvector<8xf32>> -> vector<8xf32>
   // CHECK: equivariant.lane_sum from 2 %{{.*}}, %{{.*}} : tensor<3xf32>, f32 -> f32
   %2 = equivariant.lane_sum from 2 %t, %s : tensor<3xf32>, f32 -> f32
+  // CHECK: equivariant.lane_sum of 16 lanes across %{{.*}} : f32 -> f32
+  %4 = equivariant.lane_sum of 16 lanes across %s : f32 -> f32
   return
 }
 

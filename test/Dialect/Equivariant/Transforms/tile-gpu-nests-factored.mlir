@@ -3,7 +3,7 @@
 // A row that all share.
 // CHECK-LABEL: func.func @shared_by_all(
 func.func @shared_by_all(%s: !equivariant.rows, %w: tensor<1x8xf32>) -> tensor<?x8xf32> {
-  // CHECK: equivariant.kernel {{.*}}schedule = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 1, rows = 1, warps = 4>
+  // CHECK: equivariant.kernel {{.*}}schedule = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 1, rows = 1, warps = 4, registers = {{[0-9]+}}>
   %z = equivariant.kernel over %s : !equivariant.rows ins(%w at all : tensor<1x8xf32>) outs(edge : tensor<?x8xf32>) {
   ^bb0(%we: tensor<8xf32>):
     %0 = equivariant.assemble []() : () -> tensor<8xf32>
@@ -19,7 +19,7 @@ func.func @shared_by_all(%s: !equivariant.rows, %w: tensor<1x8xf32>) -> tensor<?
 #y = #equivariant.irreps<"1x0e", mul_ir>
 // CHECK-LABEL: func.func @gradient_of_y_at_nodes(
 func.func @gradient_of_y_at_nodes(%g: !equivariant.graph, %x: tensor<?x8xf32, #z>, %gz: tensor<?x8xf32, #z>) -> tensor<?x1xf32, #y> {
-  // CHECK: equivariant.kernel {{.*}}schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 1, rows = 1, warps = 4>
+  // CHECK: equivariant.kernel {{.*}}schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 1, rows = 1, warps = 4, registers = {{[0-9]+}}>
   %gy = equivariant.kernel over %g : !equivariant.graph ins(%x at senders, %gz at receivers : tensor<?x8xf32, #z>, tensor<?x8xf32, #z>) outs(receivers : tensor<?x1xf32, #y>) {
   ^bb0(%xe: tensor<8xf32, #z>, %ge: tensor<8xf32, #z>):
     %0 = equivariant.block %xe[0] : tensor<8xf32, #z> -> tensor<8x1xf32>
