@@ -108,7 +108,7 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
 
     On the GPU a kernel whose rows and sums are more than a thread's registers hold becomes several, each with some of its paths: those that read
     the same block of x stay together as long as they fit. One with loops over several multiplicities, or with rows that all share, is not cut: a warp has a
-    node, or some rows.
+    node, or some rows. If rows that are no edges share weights, a block has 32 of them, one in each lane (`rows = 32`), as long as its shared memory has room.
 
     ```mlir
     // before
