@@ -6,11 +6,12 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap build demo test wheel wheel-cp312 clean
+.PHONY: help bootstrap build demo test test-all wheel wheel-cp312 clean
 
 help:
 	@echo 'make demo         run the carbon example: e3nn and espmm side by side (writes demo.png)'
 	@echo 'make test         run every test'
+	@echo 'make test-all     the same, with 2,000 random products instead of 200'
 	@echo 'make build        build the compiler into build/'
 	@echo 'make wheel        write dist/espmm-*.whl, and check it in an empty environment of the Python at hand'
 	@echo 'make wheel-cp312  the same, checked with CPython 3.12 (pyenv'"'"'s, or PYTHON312=)'
@@ -27,6 +28,9 @@ demo: build
 
 test: build
 	@bash scripts/test.sh
+
+test-all: build
+	@ESPMM_EXAMPLES=2000 bash scripts/test.sh
 
 wheel: build
 	@bash scripts/wheel.sh

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import espmm
 import pytest
 import torch
@@ -118,7 +120,11 @@ def check_product(args: tuple, layout: str, conv: bool, device: str) -> None:
 RANDOM = given(args=products(), layout=st.sampled_from(["mul_ir", "ir_mul"]), conv=st.booleans())
 
 
-@settings(max_examples=200)
+#: `make test-all` takes 2,000, other ones each time.
+EXAMPLES = int(os.environ.get("ESPMM_EXAMPLES", "200"))
+
+
+@settings(max_examples=EXAMPLES, derandomize=EXAMPLES <= 200)
 @RANDOM
 def test_random_products(args, layout, conv, library):
     check_product(args, layout, conv, "cpu")

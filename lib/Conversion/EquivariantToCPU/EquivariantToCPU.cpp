@@ -256,6 +256,54 @@ private:
   int64_t lanes;
 };
 
+/// Vectors of coefficients, as a table in memory that they are read from. What takes them is the same instruction as with constants of the code
+/// generator's own; but that compares each constant with all others, which took 45 s of a gradient with 4,600.
+class ConstantTable {
+public:
+  explicit ConstantTable(ModuleOp module) : module(module), builder(module.getContext()) {}
+
+  void run() {
+    llvm::MapVector<VectorType, SmallVector<LLVM::ConstantOp>> byType;
+    module.walk([&](LLVM::ConstantOp op) {
+      auto values = dyn_cast<DenseFPElementsAttr>(op.getValue());
+      if (isa<VectorType>(op.getType()) && values && !values.isSplat())
+        byType[cast<VectorType>(op.getType())].push_back(op);
+    });
+    for (auto &[type, ops] : byType)
+      moveToTable(type, ops);
+  }
+
+private:
+  void moveToTable(VectorType type, ArrayRef<LLVM::ConstantOp> ops) {
+    Type scalar = type.getElementType();
+    llvm::MapVector<Attribute, int64_t> places;
+    SmallVector<APFloat> elements;
+    for (LLVM::ConstantOp op : ops)
+      if (places.try_emplace(op.getValue(), elements.size()).second)
+        llvm::append_range(elements, cast<DenseFPElementsAttr>(op.getValue()).getValues<APFloat>());
+    builder.setInsertionPointToStart(module.getBody());
+    auto values = DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(elements.size())}, scalar), elements);
+    std::string name = ("espmm_coefficients_" + Twine(type.getNumElements()) + "x" + Twine(scalar.getIntOrFloatBitWidth())).str();
+    int64_t bytes = type.getNumElements() * scalar.getIntOrFloatBitWidth() / 8;
+    auto array = LLVM::LLVMArrayType::get(scalar, elements.size());
+    LLVM::GlobalOp::create(builder, module.getLoc(), array, /*isConstant=*/true, LLVM::Linkage::Internal, name, values, bytes);
+    auto pointer = LLVM::LLVMPointerType::get(module.getContext());
+    for (LLVM::ConstantOp op : ops) {
+      builder.setInsertionPoint(op);
+      Value table = LLVM::AddressOfOp::create(builder, op.getLoc(), pointer, name);
+      Value address = LLVM::GEPOp::create(builder, op.getLoc(), pointer, scalar, table,
+                                          ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(places.lookup(op.getValue()))});
+      auto load = LLVM::LoadOp::create(builder, op.getLoc(), type, address, bytes);
+      load.setInvariant(true);
+      op.replaceAllUsesWith(load.getResult());
+      op.erase();
+    }
+  }
+
+  ModuleOp module;
+  OpBuilder builder;
+};
+
 struct ConvertEquivariantToCPU
     : espmm::equivariant::impl::ConvertEquivariantToCPUBase<ConvertEquivariantToCPU> {
   void runOnOperation() override {
@@ -265,6 +313,7 @@ struct ConvertEquivariantToCPU
       else if (auto sum = dyn_cast<LaneSumOp>(op))
         LaneSumLowering(sum).run();
     });
+    ConstantTable(getOperation()).run();
   }
 };
 
