@@ -5,7 +5,7 @@
 #   bash scripts/gpu_test.sh [--wheels FOLDER] [--tests-only | --bench-only | --sanitize] [-- ARGUMENTS]
 #
 #   --wheels FOLDER  the wheels to install (default: dist): espmm's, and of pytest, hypothesis, e3nn, tqdm and what they
-#                    need those that the machine has not
+#                    need those that the machine has not; pytest-xdist and execnet, if tests are to run side by side
 #   --tests-only     no benchmark
 #   --bench-only     no tests; ARGUMENTS go to `python -m espmm bench` (default: --suite all)
 #   --sanitize       a sample of every schedule under compute-sanitizer (memcheck, racecheck, initcheck, synccheck), and
@@ -77,22 +77,15 @@ PY
 step "Looking at the machine" check_machine
 "$PYTHON" -m espmm info | tee "$OUT/info.txt"
 
-# The wheel, not the checkout's python/, is what is imported. Compiling takes most of the time: as many processes as have two cores each, at most 8.
+# The wheel, not the checkout's python/, is what is imported. Compiling takes most of the time: with pytest-xdist as many processes as have two cores each,
+# at most 8.
 gpu_tests() {
-  local parts=$(($(nproc) / 2)) n status=0
-  parts=$((parts < 1 ? 1 : parts > 8 ? 8 : parts))
-  local processes=()
-  for ((n = 1; n <= parts; ++n)); do
-    "$PYTHON" -m pytest -q -m cuda -o pythonpath=test/python -p no:cacheprovider --durations=5 --part "$n/$parts" \
-      --junit-xml "$OUT/tests-$n.xml" test/python >"$OUT/tests-$n.txt" 2>&1 &
-    processes+=($!)
-  done
-  for ((n = 1; n <= parts; ++n)); do
-    wait "${processes[n - 1]}" || status=1
-    grep -E '^(FAILED|ERROR|E  )' "$OUT/tests-$n.txt" || true
-    tail -n 1 "$OUT/tests-$n.txt"
-  done
-  return "$status"
+  local parallel=() processes=$(($(nproc) / 2))
+  if "$PYTHON" -c "import xdist" 2>/dev/null; then
+    parallel=(-n "$((processes < 1 ? 1 : processes > 8 ? 8 : processes))")
+  fi
+  "$PYTHON" -m pytest -q -m cuda -o pythonpath=test/python -p no:cacheprovider --durations=15 ${parallel[@]+"${parallel[@]}"} \
+    --junit-xml "$OUT/tests.xml" test/python | tee "$OUT/tests.txt"
 }
 gpu_bench() { "$PYTHON" -m espmm bench --device cuda --json "$OUT/bench.json" "${bench_arguments[@]}" | tee "$OUT/bench.txt"; }
 gpu_sanitize() {

@@ -26,32 +26,10 @@ NO_LIBRARY = "libespmm.so is not built; looked for " + ", ".join(map(str, _capi.
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--part", metavar="I/N", help="of the tests that are selected, every N-th from the I-th on: for N processes side by side")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cuda") and not HAS_CUDA:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
-
-
-class Part:
-    """Leaves a part of the tests, once all else has selected."""
-
-    def __init__(self, part: str) -> None:
-        self.first, self.step = (int(number) for number in part.split("/"))
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        kept = items[self.first - 1 :: self.step]
-        config.hook.pytest_deselected(items=[item for n, item in enumerate(items) if n % self.step != self.first - 1])
-        items[:] = kept
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if part := config.getoption("--part"):
-        config.pluginmanager.register(Part(part), "part")
 
 
 def pytest_report_header() -> str:

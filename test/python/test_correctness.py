@@ -58,10 +58,15 @@ def test_convolution_to_the_second_order(name, dtype, layout, device):
     )  # fmt: skip
 
 
+THIRD_ORDER = {"small": ("5x0e+5x1o", "0e+1o", "0e+1o"), "unequal": ("3x0e+37x1o+1x2e", "1o+0e", "0e+1o+2e")}
+
+
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_third_derivatives(dtype, conv, device):
-    problem = every_path_problem("5x0e+5x1o", "0e+1o", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
+@pytest.mark.parametrize("name", THIRD_ORDER)
+def test_third_derivatives(name, dtype, layout, conv, device):
+    problem = every_path_problem(*THIRD_ORDER[name], irrep_dtype=dtype, weight_dtype=dtype, layout=layout)
     receivers, senders = random_edges(6, 15)
     if conv:
         module, graph = espmm.TensorProductConv(problem), espmm.Graph(receivers.to(device), senders.to(device), 6)

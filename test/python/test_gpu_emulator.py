@@ -75,6 +75,12 @@ def test_third_derivatives(layout, tmp_path, library):
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+def test_third_derivatives_of_slabs(layout, conv, tmp_path, library):
+    check(espmm.every_path_problem("3x0e+37x1o+1x2e", "1o+0e", "0e+1o+2e", layout=layout), conv, tmp_path, order=3)
+
+
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
 @pytest.mark.parametrize("name", test_shared_weights.PROBLEMS)
 def test_weights_shared_by_all(name, conv, tmp_path, library):
     check(test_shared_weights.problem(name, torch.float32), conv, tmp_path)

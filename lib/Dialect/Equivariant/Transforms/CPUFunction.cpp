@@ -1,5 +1,6 @@
 //===- CPUFunction.cpp - host kernels being written -----------------------===//
 #include "CPUFunction.h"
+#include "KernelAnalysis.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -118,7 +119,6 @@ void CPUFunction::launch(Value grid) {
 static constexpr int64_t rowsOfTask = 16;
 
 static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
-static int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
 
 /// A loop over a task's rows.
 static Value loopOverRows(CPUFunction &f, Value rows) {

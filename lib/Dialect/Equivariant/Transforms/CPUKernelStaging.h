@@ -42,8 +42,6 @@ private:
   /// What a thread's stack has room for.
   static constexpr int64_t mostNestBytes = 2 << 20;
 
-  int64_t getWidth(mlir::Value tensor) { return mlir::cast<mlir::RankedTensorType>(tensor.getType()).getShape().back(); }
-  IrrepsAttr getIrreps(mlir::Value tensor);
   mlir::Value getArgument(mlir::Value hostValue) { return function.getArgument(hostValue); }
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) { return function.getRowPointer(base, row, width); }
   Access otherSide() const { return side == Access::Receivers ? Access::Senders : Access::Receivers; }

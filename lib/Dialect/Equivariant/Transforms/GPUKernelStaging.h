@@ -46,7 +46,6 @@ private:
 
   bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
   bool isSum(unsigned result) { return isGrouped(kernel.getResultAccess(result)); }
-  int64_t getWidth(mlir::Value tensor) { return mlir::cast<mlir::RankedTensorType>(tensor.getType()).getShape().back(); }
 
   /// Which rows pass through shared memory, and how.
   void planRows();

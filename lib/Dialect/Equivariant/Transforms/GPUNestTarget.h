@@ -81,9 +81,9 @@ protected:
 };
 
 /// Nests in the lanes of all warps of a block, which share its memory: loops are shared out among them.
-class GPUTileTarget : public GPUNestTarget {
+class GPURowTileTarget : public GPUNestTarget {
 public:
-  GPUTileTarget(GPUFunction &function, mlir::Type element, int64_t warps)
+  GPURowTileTarget(GPUFunction &function, mlir::Type element, int64_t warps)
       : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(warps)), warps(warps) {}
   /// Of several results and several summands at once, those of weights that follow each other are read by one instruction.
   static NestLimits getLimits(int64_t warps) { return {warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*early=*/6144, /*recomputed=*/0, /*lanesAreThreads=*/true}; }

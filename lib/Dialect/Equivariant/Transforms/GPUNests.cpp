@@ -11,7 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "GPUNestTarget.h"
-#include "GPUTiles.h"
+#include "GPURowTiles.h"
 #include "Stage.h"
 
 using namespace mlir;
@@ -102,8 +102,6 @@ private:
   static Type getElement(KernelOp kernel) {
     return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType();
   }
-  int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
-  IrrepsAttr getIrreps(Value tensor) { return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding()); }
   Value getArgument(Value hostValue, bool readOnly = true) { return function.getArgument(hostValue, readOnly); }
   bool isSum(unsigned r) { return side != Access::Edge && kernel.getResultAccess(r) == side; }
 
@@ -254,8 +252,8 @@ LogicalResult espmm::equivariant::stageNestsForGPU(KernelOp kernel, HostProgram 
   if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
     return failure();
   auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
-  if (schedule.getRows() == warpSize && measureTile(kernel, schedule.getWarps()))
-    stageTilesForGPU(kernel, host);
+  if (schedule.getRows() == warpSize && measureRowTile(kernel, schedule.getWarps()))
+    stageRowTilesForGPU(kernel, host);
   else
     GPUNestKernel(kernel, host).run();
   return success();

@@ -80,6 +80,12 @@ private:
   llvm::DenseSet<mlir::Value> channelRows;
 };
 
+/// The elements of a row of a tensor, and its irreps, if it has some.
+inline int64_t getWidth(mlir::Value tensor) { return mlir::cast<mlir::RankedTensorType>(tensor.getType()).getShape().back(); }
+inline IrrepsAttr getIrreps(mlir::Value tensor) {
+  return mlir::dyn_cast_or_null<IrrepsAttr>(mlir::cast<mlir::RankedTensorType>(tensor.getType()).getEncoding());
+}
+
 /// True if there is more to a kernel than slabs of channels on a GPU can do.
 bool needsNests(KernelOp kernel);
 

@@ -2,6 +2,7 @@
 #include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -580,9 +581,6 @@ void ScalarGraph::leaveBlock() {
   constants.clear();
 }
 
-/// A power of two that divides both.
-static int64_t getKnownMultiple(int64_t a, int64_t b) { return int64_t(1) << llvm::countr_zero(static_cast<uint64_t>(a | b)); }
-
 Value ScalarGraph::load(ScalarNode *node) {
   ReadOp read = node->read;
   Location loc = read.getLoc();
@@ -591,7 +589,7 @@ Value ScalarGraph::load(ScalarNode *node) {
   Value address = getAddress(read.getBase(), read.getLane(), read.getLaneStride(), node->offset, scalar);
   Value mask = read.getMask();
   if (!mask)
-    return LLVM::LoadOp::create(builder, loc, node->type, address, alignment * (read.getLane() ? 1 : getKnownMultiple(read.getAligned(), node->offset)));
+    return LLVM::LoadOp::create(builder, loc, node->type, address, alignment * (read.getLane() ? 1 : static_cast<int64_t>(llvm::MinAlign(read.getAligned(), node->offset))));
   Value zero = getConstant(0.0, node->type);
   if (isa<VectorType>(node->type))
     return LLVM::MaskedLoadOp::create(builder, loc, node->type, address, mask, zero, alignment);

@@ -36,10 +36,6 @@ void RowLayout::addBlock(RankedTensorType block, int64_t offset, bool hasChannel
   }
 }
 
-static IrrepsAttr getIrreps(Value tensor) {
-  return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
-}
-
 std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::planSharedRows(KernelAnalysis &analysis, Access side) {
   KernelOp kernel = analysis.kernel;
   auto isGrouped = [&](Access access) { return side != Access::Edge && access == side; };

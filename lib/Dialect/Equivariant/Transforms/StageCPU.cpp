@@ -23,10 +23,6 @@ LogicalResult CPUKernelStaging::run() {
   return success();
 }
 
-IrrepsAttr CPUKernelStaging::getIrreps(Value tensor) {
-  return dyn_cast_or_null<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding());
-}
-
 //===----------------------------------------------------------------------===//
 // The loops around the body
 //===----------------------------------------------------------------------===//

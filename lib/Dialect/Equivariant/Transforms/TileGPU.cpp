@@ -1,6 +1,6 @@
 //===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
 #include "GPUNestTarget.h"
-#include "GPUTiles.h"
+#include "GPURowTiles.h"
 #include "KernelCost.h"
 #include "NestPlan.h"
 #include "SharedRows.h"
@@ -112,7 +112,7 @@ private:
     auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
     auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
     constexpr int64_t warpsOfTile = 8, warpsOfRows = 4;
-    int64_t tileBytes = measureTile(kernel, choose(wishes.warps, warpsOfTile));
+    int64_t tileBytes = measureRowTile(kernel, choose(wishes.warps, warpsOfTile));
     bool isTile = tileBytes && tileBytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
     // A tile would hold too much for what is added up.
     if (!isTile)

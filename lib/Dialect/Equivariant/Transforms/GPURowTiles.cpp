@@ -1,4 +1,4 @@
-//===- GPUTiles.cpp - rows side by side, for weights that they share ------===//
+//===- GPURowTiles.cpp - rows side by side, for weights that they share ------===//
 //
 //   a block: 32 rows at a time, one in each lane; its warps share out the loops over channels
 //     once: zeros for what is summed over all rows
@@ -9,7 +9,7 @@
 // place of their inputs, so that their products add nothing.
 //
 //===----------------------------------------------------------------------===//
-#include "GPUTiles.h"
+#include "GPURowTiles.h"
 #include "GPUNestTarget.h"
 #include "Stage.h"
 
@@ -22,8 +22,6 @@ constexpr int64_t tileRows = warpSize;
 /// Elements from one element of the rows to the next: an odd number, so that neither a row nor a column lies in one bank.
 constexpr int64_t pitch = tileRows + 1;
 
-int64_t getWidth(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
-bool hasIrreps(Value tensor) { return isa_and_nonnull<IrrepsAttr>(cast<RankedTensorType>(tensor.getType()).getEncoding()); }
 Type getElement(KernelOp kernel) { return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType(); }
 
 /// The rows that lie in a block's shared memory: inputs, then results.
@@ -38,9 +36,9 @@ SmallVector<Value> getTileRows(KernelOp kernel) {
   return rows;
 }
 
-class GPUTileKernel {
+class GPURowTileKernel {
 public:
-  GPUTileKernel(KernelOp kernel, HostProgram &host)
+  GPURowTileKernel(KernelOp kernel, HostProgram &host)
       : kernel(kernel), schedule(kernel->getAttrOfType<ScheduleAttr>("schedule")), host(host), analysis(kernel, LoopedAxes::Nests),
         element(getElement(kernel)), warps(schedule.getWarps()), function(host, kernel, warps), builder(function.builder), ix(function.ix),
         loc(kernel.getLoc()) {}
@@ -196,27 +194,27 @@ private:
   OpBuilder &builder;
   IndexBuilder &ix;
   Location loc;
-  std::optional<GPUTileTarget> target;
+  std::optional<GPURowTileTarget> target;
   llvm::DenseMap<Value, Value> places;     // rows in shared memory
   llvm::MapVector<unsigned, Share> shares; // results that all rows share
 };
 
 } // namespace
 
-int64_t espmm::equivariant::measureTile(KernelOp kernel, int64_t warps) {
+int64_t espmm::equivariant::measureRowTile(KernelOp kernel, int64_t warps) {
   auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
   if (chooseGroupSide(kernel) != Access::Edge || !(llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared)))
     return 0;
   SmallVector<int64_t> sizes;
   for (Value tensor : getTileRows(kernel)) {
-    if (!hasIrreps(tensor))
+    if (!getIrreps(tensor))
       return 0;
     sizes.push_back(getWidth(tensor) * pitch);
   }
   Type element = getElement(kernel);
   KernelAnalysis analysis(kernel, LoopedAxes::Nests);
-  NestPlan plan(analysis, GPUTileTarget::getLimits(warps));
+  NestPlan plan(analysis, GPURowTileTarget::getLimits(warps));
   return plan.canSumOverRows() ? plan.measure(element, sizes) * (element.getIntOrFloatBitWidth() / 8) : 0;
 }
 
-void espmm::equivariant::stageTilesForGPU(KernelOp kernel, HostProgram &host) { GPUTileKernel(kernel, host).run(); }
+void espmm::equivariant::stageRowTilesForGPU(KernelOp kernel, HostProgram &host) { GPURowTileKernel(kernel, host).run(); }
