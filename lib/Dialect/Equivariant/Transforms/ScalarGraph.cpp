@@ -1,6 +1,7 @@
 //===- ScalarGraph.cpp - small tensors as sums of products of scalars -----===//
 #include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -593,6 +594,14 @@ Value ScalarGraph::load(ScalarNode *node) {
   Value zero = getConstant(0.0, node->type);
   if (isa<VectorType>(node->type))
     return LLVM::MaskedLoadOp::create(builder, loc, node->type, address, mask, zero, alignment);
-  Value value = LLVM::LoadOp::create(builder, loc, node->type, address, alignment);
-  return LLVM::SelectOp::create(builder, loc, mask, value, zero);
+  auto load = [&]() -> Value { return LLVM::LoadOp::create(builder, loc, node->type, address, alignment); };
+  if (!node->isWrittenToo)
+    return LLVM::SelectOp::create(builder, loc, mask, load(), zero);
+  auto guarded = scf::IfOp::create(builder, loc, node->type, mask, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard insertion(builder);
+  builder.setInsertionPointToStart(guarded.thenBlock());
+  scf::YieldOp::create(builder, loc, load());
+  builder.setInsertionPointToStart(guarded.elseBlock());
+  scf::YieldOp::create(builder, loc, zero);
+  return guarded.getResult(0);
 }

@@ -233,6 +233,7 @@ private:
         // What is there comes first: the products are then added by multiply-adds.
         ScalarTerm old;
         old.a = graph.makeLoad(asRead(write), type.getElementType(), offset);
+        old.a->isWrittenToo = true;
         element->terms.insert(element->terms.begin(), old);
       }
       element->onComplete = [this, write, offset = offset](Value value) { store(write, value, offset); };

@@ -40,3 +40,19 @@ llvm.func @nothing(%z: !llvm.ptr) {
   equivariant.write %0 to %z offset 0 strides [1] accumulate : tensor<3xf32>, !llvm.ptr
   llvm.return
 }
+
+// A lane that the mask leaves out reads nothing either: it may be given the place of another lane, which writes there.
+// CHECK-LABEL: llvm.func @masked(
+// CHECK-SAME: %[[MASK:[^ ]*]]: i1
+// CHECK: %[[OLD:.*]] = scf.if %[[MASK]] -> (f32) {
+// CHECK-NEXT: %[[THERE:.*]] = llvm.load
+// CHECK-NEXT: scf.yield %[[THERE]]
+// CHECK-NEXT: } else {
+// CHECK: %[[SUM:.*]] = llvm.fadd %[[OLD]], %{{.*}}
+// CHECK: scf.if %[[MASK]] {
+// CHECK-NEXT: llvm.store %[[SUM]]
+llvm.func @masked(%x: !llvm.ptr, %lane: i64, %z: !llvm.ptr, %mask: i1) {
+  %0 = equivariant.read %x offset 0 strides [] : !llvm.ptr -> tensor<f32>
+  equivariant.write %0 to %z[%lane] mask %mask : i1 offset 0 strides [] accumulate : tensor<f32>, !llvm.ptr
+  llvm.return
+}

@@ -37,6 +37,8 @@ struct ScalarNode {
   /// Load: the read, and the element's offset from the read's lane address in scalars.
   ReadOp read;
   int64_t offset = 0;
+  /// Load: of what the same lane writes next. A lane that the mask leaves out does not read it: another may be writing it.
+  bool isWrittenToo = false;
   /// Load: how much had been emitted when it was used last.
   unsigned lastUse = 0;
   llvm::SmallVector<ScalarTerm, 4> terms;
