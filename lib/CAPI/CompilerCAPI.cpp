@@ -6,6 +6,7 @@
 #include "espmm/Runtime/Executable.h"
 #include "espmm/Runtime/ForkGate.h"
 #include "espmm/Runtime/LastError.h"
+#include "espmm/Runtime/Warning.h"
 #include "espmm/Support/ClebschGordan.h"
 #include "espmm/Target/Codegen.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -148,12 +149,13 @@ llvm::Expected<std::shared_ptr<Executable>> findOrCompile(const std::string &key
     auto executable = createExecutable(std::move(*blobs));
     if (executable)
       return executable;
-    llvm::consumeError(executable.takeError());
+    warn("the cache entry " + disk.path(key) + " holds no program (" + llvm::toString(executable.takeError()) +
+         "); it is compiled anew");
+    disk.remove(key);
   }
-  auto blobs = compileBlobs(ir, pipeline);
+  auto blobs = disk.makeOnce(key, [&] { return compileBlobs(ir, pipeline); });
   if (!blobs)
     return blobs.takeError();
-  disk.put(key, *blobs);
   return createExecutable(std::move(*blobs));
 }
 
