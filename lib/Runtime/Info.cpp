@@ -112,7 +112,7 @@ static Object describeEntry(const DiskCache::Entry &entry) {
   } else if (entry.blobs.count("cubin")) {
     info["kind"] = "cubin";
     info["target"] = ("cuda:" + blob("chip")).str();
-    info["kernels"] = llvm::json::Array{blob("kernel")};
+    info["kernels"] = llvm::json::Array{blob("kernel").str()};
   } else if (llvm::Expected<Manifest> manifest = Manifest::parse(blob("manifest"))) {
     info["kind"] = "program";
     info["target"] = manifest->targetName;
@@ -120,7 +120,7 @@ static Object describeEntry(const DiskCache::Entry &entry) {
     for (const KernelInfo &kernel : manifest->kernels)
       kernels.push_back(kernel.name);
     info["kernels"] = std::move(kernels);
-    info["product"] = blob("source").split("#equivariant.product<").second.split(",\n").first.split(", paths").first;
+    info["product"] = blob("source").split("#equivariant.product<").second.split(",\n").first.split(", paths").first.str();
   } else {
     info["problem"] = "holds no program: " + llvm::toString(manifest.takeError());
   }
