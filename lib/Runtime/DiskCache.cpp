@@ -90,6 +90,13 @@ static std::optional<CacheFolder> openFolder(const std::string &path, bool make)
   return folder;
 }
 
+std::string DiskCache::problem() const {
+  std::string why;
+  if (enabled())
+    CacheFolder::open(folder_, /*make=*/false, why);
+  return why;
+}
+
 static std::string nameOf(llvm::StringRef key) { return (key + suffix).str(); }
 
 std::string DiskCache::path(llvm::StringRef key) const {
@@ -229,7 +236,7 @@ static llvm::Expected<std::optional<CacheFolder>> openToManage(const DiskCache &
   std::optional<CacheFolder> folder = CacheFolder::open(cache.folder(), /*make=*/false, why);
   if (!why.empty())
     return makeError(ESPMM_INVALID, "the cache folder " + cache.folder() + " " + why);
-  return folder;
+  return std::move(folder);
 }
 
 llvm::Error DiskCache::forEach(llvm::function_ref<void(const Entry &)> callback) const {

@@ -83,6 +83,10 @@ static Object cacheInfo() {
     info["state"] = "not made yet";
     return info;
   }
+  if (std::string problem = cache.problem(); !problem.empty()) {
+    info["state"] = "not used: it " + problem;
+    return info;
+  }
   int64_t entries = 0, bytes = 0;
   std::error_code error;
   for (fs::directory_iterator file(cache.folder(), error), end; !error && file != end; file.increment(error)) {

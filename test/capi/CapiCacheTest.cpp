@@ -124,6 +124,7 @@ static pid_t startChild(const std::function<void()> &body) {
   pid_t child = fork();
   if (child == 0) {
     alarm(60); // a child that hangs is a failure
+    failures = 0;
     espmm_set_num_threads(1);
     body();
     std::fflush(nullptr);

@@ -227,6 +227,7 @@ static void testTrust() {
       for (int i = 0; i < 2; ++i)
         CHECK(bool(cache.makeOnce(key, [&]() -> DiskCache::Made { return ++made, sample; })));
       CHECK_EQUAL(made, 2); // works all the same
+      CHECK_CONTAINS(cache.problem(), why);
       CHECK_EQUAL(Warnings::texts.size(), 1u);
       CHECK_CONTAINS(Warnings::texts[0], "can't be kept in " + path + ": it " + why);
       CHECK_CONTAINS(test::textOf(cache.forEach([](const DiskCache::Entry &) {})), path + " " + why);

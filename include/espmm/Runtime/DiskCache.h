@@ -58,6 +58,9 @@ public:
   /// The same, but gives nothing at once if somebody else is making it.
   llvm::Expected<std::optional<Blobs>> makeOnceUnlessBusy(llvm::StringRef key, llvm::function_ref<Made()> make) const;
 
+  /// Why the folder is not used ("can be written to by others"); "" if it is, or is not there yet.
+  std::string problem() const;
+
   /// Where the entry lies or would lie.
   std::string path(llvm::StringRef key) const;
 
