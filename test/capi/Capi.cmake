@@ -8,7 +8,5 @@ set_tests_properties(CapiTest PROPERTIES ENVIRONMENT "ESPMM_CACHE=0")
 
 # Many processes with one disk cache.
 add_executable(CapiCacheTest ${CMAKE_CURRENT_LIST_DIR}/CapiCacheTest.cpp)
-target_include_directories(CapiCacheTest PRIVATE ${PROJECT_SOURCE_DIR}/include)
-target_compile_options(CapiCacheTest PRIVATE -Wall -Wextra)
-target_link_libraries(CapiCacheTest PRIVATE espmm)
+target_link_libraries(CapiCacheTest PRIVATE espmm EspmmRuntime)
 add_test(NAME CapiCacheTest COMMAND CapiCacheTest)

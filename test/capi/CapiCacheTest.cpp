@@ -1,6 +1,7 @@
 // Many processes with one disk cache, over the C interface: eight that start at once on an empty folder compile everything once between
 // them; of two that compile the same program one is killed at a random moment, 200 times, and the other always has the right code soon.
 #include "espmm-c/espmm.h"
+#include "espmm/Runtime/DiskCache.h"
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -216,6 +217,31 @@ static void testKilled(const std::string &folder) {
   check(entriesIn(folder) == before + 3 + kills, "every program has an entry");
 }
 
+static std::string textOf(const std::string &path) {
+  std::ifstream stream(path);
+  return std::string((std::istreambuf_iterator<char>(stream)), {});
+}
+
+/// An entry whose checksum is right and that yet holds no program is compiled anew, with a warning.
+static void testNoProgram(const std::string &folder) {
+  check(entriesIn(folder) == 0, "an empty cache");
+  checkEnd(startChild([&] { runOnHost(900); }));
+  for (const auto &file : std::filesystem::directory_iterator(folder))
+    if (file.path().extension() == ".espmm")
+      check(espmm::DiskCache(folder).put(file.path().stem().string(), {{"manifest", "{}"}}), "replacing the entry");
+  std::string log = folder + "/warnings";
+  for (int made : {1, 0})
+    checkEnd(startChild([&] {
+      check(freopen(log.c_str(), "a", stderr) != nullptr, "keeping the warning");
+      runOnHost(900);
+      check(count(info(), "made") == made, "how often it is compiled");
+    }));
+  std::string text = textOf(log);
+  check(text.find("espmm: warning: the cache entry " + folder) == 0 && text.find(" holds no program (") != std::string::npos &&
+            text.find('\n') == text.size() - 1,
+        "one warning, got '" + text + "'");
+}
+
 int main() {
   std::string folder = (std::filesystem::temp_directory_path() / "espmm-capi-XXXXXX").string();
   if (!mkdtemp(folder.data()))
@@ -230,10 +256,10 @@ int main() {
   testKilled(folder + "/cache");
   int removed = 0;
   check(espmm_cache_clear(&removed) == ESPMM_OK && entriesIn(folder + "/cache") == 0 && removed >= 200, "clearing the cache");
+  testNoProgram(folder + "/cache");
   std::fflush(nullptr);
   dup2(terminal, 2);
-  std::ifstream stream(log);
-  std::string text((std::istreambuf_iterator<char>(stream)), {});
+  std::string text = textOf(log);
   if (!text.empty()) {
     std::fputs(text.c_str(), stderr);
     ++failures;
