@@ -468,8 +468,15 @@ static void testKilledMakers() {
 
 /// A small file system of its own, if this process may mount one.
 static bool mountTiny(const std::string &folder, unsigned long flags) {
-  if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
-    return false;
+  std::string user = std::to_string(geteuid()), group = std::to_string(getegid());
+  if (unshare(CLONE_NEWNS) != 0) {
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+      return false;
+    // Without, the user could own no file.
+    writeFile("/proc/self/uid_map", "0 " + user + " 1");
+    writeFile("/proc/self/setgroups", "deny");
+    writeFile("/proc/self/gid_map", "0 " + group + " 1");
+  }
   mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
   return mount("tmpfs", folder.c_str(), "tmpfs", flags, "size=64k,mode=0700") == 0;
 }
