@@ -17,6 +17,22 @@ static espmm_status nullArgument(const char *function, const char *argument) {
 
 static Sizes sizesOf(const int64_t sizes[3]) { return {sizes[0], sizes[1], sizes[2]}; }
 
+/// The i-th of a list that a manifest has; null, and an error, if there is none.
+template <typename T> static const T *at(const std::vector<T> &list, size_t i, const char *function) {
+  if (i < list.size())
+    return &list[i];
+  report(makeError(ESPMM_INVALID, llvm::Twine(function) + ": the program has " + llvm::Twine(list.size()) + ", got number " + llvm::Twine(i)));
+  return nullptr;
+}
+
+static espmm_status describe(const std::vector<TensorInfo> &list, size_t i, espmm_tensor *tensor, const char *function) {
+  const TensorInfo *found = at(list, i, function);
+  if (!found)
+    return ESPMM_INVALID;
+  *tensor = {found->name.c_str(), elementName(found->element).data(), espmm_rows(found->rows), found->width, found->align, found->used};
+  return ESPMM_OK;
+}
+
 extern "C" {
 
 const char *espmm_version(void) { return versionString(); }
@@ -31,6 +47,37 @@ void espmm_executable_release(espmm_executable *exe) { delete exe; }
 
 const char *espmm_executable_manifest(const espmm_executable *exe) {
   return exe ? exe->executable->manifestText().c_str() : nullptr;
+}
+
+espmm_status espmm_executable_signature(const espmm_executable *exe, espmm_signature *signature) {
+  if (!exe || !signature)
+    return nullArgument("espmm_executable_signature", !exe ? "exe" : "signature");
+  const Manifest &manifest = exe->executable->manifest();
+  *signature = {manifest.graph, manifest.arguments.size(), manifest.plan.size(), manifest.results.size()};
+  return ESPMM_OK;
+}
+
+espmm_status espmm_executable_argument(const espmm_executable *exe, size_t i, espmm_tensor *tensor) {
+  if (!exe || !tensor)
+    return nullArgument("espmm_executable_argument", !exe ? "exe" : "tensor");
+  return describe(exe->executable->manifest().arguments, i, tensor, "espmm_executable_argument");
+}
+
+espmm_status espmm_executable_result(const espmm_executable *exe, size_t i, espmm_tensor *tensor) {
+  if (!exe || !tensor)
+    return nullArgument("espmm_executable_result", !exe ? "exe" : "tensor");
+  return describe(exe->executable->manifest().results, i, tensor, "espmm_executable_result");
+}
+
+espmm_status espmm_executable_plan(const espmm_executable *exe, size_t i, espmm_rows *side, espmm_plan_array *array) {
+  if (!exe || !side || !array)
+    return nullArgument("espmm_executable_plan", !exe ? "exe" : !side ? "side" : "array");
+  const PlanInfo *found = at(exe->executable->manifest().plan, i, "espmm_executable_plan");
+  if (!found)
+    return ESPMM_INVALID;
+  *side = espmm_rows(found->side);
+  *array = espmm_plan_array(found->array);
+  return ESPMM_OK;
 }
 
 espmm_status espmm_executable_load(espmm_executable *exe, int device) {
@@ -76,6 +123,8 @@ espmm_status espmm_plan_build(const void *index, const void *other, int index_bi
 }
 
 void espmm_set_num_threads(int threads) { setNumThreads(threads); }
+
+void espmm_follow_num_threads(int threads) { followNumThreads(threads); }
 
 int espmm_get_num_threads(void) { return numThreads(); }
 

@@ -46,6 +46,7 @@ _HOMES = {
     "named_problem": "problems",
     "set_num_threads": "threads",
     "square_problem": "problems",
+    "torch_library": "_capi",
     "tune": "tuning",
 }
 
@@ -53,6 +54,7 @@ __all__ = ["ProblemError", "UnsupportedError", "__version__", "info", *_HOMES]
 
 TYPE_CHECKING = False  # what type checkers take for True; typing itself costs ten milliseconds
 if TYPE_CHECKING:
+    from ._capi import torch_library
     from .compiled import CompiledProgram
     from .derived import ElementwiseTensorProduct, FullTensorProduct, FullyConnectedTensorProduct, TensorSquare, from_e3nn
     from .graph import Graph

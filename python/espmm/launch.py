@@ -23,8 +23,6 @@ Tensors = Sequence[Optional[torch.Tensor]]
 #: Where a spec's ``rows`` stands in sizes (E, R, S); -1 is one row.
 _ROWS = {"edges": 0, "receivers": 1, "senders": 2, "all": -1}
 
-#: The plan's arrays, in the order in which the operator takes them.
-PLAN_NAMES = tuple(f"{side}.{part}" for side in ("receivers", "senders") for part in ("offsets", "order", "other", "parts"))
 
 def _current_stream(device: int) -> int:
     return torch._C._cuda_getCurrentRawStream(device)
@@ -37,22 +35,6 @@ class RowSpace:
 
     def __init__(self, rows: int) -> None:
         self.sizes = _capi.Sizes(rows, 0, 0)
-
-
-class ListedSpace:
-    """An index space as the operator gets it: sizes, and the plan as a list of tensors (empty for a batch)."""
-
-    __slots__ = ("sizes", "_plan")
-
-    def __init__(self, sizes: Sequence[int], plan: Sequence[torch.Tensor]) -> None:
-        self.sizes = _capi.Sizes(*sizes)
-        self._plan = dict(zip(PLAN_NAMES, plan))
-
-    def launch_plan(self, names: Sequence[str]) -> LaunchPlan:
-        """The addresses of plan arrays; 0 for one that is empty or not there."""
-        arrays = [self._plan.get(name) for name in names]
-        pointers = tuple(array.data_ptr() if array is not None and array.numel() else 0 for array in arrays)
-        return LaunchPlan(self.sizes, pointers, ())
 
 
 def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int]]:
@@ -231,7 +213,7 @@ def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]
     """Runs a program on tensors that have been checked; knows nothing of autograd.
 
     Args:
-        space: a :class:`Graph`, :class:`RowSpace` or :class:`ListedSpace`.
+        space: a :class:`Graph` or :class:`RowSpace`.
         tensors: one for each argument, of shape (rows, width); those that the program does not read may be None.
     """
     device = next(tensors[i] for i in program.used).device  # type: ignore[union-attr]

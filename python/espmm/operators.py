@@ -1,7 +1,9 @@
 """The operators ``torch.ops.espmm.run`` and ``torch.ops.espmm.plan``: what tracers see.
 
-torch.compile, export, make_fx and jit.trace record these; they have fakes and a registered autograd formula, and take
-everything as tensors, sizes too. A program travels as a string.
+torch.compile, export, make_fx and jit.trace record these. They take everything as tensors, sizes too, and a program as a string.
+They are registered in C++ (``lib/Torch``), so that what was traced runs without Python; shapes for tracers and the autograd formula, which
+PyTorch's stable ABI has no place for, are registered here. Their errors are a ``ValueError`` (also for a wrong dtype: the ABI knows no
+``TypeError``), an ``IndexError`` for an index out of range, or a ``RuntimeError``.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from typing import Any, Optional, Sequence
 
 import torch
 
-from .graph import build_side
-from .launch import PLAN_NAMES, ListedSpace, RowSpace, Tensors, launch, result_shapes, torch_dtype
+from . import _capi
+from .launch import RowSpace, Tensors, result_shapes, torch_dtype
 from .plan import PARTS
 from .program import Program
 
@@ -50,7 +52,7 @@ class TracedSpace:
         receivers, senders = space.built_side("receivers"), space.built_side("senders")
         if senders is None:
             index, other = space.indices()[::-1]
-            senders = torch.ops.espmm.plan(
+            senders = _operators().plan(
                 index, other, index.new_empty(space.num_senders, 0), index.new_empty(space.num_receivers, 0)
             )
         empty = receivers.offsets[:0]
@@ -63,7 +65,7 @@ class TracedSpace:
         Numbers of nodes are given as tensors of as many rows: jit.trace keeps numbers as constants.
         """
         rows = nodes.detach()[:, :0]
-        plan = torch.ops.espmm.plan
+        plan = _operators().plan
         return cls([*plan(receivers, senders, rows, rows), *plan(senders, receivers, rows, rows)])
 
 
@@ -71,7 +73,18 @@ def run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch
     space = TracedSpace.of(space)
     example = next(t for t in tensors if t is not None)
     listed = [example.new_empty(0) if t is None else t for t in tensors]
-    return torch.ops.espmm.run(program.serialize(), listed, space.plan)
+    return _operators().run(program.serialize(), listed, space.plan)
+
+
+def _operators() -> Any:
+    """``torch.ops.espmm``.
+
+    Raises:
+        ImportError: the library is not there, or does not load with this torch.
+    """
+    if _missing is not None:
+        raise ImportError(f"what is traced (torch.compile, export, jit) needs espmm's operators for torch: {_missing}") from _missing
+    return torch.ops.espmm
 
 
 def _sizes(program: Program, tensors: Sequence[torch.Tensor], plan: Sequence[torch.Tensor]) -> list[Any]:
@@ -80,36 +93,6 @@ def _sizes(program: Program, tensors: Sequence[torch.Tensor], plan: Sequence[tor
         offsets, _, other, _, sender_offsets = plan[:5]
         return [other.shape[0], offsets.shape[0] - 1, sender_offsets.shape[0] - 1]
     return [next(tensors[i].shape[0] for i in sorted(program.used) if program.arguments[i].rows == "edges"), 0, 0]
-
-
-def _check_run(program: Program, tensors: Sequence[Any], plan: Sequence[Any]) -> None:
-    """What the operator checks: it can be called by anyone."""
-    if len(tensors) != len(program.arguments):
-        raise ValueError(f"expected {len(program.arguments)} tensors for {program!r}, got {len(tensors)}")
-    expected = len(PLAN_NAMES) if program.space == "graph" else 0
-    if len(plan) != expected:
-        raise ValueError(f"expected {expected} plan arrays for {program!r}, got {len(plan)}")
-    for name, array in zip(PLAN_NAMES, plan):
-        if array.dtype != torch.int32 or array.ndim != 1 or not array.is_contiguous():
-            raise ValueError(
-                f"expected {name} to be a contiguous int32 array, got {array.dtype} of shape {tuple(array.shape)}"
-            )
-    rows = dict(zip(("edges", "receivers", "senders"), _sizes(program, tensors, plan)), all=1)
-    device = tensors[min(program.used)].device
-    for i in sorted(program.used):
-        spec, tensor = program.arguments[i], tensors[i]
-        if tensor.dtype != torch_dtype(spec.dtype):
-            raise TypeError(f"expected {spec.name} to be {spec.dtype}, got {tensor.dtype}")
-        if tensor.ndim != 2 or tensor.shape[1] != spec.width or tensor.shape[0] != rows[spec.rows]:
-            raise ValueError(f"expected {spec.name} of shape ({rows[spec.rows]}, {spec.width}), got {tuple(tensor.shape)}")
-        if tensor.device != device:
-            raise ValueError(f"expected all tensors on {device}, got {spec.name} on {tensor.device}")
-
-
-def _run_op(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
-    parsed = Program.deserialize(program)
-    _check_run(parsed, tensors, plan)
-    return launch(parsed, ListedSpace(_sizes(parsed, tensors, plan), plan), tensors)
 
 
 def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -142,25 +125,28 @@ def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
     return None, gradients, [None] * len(space.plan)
 
 
-def _plan_op(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
-    side = build_side(index, other, nodes.shape[0], others.shape[0], ("index", "other"))
-    order = side.order
-    if order is None:
-        order = torch.arange(index.shape[0], dtype=torch.int32, device=index.device)
-    return [side.offsets, order, side.other, side.parts]
-
-
 def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
     edges = index.shape[0]
     return [index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1)]
 
 
-_library = torch.library.Library("espmm", "DEF")
-_library.define("run(str program, Tensor[] tensors, Tensor[] plan) -> Tensor[]")
-_library.define("plan(Tensor index, Tensor other, Tensor nodes, Tensor others) -> Tensor[]")
-for _key in ("CPU", "CUDA"):
-    _library.impl("run", _run_op, _key)
-    _library.impl("plan", _plan_op, _key)
-torch.library.register_fake("espmm::run", _run_fake, lib=_library)
-torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
-torch.library.register_autograd("espmm::run", _run_backward, setup_context=_run_setup, lib=_library)
+def _load() -> Optional[ImportError]:
+    """Loads the library with the operators and gives them what its ABI has no place for; what went wrong, if something did."""
+    try:
+        path = _capi.torch_library()
+        _capi.library()  # first, so that it is this libespmm.so that the other library finds
+    except ImportError as error:
+        return error
+    try:
+        torch.ops.load_library(path)
+    except OSError as error:
+        return ImportError(f"{path} does not load with torch {torch.__version__}, expected 2.10 or later: {error}")
+    torch.library.register_fake("espmm::run", _run_fake, lib=_library)
+    torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
+    torch.library.register_autograd("espmm::run", _run_backward, setup_context=_run_setup, lib=_library)
+    return None
+
+
+_library = torch.library.Library("espmm", "FRAGMENT")
+#: Why there are no operators. Eager calls do without them.
+_missing = _load()

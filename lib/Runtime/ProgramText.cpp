@@ -1,0 +1,157 @@
+#include "espmm/Runtime/ProgramText.h"
+#include "espmm/Runtime/Error.h"
+#include "espmm/Runtime/Info.h"
+#include "espmm/Runtime/Warning.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SHA256.h"
+#include <cstdlib>
+
+namespace espmm {
+
+static constexpr llvm::StringLiteral header = "// espmm-program ";
+static constexpr int scheduleFormat = 1;
+
+/// The names and ranges of python/espmm/program.py, SCHEDULE.
+struct ScheduleNumber {
+  llvm::StringLiteral name, option;
+  int64_t least, most;
+};
+static constexpr ScheduleNumber scheduleNumbers[] = {
+    {"rows", "rows", 1, (1 << 20) - 1},
+    {"warps", "warps", 1, 16},
+    {"stages", "stages", 2, 8},
+    {"registers", "registers", 32, 255},
+    {"tile_registers", "tile-registers", 1, (1 << 16) - 1},
+};
+
+/// Reads {"warps": 2, ...}; fails on a name or a number that no schedule has.
+static bool readSchedule(const llvm::json::Value &json, Schedule &schedule, llvm::json::Path path) {
+  const llvm::json::Object *object = json.getAsObject();
+  if (!object) {
+    path.report("expected object");
+    return false;
+  }
+  size_t known = 0;
+  for (const ScheduleNumber &number : scheduleNumbers) {
+    const llvm::json::Value *value = object->get(number.name);
+    if (!value)
+      continue;
+    std::optional<int64_t> integer = value->getAsInteger();
+    if (!integer || *integer < number.least || *integer > number.most) {
+      path.field(number.name).report("expected a number that a schedule can have");
+      return false;
+    }
+    schedule.emplace_back(number.option.str(), *integer);
+    ++known;
+  }
+  if (known != object->size())
+    path.report("expected the numbers of a schedule");
+  return known == object->size();
+}
+
+static bool fromJSON(const llvm::json::Value &json, ProgramText::Derivative &step, llvm::json::Path path) {
+  std::vector<std::vector<int64_t>> pair;
+  if (!llvm::json::fromJSON(json, pair, path))
+    return false;
+  if (pair.size() != 2 || pair[0].empty() || pair[1].empty()) {
+    path.report("expected [arguments, results]");
+    return false;
+  }
+  step = {std::move(pair[0]), std::move(pair[1])};
+  return true;
+}
+
+static bool readHeader(const llvm::json::Value &json, ProgramText &program, llvm::json::Path path) {
+  llvm::json::ObjectMapper map(json, path);
+  int64_t version = 0;
+  if (!map || !map.map("version", version) || !map.map("steps", program.steps) || !map.map("deterministic", program.deterministic))
+    return false;
+  if (version != 1) {
+    path.field("version").report("expected 1");
+    return false;
+  }
+  const llvm::json::Value *schedule = json.getAsObject()->get("schedule");
+  if (!schedule) {
+    path.field("schedule").report("missing value");
+    return false;
+  }
+  return readSchedule(*schedule, program.schedule, path.field("schedule"));
+}
+
+llvm::Expected<ProgramText> ProgramText::parse(llvm::StringRef program) {
+  auto [line, module] = program.split('\n');
+  auto failure = [line = line](const llvm::Twine &why) {
+    return makeError(ESPMM_INVALID, "expected a serialised program, beginning with '" + header + "' and JSON, got '" +
+                                        line.take_front(80) + "' (" + why + ")");
+  };
+  llvm::StringRef text = line;
+  if (!text.consume_front(header))
+    return failure("no header");
+  llvm::Expected<llvm::json::Value> json = llvm::json::parse(text);
+  if (!json)
+    return failure(llvm::toString(json.takeError()));
+  ProgramText result;
+  llvm::json::Path::Root root("header");
+  if (!readHeader(*json, result, root))
+    return failure(llvm::toString(root.getError()));
+  result.module = module.str();
+  return result;
+}
+
+std::string ProgramText::pipeline(llvm::StringRef target, const Schedule &schedule) const {
+  auto list = [](llvm::ArrayRef<int64_t> numbers, int64_t first) {
+    return llvm::join(llvm::map_range(numbers, [first](int64_t n) { return std::to_string(n + first); }), ",");
+  };
+  std::string text;
+  for (const Derivative &step : steps)
+    text += "equivariant-differentiate{wrt=" + list(step.wrt, 1) + " cotangents=" + list(step.cotangents, 0) + "},";
+  if (!target.consume_front("cuda:"))
+    return text + "equivariant-to-cpu";
+  text += "equivariant-to-gpu{chip=" + target.str() + " deterministic=" + (deterministic ? "true" : "false");
+  for (auto &[name, value] : schedule)
+    text += " " + name + "=" + std::to_string(value);
+  return text + "}";
+}
+
+std::string tunedScheduleKey(llvm::StringRef program, llvm::StringRef target) {
+  llvm::SHA256 hasher;
+  hasher.update((llvm::Twine(scheduleFormat) + "\n" + versionString() + "\n" + target + "\n").str());
+  hasher.update(program);
+  return llvm::toHex(hasher.final(), /*LowerCase=*/true);
+}
+
+std::optional<Schedule> tunedSchedule(llvm::StringRef program, llvm::StringRef target, llvm::StringRef folder) {
+  const char *wish = std::getenv("ESPMM_TUNED");
+  if (folder.empty() || (wish && llvm::StringRef(wish) == "0"))
+    return std::nullopt;
+  llvm::SmallString<128> file(folder);
+  llvm::sys::path::append(file, tunedScheduleKey(program, target) + ".schedule.json");
+  auto buffer = llvm::MemoryBuffer::getFile(file);
+  if (!buffer) {
+    if (buffer.getError() != std::errc::no_such_file_or_directory)
+      warn("the schedule " + file + " can't be read (" + buffer.getError().message() + "); it is ignored");
+    return std::nullopt;
+  }
+  auto damaged = [&file](llvm::Error error) {
+    warn("the schedule " + file + " is damaged (" + llvm::toString(std::move(error)) + "); it is ignored");
+    return std::nullopt;
+  };
+  llvm::Expected<llvm::json::Value> json = llvm::json::parse((*buffer)->getBuffer());
+  if (!json)
+    return damaged(json.takeError());
+  llvm::json::Path::Root root("schedule file");
+  llvm::json::ObjectMapper map(*json, root);
+  int64_t format = 0;
+  const llvm::json::Object *object = json->getAsObject();
+  if (!map || !map.map("format", format) || format != scheduleFormat || !object->get("schedule"))
+    return damaged(makeError(ESPMM_INVALID, "expected format " + llvm::Twine(scheduleFormat) + " and a schedule"));
+  Schedule schedule;
+  if (!readSchedule(*object->get("schedule"), schedule, llvm::json::Path(root).field("schedule")))
+    return damaged(root.getError());
+  return schedule;
+}
+
+} // namespace espmm

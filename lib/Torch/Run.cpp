@@ -1,0 +1,132 @@
+//===- Run.cpp - espmm::run: a program on tensors ------------------------===//
+#include "Operators.h"
+#include "Programs.h"
+#include "Tensors.h"
+#include <stdexcept>
+
+namespace espmm::torch_ops {
+
+namespace {
+
+struct Sizes {
+  int64_t values[3]; // E, R, S
+  int64_t rows(const Program::Spec &spec) const { return spec.rows == ESPMM_ALL ? 1 : values[spec.rows]; }
+};
+
+std::string list(const std::vector<Program::Spec> &specs) {
+  std::string text;
+  for (const Program::Spec &spec : specs)
+    text += (text.empty() ? "" : ", ") + spec.name;
+  return text;
+}
+
+void checkCounts(const Program &program, const TensorList &tensors, const TensorList &plan) {
+  if (tensors.size() != program.arguments.size())
+    throw std::invalid_argument("expected " + std::to_string(program.arguments.size()) + " tensors (" + list(program.arguments) + "), got " +
+                                std::to_string(tensors.size()));
+  size_t expected = program.graph ? planArrays : 0;
+  if (plan.size() != expected)
+    throw std::invalid_argument("expected " + std::to_string(expected) + " plan arrays for " +
+                                (program.graph ? "a convolution" : "a product without a graph") + ", got " + std::to_string(plan.size()));
+}
+
+void checkPlan(const TensorList &plan, Place place) {
+  for (size_t i = 0; i < plan.size(); ++i) {
+    if (dtypeOf(plan[i]) != aoti_torch_dtype_int32() || plan[i].dim() != 1 || !plan[i].is_contiguous())
+      throw std::invalid_argument(std::string("expected ") + planArrayName(i) + " to be a contiguous int32 array, got " +
+                                  dtypeName(dtypeOf(plan[i])) + " of shape " + shapeOf(plan[i]));
+    if (!(placeOf(plan[i]) == place))
+      throw std::invalid_argument("expected all tensors on " + place.str() + ", got " + planArrayName(i) + " on " + placeOf(plan[i]).str());
+  }
+  for (size_t side : {0, 4}) {
+    if (plan[side].size(0) == 0)
+      throw std::invalid_argument(std::string("expected ") + planArrayName(side) + " to have one element more than there are nodes, got none");
+    if (plan[side + 2].size(0) != plan[2].size(0))
+      throw std::invalid_argument(std::string("expected ") + planArrayName(side + 2) + " to have " + std::to_string(plan[2].size(0)) +
+                                  " elements, got " + std::to_string(plan[side + 2].size(0)));
+  }
+}
+
+Sizes sizesOf(const Program &program, const TensorList &tensors, const TensorList &plan) {
+  if (program.graph)
+    return {{plan[2].size(0), plan[0].size(0) - 1, plan[4].size(0) - 1}};
+  for (size_t i = 0; i < tensors.size(); ++i)
+    if (program.arguments[i].used && program.arguments[i].rows == ESPMM_EDGES && tensors[i].dim() == 2)
+      return {{tensors[i].size(0), 0, 0}};
+  return {{0, 0, 0}};
+}
+
+void checkTensor(const Program::Spec &spec, const Tensor &tensor, const Sizes &sizes, Place place) {
+  if (dtypeOf(tensor) != spec.dtype)
+    throw std::invalid_argument("expected " + spec.name + " to be " + dtypeName(spec.dtype) + ", got " + dtypeName(dtypeOf(tensor)));
+  if (tensor.dim() != 2 || tensor.size(1) != spec.width || tensor.size(0) != sizes.rows(spec))
+    throw std::invalid_argument("expected " + spec.name + " of shape (" + std::to_string(sizes.rows(spec)) + ", " +
+                                std::to_string(spec.width) + "), got " + shapeOf(tensor));
+  if (!(placeOf(tensor) == place))
+    throw std::invalid_argument("expected all tensors on " + place.str() + ", got " + spec.name + " on " + placeOf(tensor).str());
+}
+
+TensorList runProgram(std::string_view text, const TensorList &tensors, const TensorList &plan) {
+  if (tensors.empty())
+    throw std::invalid_argument("expected the program's tensors, got none");
+  Place place = placeOf(tensors[0]);
+  const Program &program = programOf(text, place.number());
+  checkCounts(program, tensors, plan);
+  if (program.graph)
+    checkPlan(plan, place);
+  Sizes sizes = sizesOf(program, tensors, plan);
+
+  TensorList kept, results;
+  std::vector<void *> buffers;
+  kept.reserve(tensors.size());
+  buffers.reserve(tensors.size() + program.plan.size() + program.results.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const Program::Spec &spec = program.arguments[i];
+    if (!spec.used) {
+      buffers.push_back(nullptr);
+      continue;
+    }
+    checkTensor(spec, tensors[i], sizes, place);
+    kept.push_back(prepared(tensors[i], spec.align));
+    buffers.push_back(kept.back().data_ptr());
+  }
+  for (int array : program.plan)
+    buffers.push_back(array < 0 || plan[array].numel() == 0 ? nullptr : plan[array].data_ptr());
+
+  for (const Program::Spec &spec : program.results) {
+    // Without edges every result is a sum over nothing.
+    auto make = sizes.values[0] == 0 ? zeros : empty;
+    results.push_back(make({sizes.rows(spec), spec.width}, spec.dtype, place));
+    buffers.push_back(results.back().data_ptr());
+  }
+  if (sizes.values[0] == 0)
+    return results;
+
+  int64_t scratchBytes = 0;
+  check(espmm_executable_scratch(program.executable, sizes.values, &scratchBytes));
+  void *scratch = nullptr, *stream = nullptr;
+  if (scratchBytes) {
+    kept.push_back(empty({scratchBytes}, aoti_torch_dtype_uint8(), place));
+    scratch = kept.back().data_ptr();
+  }
+  if (place.isCpu()) {
+    uint32_t threads = 1;
+    check(torch_get_num_threads(&threads), "torch_get_num_threads");
+    espmm_follow_num_threads(int(threads));
+  } else {
+    stream = currentStream(place.index);
+  }
+  check(espmm_launch(program.executable, place.number(), stream, sizes.values, buffers.data(), buffers.size(), scratch, scratchBytes));
+  return results;
+}
+
+} // namespace
+
+void run(StableIValue *stack, uint64_t, uint64_t) {
+  String program(stack[0]);
+  auto tensors = torch::stable::detail::to<TensorList>(stack[1]);
+  auto plan = torch::stable::detail::to<TensorList>(stack[2]);
+  stack[0] = give(runProgram(program.view(), tensors, plan));
+}
+
+} // namespace espmm::torch_ops
