@@ -187,16 +187,13 @@ llvm::Error withCommand(llvm::Error error, const std::string &pipeline, bool isH
                                "\nwhere source.mlir holds the program's string");
 }
 
-/// A program compiled and loaded.
-llvm::Expected<std::shared_ptr<Executable>> loadProgram(llvm::StringRef text, int device) {
-  llvm::Expected<ProgramText> program = ProgramText::parse(text);
-  if (!program)
-    return program.takeError();
+/// A program compiled and loaded; `text` is the string that it was read from.
+llvm::Expected<std::shared_ptr<Executable>> loadProgram(const ProgramText &program, llvm::StringRef text, int device) {
   llvm::Expected<std::string> target = targetOf(device);
   if (!target)
     return target.takeError();
   bool isHost = device == hostDevice;
-  Schedule schedule = program->schedule;
+  Schedule schedule = program.schedule;
   if (schedule.empty() && !isHost)
     if (std::optional<Schedule> tuned = tunedSchedule(text, *target, DiskCache::fromEnvironment().folder()))
       schedule = *tuned;
@@ -206,8 +203,8 @@ llvm::Expected<std::shared_ptr<Executable>> loadProgram(llvm::StringRef text, in
     schedules.insert(schedules.end(), {{{"stages", 2}}, {{"warps", 2}, {"stages", 2}}, {{"warps", 1}, {"stages", 2}}});
   llvm::Error first = llvm::Error::success();
   for (const Schedule &attempt : schedules) {
-    std::string pipeline = program->pipeline(*target, attempt);
-    auto executable = compile(program->module, pipeline);
+    std::string pipeline = program.pipeline(*target, attempt);
+    auto executable = compile(program.module, pipeline);
     llvm::Error error = executable ? (*executable)->load(device) : executable.takeError();
     if (!error) {
       llvm::consumeError(std::move(first));
@@ -291,10 +288,13 @@ espmm_status espmm_program_load(const char *program, int device, espmm_executabl
   if (!program || !out)
     return nullArgument("espmm_program_load");
   ForkGate gate;
-  auto executable = loadProgram(program, device);
+  llvm::Expected<ProgramText> parsed = ProgramText::parse(program);
+  if (!parsed)
+    return report(parsed.takeError());
+  auto executable = loadProgram(*parsed, program, device);
   if (!executable)
     return report(executable.takeError());
-  *out = new espmm_executable{std::move(*executable)};
+  *out = new espmm_executable{std::move(*executable), std::move(parsed->arguments)};
   return ESPMM_OK;
 }
 

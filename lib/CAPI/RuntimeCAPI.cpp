@@ -60,7 +60,10 @@ espmm_status espmm_executable_signature(const espmm_executable *exe, espmm_signa
 espmm_status espmm_executable_argument(const espmm_executable *exe, size_t i, espmm_tensor *tensor) {
   if (!exe || !tensor)
     return nullArgument("espmm_executable_argument", !exe ? "exe" : "tensor");
-  return describe(exe->executable->manifest().arguments, i, tensor, "espmm_executable_argument");
+  espmm_status status = describe(exe->executable->manifest().arguments, i, tensor, "espmm_executable_argument");
+  if (status == ESPMM_OK && i < exe->names.size())
+    tensor->name = exe->names[i].c_str();
+  return status;
 }
 
 espmm_status espmm_executable_result(const espmm_executable *exe, size_t i, espmm_tensor *tensor) {

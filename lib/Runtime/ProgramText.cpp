@@ -4,6 +4,7 @@
 #include "espmm/Runtime/Warning.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/JSON.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SHA256.h"
@@ -40,7 +41,8 @@ static bool readSchedule(const llvm::json::Value &json, Schedule &schedule, llvm
     if (!value)
       continue;
     std::optional<int64_t> integer = value->getAsInteger();
-    if (!integer || *integer < number.least || *integer > number.most) {
+    bool valid = integer && *integer >= number.least && *integer <= number.most && (number.name != "warps" || llvm::isPowerOf2_64(*integer));
+    if (!valid) {
       path.field(number.name).report("expected a number that a schedule can have");
       return false;
     }
@@ -64,6 +66,44 @@ static bool fromJSON(const llvm::json::Value &json, ProgramText::Derivative &ste
   return true;
 }
 
+/// A tensor as [name, dtype, rows, width], of which messages need the name.
+static bool readNames(const llvm::json::Object &header, llvm::StringRef key, std::vector<std::string> &names, llvm::json::Path path) {
+  const llvm::json::Array *tensors = header.getArray(key);
+  if (!tensors) {
+    path.field(key).report("expected array");
+    return false;
+  }
+  for (size_t i = 0; i < tensors->size(); ++i) {
+    const llvm::json::Array *tensor = (*tensors)[i].getAsArray();
+    if (!tensor || tensor->empty() || !tensor->front().getAsString()) {
+      path.field(key).index(i).report("expected [name, dtype, rows, width]");
+      return false;
+    }
+    names.push_back(tensor->front().getAsString()->str());
+  }
+  return true;
+}
+
+/// Names the arguments that derivative steps add; numbers that no argument or result has are a failure.
+static bool nameCotangents(ProgramText &program, std::vector<std::string> results, llvm::json::Path path) {
+  for (const ProgramText::Derivative &step : program.steps) {
+    std::vector<std::string> gradients, cotangents;
+    for (int64_t i : step.wrt)
+      if (i >= 0 && size_t(i) < program.arguments.size())
+        gradients.push_back("d" + program.arguments[i]);
+    for (int64_t i : step.cotangents)
+      if (i >= 0 && size_t(i) < results.size())
+        cotangents.push_back("g" + results[i]);
+    if (gradients.size() != step.wrt.size() || cotangents.size() != step.cotangents.size()) {
+      path.report("expected numbers of the program's arguments and results");
+      return false;
+    }
+    program.arguments.insert(program.arguments.end(), cotangents.begin(), cotangents.end());
+    results = std::move(gradients);
+  }
+  return true;
+}
+
 static bool readHeader(const llvm::json::Value &json, ProgramText &program, llvm::json::Path path) {
   llvm::json::ObjectMapper map(json, path);
   int64_t version = 0;
@@ -78,7 +118,10 @@ static bool readHeader(const llvm::json::Value &json, ProgramText &program, llvm
     path.field("schedule").report("missing value");
     return false;
   }
-  return readSchedule(*schedule, program.schedule, path.field("schedule"));
+  std::vector<std::string> results;
+  const llvm::json::Object &header = *json.getAsObject();
+  return readSchedule(*schedule, program.schedule, path.field("schedule")) && readNames(header, "arguments", program.arguments, path) &&
+         readNames(header, "results", results, path) && nameCotangents(program, std::move(results), path.field("steps"));
 }
 
 llvm::Expected<ProgramText> ProgramText::parse(llvm::StringRef program) {

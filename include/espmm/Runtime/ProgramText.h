@@ -22,6 +22,7 @@ struct ProgramText {
   };
 
   std::string module; // level 0
+  std::vector<std::string> arguments; // names: the module's, then "gz" for the cotangent of a result z, and so on
   std::vector<Derivative> steps;
   bool deterministic = false;
   Schedule schedule;
