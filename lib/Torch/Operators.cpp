@@ -3,6 +3,7 @@
 // Shapes for tracers and the autograd formula are not in the stable ABI: python/espmm/operators.py registers them.
 //
 #include "Operators.h"
+#include "Programs.h"
 #include "Tensors.h"
 #include <dlfcn.h>
 #include <stdexcept>
@@ -119,13 +120,25 @@ void *currentStream(int32_t device) {
   return stream;
 }
 
-StableIValue give(const TensorList &tensors) { return torch::stable::detail::from(tensors); }
-
 } // namespace espmm::torch_ops
 
+/// No lists of tensors among the arguments: the stable ABI takes the tensors out of a list that it hands over (torch 2.10 to 2.13), which
+/// empties the caller's where TorchScript is the caller, and that may give several calls one list.
+static std::string runSchema() {
+  using namespace espmm::torch_ops;
+  std::string schema = "run(str program";
+  for (size_t i = 0; i < planArrays; ++i) {
+    std::string name = planArrayName(i);
+    schema += ", Tensor? " + name.replace(name.find('.'), 1, "_");
+  }
+  for (size_t i = 0; i < maxTensors; ++i)
+    schema += ", Tensor? t" + std::to_string(i) + "=None";
+  return schema + ") -> Tensor[]";
+}
+
 STABLE_TORCH_LIBRARY(espmm, library) {
-  library.def("run(str program, Tensor[] tensors, Tensor[] plan) -> Tensor[]");
-  library.def("plan(Tensor index, Tensor other, Tensor nodes, Tensor others) -> Tensor[]");
+  library.def(runSchema().c_str());
+  library.def("plan(Tensor index, Tensor other, Tensor nodes, Tensor others) -> (Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(espmm, CPU, library) {

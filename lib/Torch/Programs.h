@@ -9,7 +9,7 @@
 
 namespace espmm::torch_ops {
 
-/// The arrays of a plan as the operators take them: receivers' offsets, order, other and parts, then the senders'.
+/// The arrays of a plan as espmm::run takes them: receivers' offsets, order, other and parts, then the senders'.
 constexpr size_t planArrays = 8;
 const char *planArrayName(size_t i);
 
@@ -26,9 +26,8 @@ struct Program {
   espmm_executable *executable = nullptr;
   bool graph = false;
   std::vector<Spec> arguments, results;
-  /// Where each plan array that it reads stands in the operators' list; -1 for one that is always null there.
+  /// Which of the plan's arrays each one is that it reads; -1 for one that is always null there.
   std::vector<int> plan;
-  size_t firstUsed = 0;
 };
 
 /// The program compiled for a device (-1: the host) and loaded there: now, or by an earlier call. Any thread may call it, and a forked child: what has been

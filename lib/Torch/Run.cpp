@@ -2,6 +2,8 @@
 #include "Operators.h"
 #include "Programs.h"
 #include "Tensors.h"
+#include <algorithm>
+#include <optional>
 #include <stdexcept>
 
 namespace espmm::torch_ops {
@@ -20,14 +22,31 @@ std::string list(const std::vector<Program::Spec> &specs) {
   return text;
 }
 
-void checkCounts(const Program &program, const TensorList &tensors, const TensorList &plan) {
-  if (tensors.size() != program.arguments.size())
-    throw std::invalid_argument("expected " + std::to_string(program.arguments.size()) + " tensors (" + list(program.arguments) + "), got " +
-                                std::to_string(tensors.size()));
-  size_t expected = program.graph ? planArrays : 0;
-  if (plan.size() != expected)
-    throw std::invalid_argument("expected " + std::to_string(expected) + " plan arrays for " +
-                                (program.graph ? "a convolution" : "a product without a graph") + ", got " + std::to_string(plan.size()));
+/// The arguments of the operator that may be None.
+using Optionals = std::vector<std::optional<Tensor>>;
+
+TensorList checkedPlan(const Program &program, const Optionals &given) {
+  TensorList plan;
+  for (size_t i = 0; i < given.size(); ++i)
+    if (given[i].has_value() != program.graph)
+      throw std::invalid_argument(program.graph ? std::string("expected ") + planArrayName(i) + " for a convolution, got None"
+                                                : std::string("expected no plan for a product without a graph, got ") + planArrayName(i));
+    else if (program.graph)
+      plan.push_back(*given[i]);
+  return plan;
+}
+
+void checkCount(const Program &program, const Optionals &tensors) {
+  size_t count = tensors.size();
+  while (count && !tensors[count - 1])
+    --count;
+  size_t expected = program.arguments.size();
+  if (expected > tensors.size())
+    throw std::invalid_argument("expected a program of at most " + std::to_string(tensors.size()) + " tensors, got one of " + std::to_string(expected));
+  for (size_t i = 0; i < std::max(count, expected); ++i)
+    if (i >= expected || (program.arguments[i].used && !tensors[i]))
+      throw std::invalid_argument("expected " + std::to_string(expected) + " tensors (" + list(program.arguments) + "), got " +
+                                  (i >= expected ? std::to_string(count) : "None for " + program.arguments[i].name));
 }
 
 void checkPlan(const TensorList &plan, Place place) {
@@ -47,12 +66,12 @@ void checkPlan(const TensorList &plan, Place place) {
   }
 }
 
-Sizes sizesOf(const Program &program, const TensorList &tensors, const TensorList &plan) {
+Sizes sizesOf(const Program &program, const Optionals &tensors, const TensorList &plan) {
   if (program.graph)
     return {{plan[2].size(0), plan[0].size(0) - 1, plan[4].size(0) - 1}};
-  for (size_t i = 0; i < tensors.size(); ++i)
-    if (program.arguments[i].used && program.arguments[i].rows == ESPMM_EDGES && tensors[i].dim() == 2)
-      return {{tensors[i].size(0), 0, 0}};
+  for (size_t i = 0; i < program.arguments.size(); ++i)
+    if (program.arguments[i].used && program.arguments[i].rows == ESPMM_EDGES && tensors[i]->dim() == 2)
+      return {{tensors[i]->size(0), 0, 0}};
   return {{0, 0, 0}};
 }
 
@@ -66,28 +85,30 @@ void checkTensor(const Program::Spec &spec, const Tensor &tensor, const Sizes &s
     throw std::invalid_argument("expected all tensors on " + place.str() + ", got " + spec.name + " on " + placeOf(tensor).str());
 }
 
-TensorList runProgram(std::string_view text, const TensorList &tensors, const TensorList &plan) {
-  if (tensors.empty())
+TensorList runProgram(std::string_view text, const Optionals &tensors, const Optionals &arrays) {
+  auto first = std::find_if(tensors.begin(), tensors.end(), [](auto &tensor) { return tensor.has_value(); });
+  if (first == tensors.end())
     throw std::invalid_argument("expected the program's tensors, got none");
-  Place place = placeOf(tensors[0]);
+  Place place = placeOf(**first);
   const Program &program = programOf(text, place.number());
-  checkCounts(program, tensors, plan);
+  checkCount(program, tensors);
+  TensorList plan = checkedPlan(program, arrays);
   if (program.graph)
     checkPlan(plan, place);
   Sizes sizes = sizesOf(program, tensors, plan);
 
   TensorList kept, results;
   std::vector<void *> buffers;
-  kept.reserve(tensors.size());
+  kept.reserve(tensors.size() + 1);
   buffers.reserve(tensors.size() + program.plan.size() + program.results.size());
-  for (size_t i = 0; i < tensors.size(); ++i) {
+  for (size_t i = 0; i < program.arguments.size(); ++i) {
     const Program::Spec &spec = program.arguments[i];
     if (!spec.used) {
       buffers.push_back(nullptr);
       continue;
     }
-    checkTensor(spec, tensors[i], sizes, place);
-    kept.push_back(prepared(tensors[i], spec.align));
+    checkTensor(spec, *tensors[i], sizes, place);
+    kept.push_back(prepared(*tensors[i], spec.align));
     buffers.push_back(kept.back().data_ptr());
   }
   for (int array : program.plan)
@@ -124,9 +145,12 @@ TensorList runProgram(std::string_view text, const TensorList &tensors, const Te
 
 void run(StableIValue *stack, uint64_t, uint64_t) {
   String program(stack[0]);
-  auto tensors = torch::stable::detail::to<TensorList>(stack[1]);
-  auto plan = torch::stable::detail::to<TensorList>(stack[2]);
-  stack[0] = give(runProgram(program.view(), tensors, plan));
+  Optionals plan, tensors;
+  plan.reserve(planArrays);
+  tensors.reserve(maxTensors);
+  for (size_t i = 1; i <= planArrays + maxTensors; ++i)
+    (i <= planArrays ? plan : tensors).push_back(torch::stable::detail::to<std::optional<Tensor>>(stack[i]));
+  stack[0] = torch::stable::detail::from(runProgram(program.view(), tensors, plan));
 }
 
 } // namespace espmm::torch_ops

@@ -64,9 +64,6 @@ Tensor prepared(const Tensor &tensor, int64_t align);
 /// The CUstream on which torch is working on a CUDA device.
 void *currentStream(int32_t device);
 
-/// What an operator returns.
-StableIValue give(const TensorList &tensors);
-
 } // namespace espmm::torch_ops
 
 #endif

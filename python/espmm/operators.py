@@ -13,9 +13,15 @@ from typing import Any, Optional, Sequence
 import torch
 
 from . import _capi
+from .errors import UnsupportedError
 from .launch import RowSpace, Tensors, result_shapes, torch_dtype
 from .plan import PARTS
 from .program import Program
+
+#: A program without a graph has none of the plan's arrays: offsets, order, other and parts, by receivers and by senders.
+_NO_PLAN = (None,) * 8
+#: As many as the operator has room for (``lib/Torch/Operators.h``).
+_MOST_TENSORS = 20
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
 
@@ -70,10 +76,18 @@ class TracedSpace:
 
 
 def run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
-    space = TracedSpace.of(space)
-    example = next(t for t in tensors if t is not None)
-    listed = [example.new_empty(0) if t is None else t for t in tensors]
-    return _operators().run(program.serialize(), listed, space.plan)
+    return _operators().run(program.serialize(), *_arguments(TracedSpace.of(space).plan, tensors))
+
+
+def _arguments(plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Optional[torch.Tensor]]:
+    """What the operator takes after the program.
+
+    Raises:
+        UnsupportedError: more tensors than it has room for.
+    """
+    if len(tensors) > _MOST_TENSORS:
+        raise UnsupportedError(f"expected at most {_MOST_TENSORS} tensors in a derivative that is traced, got {len(tensors)}")
+    return [*(plan or _NO_PLAN), *tensors]
 
 
 def _operators() -> Any:
@@ -87,47 +101,49 @@ def _operators() -> Any:
     return torch.ops.espmm
 
 
-def _sizes(program: Program, tensors: Sequence[torch.Tensor], plan: Sequence[torch.Tensor]) -> list[Any]:
+def _sizes(program: Program, plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Any]:
     """(E, R, S), which may be symbolic, from the shapes of the plan or of a tensor with a row for each edge."""
     if program.space == "graph":
         offsets, _, other, _, sender_offsets = plan[:5]
         return [other.shape[0], offsets.shape[0] - 1, sender_offsets.shape[0] - 1]
-    return [next(tensors[i].shape[0] for i in sorted(program.used) if program.arguments[i].rows == "edges"), 0, 0]
+    by_edge = (tensors[i] for i in sorted(program.used) if program.arguments[i].rows == "edges")
+    return [next(by_edge).shape[0], 0, 0]  # type: ignore[union-attr]
 
 
-def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
+def _run_fake(program: str, *arguments: Optional[torch.Tensor]) -> list[torch.Tensor]:
     parsed = Program.deserialize(program)
-    device = tensors[min(parsed.used)].device
-    shapes = result_shapes(parsed, _sizes(parsed, tensors, plan))
+    plan, tensors = arguments[: len(_NO_PLAN)], arguments[len(_NO_PLAN) :]
+    device = tensors[min(parsed.used)].device  # type: ignore[union-attr]
+    shapes = result_shapes(parsed, _sizes(parsed, plan, tensors))  # type: ignore[arg-type]
     return [torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)]
 
 
 def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
-    program, tensors, plan = inputs
-    ctx.program = Program.deserialize(program)
+    ctx.program = Program.deserialize(inputs[0])
+    plan, tensors = inputs[1 : 1 + len(_NO_PLAN)], inputs[1 + len(_NO_PLAN) :]
     ctx.set_materialize_grads(False)
-    ctx.kept = ctx.program.kept(tuple(t.requires_grad for t in tensors))
-    ctx.save_for_backward(*(t for t, kept in zip(tensors, ctx.kept) if kept), *plan)
+    ctx.kept = ctx.program.kept(tuple(ctx.needs_input_grad[1 + len(_NO_PLAN) :][: len(ctx.program.arguments)]))
+    ctx.save_for_backward(*(t for t, kept in zip(tensors, ctx.kept) if kept), *(array for array in plan if array is not None))
 
 
 def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
     rest = iter(ctx.saved_tensors)
     saved = [next(rest) if kept else None for kept in ctx.kept]
     space = TracedSpace(list(rest))
-    needs = tuple(ctx.needs_input_grad[1])
-    gradients: list[Optional[torch.Tensor]] = [None] * len(needs)
+    needs = tuple(ctx.needs_input_grad[1 + len(_NO_PLAN) :][: len(ctx.program.arguments)])
+    gradients: list[Optional[torch.Tensor]] = [None] * len(ctx.needs_input_grad)
     found = ctx.program.gradient(needs, tuple(c is not None for c in cotangents))
     if found is not None:
         program, step = found
         results = run_traced(program, space, [*saved, *(cotangents[i] for i in step.cotangents)])
         for i, result in zip(step.wrt, results):
-            gradients[i] = result
-    return None, gradients, [None] * len(space.plan)
+            gradients[1 + len(_NO_PLAN) + i] = result
+    return tuple(gradients)
 
 
-def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
+def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, ...]:
     edges = index.shape[0]
-    return [index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1)]
+    return tuple(index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1))
 
 
 def _load() -> Optional[ImportError]:
