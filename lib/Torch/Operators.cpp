@@ -139,14 +139,21 @@ static std::string runSchema() {
 STABLE_TORCH_LIBRARY(espmm, library) {
   library.def(runSchema().c_str());
   library.def("plan(Tensor index, Tensor other, Tensor nodes, Tensor others) -> (Tensor, Tensor, Tensor, Tensor)");
+  // For espmm's Python alone, which has checked everything: addresses, of an executable, and of a program and a plan's arrays.
+  library.def("_program(int executable) -> int");
+  library.def("_launch(int program, Tensor[] tensors, int[] words) -> Tensor[]");
 }
+
+STABLE_TORCH_LIBRARY_IMPL(espmm, CompositeExplicitAutograd, library) { library.impl("_program", espmm::torch_ops::program); }
 
 STABLE_TORCH_LIBRARY_IMPL(espmm, CPU, library) {
   library.impl("run", espmm::torch_ops::run);
   library.impl("plan", espmm::torch_ops::plan);
+  library.impl("_launch", espmm::torch_ops::launch);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(espmm, CUDA, library) {
   library.impl("run", espmm::torch_ops::run);
   library.impl("plan", espmm::torch_ops::plan);
+  library.impl("_launch", espmm::torch_ops::launch);
 }

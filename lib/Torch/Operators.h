@@ -13,6 +13,8 @@ constexpr size_t maxTensors = 20;
 // Operators as the stable ABI calls them: arguments are taken from the stack, and results left there.
 void run(uint64_t *stack, uint64_t arguments, uint64_t results);
 void plan(uint64_t *stack, uint64_t arguments, uint64_t results);
+void program(uint64_t *stack, uint64_t arguments, uint64_t results);
+void launch(uint64_t *stack, uint64_t arguments, uint64_t results);
 
 } // namespace espmm::torch_ops
 

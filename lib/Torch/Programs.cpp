@@ -18,10 +18,9 @@ static Program::Spec specOf(const espmm_tensor &tensor) {
   return {tensor.name, dtype, tensor.rows, tensor.width, tensor.align, tensor.used != 0};
 }
 
-static std::unique_ptr<Program> load(const char *text, int device) {
+static std::unique_ptr<Program> describe(espmm_executable *executable) {
   auto program = std::make_unique<Program>();
-  // Never released: a captured graph may launch its kernels at any time.
-  check(espmm_program_load(text, device, &program->executable));
+  program->executable = executable;
   espmm_signature signature;
   check(espmm_executable_signature(program->executable, &signature));
   program->graph = signature.graph;
@@ -42,6 +41,15 @@ static std::unique_ptr<Program> load(const char *text, int device) {
     program->plan.push_back(array == ESPMM_NODES ? -1 : (side == ESPMM_SENDERS ? 4 : 0) + int(array));
   }
   return program;
+}
+
+const Program *programOf(espmm_executable *executable) { return describe(executable).release(); }
+
+static std::unique_ptr<Program> load(const char *text, int device) {
+  espmm_executable *executable = nullptr;
+  // Never released: a captured graph may launch its kernels at any time.
+  check(espmm_program_load(text, device, &executable));
+  return describe(executable);
 }
 
 namespace {

@@ -35,6 +35,9 @@ struct Program {
 /// \p text ends in a null character.
 const Program &programOf(std::string_view text, int device);
 
+/// Of an executable that is loaded; for the process's life.
+const Program *programOf(espmm_executable *executable);
+
 } // namespace espmm::torch_ops
 
 #endif

@@ -85,6 +85,62 @@ void checkTensor(const Program::Spec &spec, const Tensor &tensor, const Sizes &s
     throw std::invalid_argument("expected all tensors on " + place.str() + ", got " + spec.name + " on " + placeOf(tensor).str());
 }
 
+/// Launches a program on tensors that have been checked.
+class Launch {
+public:
+  Launch(const Program &program, Place place, const Sizes &sizes) : program(program), place(place), sizes(sizes) {
+    buffers.reserve(program.arguments.size() + program.plan.size() + program.results.size());
+    kept.reserve(program.arguments.size() + 1);
+  }
+
+  void addUnread() { buffers.push_back(nullptr); }
+  void add(const Tensor &tensor, int64_t align) {
+    kept.push_back(prepared(tensor, align));
+    buffers.push_back(kept.back().data_ptr());
+  }
+  /// Of the plan's arrays, after all arguments.
+  void add(void *array) { buffers.push_back(array); }
+
+  TensorList run() {
+    // Without edges every result is a sum over nothing.
+    bool isEmpty = sizes.values[0] == 0;
+    TensorList results;
+    results.reserve(program.results.size());
+    for (const Program::Spec &spec : program.results) {
+      results.push_back((isEmpty ? zeros : empty)({sizes.rows(spec), spec.width}, spec.dtype, place));
+      buffers.push_back(results.back().data_ptr());
+    }
+    if (!isEmpty)
+      launch();
+    return results;
+  }
+
+private:
+  void launch() {
+    int64_t scratchBytes = 0;
+    check(espmm_executable_scratch(program.executable, sizes.values, &scratchBytes));
+    void *scratch = nullptr, *stream = nullptr;
+    if (scratchBytes) {
+      kept.push_back(empty({scratchBytes}, aoti_torch_dtype_uint8(), place));
+      scratch = kept.back().data_ptr();
+    }
+    if (place.isCpu()) {
+      uint32_t threads = 1;
+      check(torch_get_num_threads(&threads), "torch_get_num_threads");
+      espmm_follow_num_threads(int(threads));
+    } else {
+      stream = currentStream(place.index);
+    }
+    check(espmm_launch(program.executable, place.number(), stream, sizes.values, buffers.data(), buffers.size(), scratch, scratchBytes));
+  }
+
+  const Program &program;
+  const Place place;
+  const Sizes sizes;
+  std::vector<void *> buffers;
+  TensorList kept; // until it is launched: torch gives memory again to what is put on the same stream after it
+};
+
 TensorList runProgram(std::string_view text, const Optionals &tensors, const Optionals &arrays) {
   auto first = std::find_if(tensors.begin(), tensors.end(), [](auto &tensor) { return tensor.has_value(); });
   if (first == tensors.end())
@@ -96,49 +152,39 @@ TensorList runProgram(std::string_view text, const Optionals &tensors, const Opt
   if (program.graph)
     checkPlan(plan, place);
   Sizes sizes = sizesOf(program, tensors, plan);
-
-  TensorList kept, results;
-  std::vector<void *> buffers;
-  kept.reserve(tensors.size() + 1);
-  buffers.reserve(tensors.size() + program.plan.size() + program.results.size());
+  Launch launch(program, place, sizes);
   for (size_t i = 0; i < program.arguments.size(); ++i) {
     const Program::Spec &spec = program.arguments[i];
     if (!spec.used) {
-      buffers.push_back(nullptr);
+      launch.addUnread();
       continue;
     }
     checkTensor(spec, *tensors[i], sizes, place);
-    kept.push_back(prepared(*tensors[i], spec.align));
-    buffers.push_back(kept.back().data_ptr());
+    launch.add(*tensors[i], spec.align);
   }
   for (int array : program.plan)
-    buffers.push_back(array < 0 || plan[array].numel() == 0 ? nullptr : plan[array].data_ptr());
+    launch.add(array < 0 || plan[array].numel() == 0 ? nullptr : plan[array].data_ptr());
+  return launch.run();
+}
 
-  for (const Program::Spec &spec : program.results) {
-    // Without edges every result is a sum over nothing.
-    auto make = sizes.values[0] == 0 ? zeros : empty;
-    results.push_back(make({sizes.rows(spec), spec.width}, spec.dtype, place));
-    buffers.push_back(results.back().data_ptr());
+/// A program's tensors that it reads, and E, R, S and the addresses of its plan's arrays.
+TensorList launchProgram(const Program &program, const TensorList &tensors, const std::vector<int64_t> &words) {
+  if (tensors.empty() || words.size() != 3 + program.plan.size())
+    throw std::invalid_argument("expected the tensors that the program reads, and " + std::to_string(3 + program.plan.size()) + " words, got " +
+                                std::to_string(tensors.size()) + " and " + std::to_string(words.size()));
+  Launch launch(program, placeOf(tensors[0]), {{words[0], words[1], words[2]}});
+  auto next = tensors.begin();
+  for (const Program::Spec &spec : program.arguments) {
+    if (!spec.used)
+      launch.addUnread();
+    else if (next == tensors.end())
+      throw std::invalid_argument("expected more tensors, got " + std::to_string(tensors.size()));
+    else
+      launch.add(*next++, spec.align);
   }
-  if (sizes.values[0] == 0)
-    return results;
-
-  int64_t scratchBytes = 0;
-  check(espmm_executable_scratch(program.executable, sizes.values, &scratchBytes));
-  void *scratch = nullptr, *stream = nullptr;
-  if (scratchBytes) {
-    kept.push_back(empty({scratchBytes}, aoti_torch_dtype_uint8(), place));
-    scratch = kept.back().data_ptr();
-  }
-  if (place.isCpu()) {
-    uint32_t threads = 1;
-    check(torch_get_num_threads(&threads), "torch_get_num_threads");
-    espmm_follow_num_threads(int(threads));
-  } else {
-    stream = currentStream(place.index);
-  }
-  check(espmm_launch(program.executable, place.number(), stream, sizes.values, buffers.data(), buffers.size(), scratch, scratchBytes));
-  return results;
+  for (size_t i = 3; i < words.size(); ++i)
+    launch.add(reinterpret_cast<void *>(words[i]));
+  return launch.run();
 }
 
 } // namespace
@@ -151,6 +197,18 @@ void run(StableIValue *stack, uint64_t, uint64_t) {
   for (size_t i = 1; i <= planArrays + maxTensors; ++i)
     (i <= planArrays ? plan : tensors).push_back(torch::stable::detail::to<std::optional<Tensor>>(stack[i]));
   stack[0] = torch::stable::detail::from(runProgram(program.view(), tensors, plan));
+}
+
+void program(StableIValue *stack, uint64_t, uint64_t) {
+  auto *executable = reinterpret_cast<espmm_executable *>(torch::stable::detail::to<int64_t>(stack[0]));
+  stack[0] = torch::stable::detail::from(reinterpret_cast<int64_t>(programOf(executable)));
+}
+
+void launch(StableIValue *stack, uint64_t, uint64_t) {
+  auto *program = reinterpret_cast<const Program *>(torch::stable::detail::to<int64_t>(stack[0]));
+  auto tensors = torch::stable::detail::to<TensorList>(stack[1]);
+  auto words = torch::stable::detail::to<std::vector<int64_t>>(stack[2]);
+  stack[0] = torch::stable::detail::from(launchProgram(*program, tensors, words));
 }
 
 } // namespace espmm::torch_ops

@@ -218,6 +218,11 @@ class Executable:
         if handle:
             self._library.espmm_executable_release(handle)
 
+    @property
+    def handle(self) -> int:
+        """The address of the library's own object."""
+        return self._handle.value or 0
+
     def code(self, kind: str) -> str:
         """``"ptx"``, ``"assembly"``, ``"llvmir"`` or ``"sass_info"``."""
         out = ctypes.c_void_p()

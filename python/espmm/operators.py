@@ -12,7 +12,7 @@ from typing import Any, Optional, Sequence
 
 import torch
 
-from . import _capi
+from . import _torchlib
 from .errors import UnsupportedError
 from .launch import RowSpace, Tensors, result_shapes, torch_dtype
 from .plan import PARTS
@@ -58,7 +58,7 @@ class TracedSpace:
         receivers, senders = space.built_side("receivers"), space.built_side("senders")
         if senders is None:
             index, other = space.indices()[::-1]
-            senders = _operators().plan(
+            senders = _torchlib.operators().plan(
                 index, other, index.new_empty(space.num_senders, 0), index.new_empty(space.num_receivers, 0)
             )
         empty = receivers.offsets[:0]
@@ -71,12 +71,12 @@ class TracedSpace:
         Numbers of nodes are given as tensors of as many rows: jit.trace keeps numbers as constants.
         """
         rows = nodes.detach()[:, :0]
-        plan = _operators().plan
+        plan = _torchlib.operators().plan
         return cls([*plan(receivers, senders, rows, rows), *plan(senders, receivers, rows, rows)])
 
 
 def run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
-    return _operators().run(program.serialize(), *_arguments(TracedSpace.of(space).plan, tensors))
+    return _torchlib.operators().run(program.serialize(), *_arguments(TracedSpace.of(space).plan, tensors))
 
 
 def _arguments(plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Optional[torch.Tensor]]:
@@ -88,17 +88,6 @@ def _arguments(plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Optional[
     if len(tensors) > _MOST_TENSORS:
         raise UnsupportedError(f"expected at most {_MOST_TENSORS} tensors in a derivative that is traced, got {len(tensors)}")
     return [*(plan or _NO_PLAN), *tensors]
-
-
-def _operators() -> Any:
-    """``torch.ops.espmm``.
-
-    Raises:
-        ImportError: the library is not there, or does not load with this torch.
-    """
-    if _missing is not None:
-        raise ImportError(f"what is traced (torch.compile, export, jit) needs espmm's operators for torch: {_missing}") from _missing
-    return torch.ops.espmm
 
 
 def _sizes(program: Program, plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Any]:
@@ -146,23 +135,8 @@ def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, ot
     return tuple(index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1))
 
 
-def _load() -> Optional[ImportError]:
-    """Loads the library with the operators and gives them what its ABI has no place for; what went wrong, if something did."""
-    try:
-        path = _capi.torch_library()
-        _capi.library()  # first, so that it is this libespmm.so that the other library finds
-    except ImportError as error:
-        return error
-    try:
-        torch.ops.load_library(path)
-    except OSError as error:
-        return ImportError(f"{path} does not load with torch {torch.__version__}, expected 2.10 or later: {error}")
+_library = torch.library.Library("espmm", "FRAGMENT")
+if _torchlib.missing is None:
     torch.library.register_fake("espmm::run", _run_fake, lib=_library)
     torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
     torch.library.register_autograd("espmm::run", _run_backward, setup_context=_run_setup, lib=_library)
-    return None
-
-
-_library = torch.library.Library("espmm", "FRAGMENT")
-#: Why there are no operators. Eager calls do without them.
-_missing = _load()

@@ -36,9 +36,9 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def operators(library) -> None:
     """The operators, loaded as espmm loads them."""
-    from espmm import operators
+    from espmm import _torchlib, operators  # noqa: F401
 
-    assert operators._missing is None, operators._missing
+    assert _torchlib.missing is None, _torchlib.missing
 
 
 def run(program, tensors, plan=()):
@@ -68,9 +68,9 @@ def test_where_it_lies(monkeypatch, tmp_path):
 
 
 def test_what_is_traced_says_that_it_is_missing(monkeypatch):
-    from espmm import operators
+    from espmm import _torchlib
 
-    monkeypatch.setattr(operators, "_missing", ImportError("libespmm_torch.so was not found"))
+    monkeypatch.setattr(_torchlib, "missing", ImportError("libespmm_torch.so was not found"))
     conv = espmm.TensorProductConv(PROBLEM)
     (x, y, w), edges = operands()
     assert conv(x, y, w, *edges).shape == (NODES, PROBLEM.irreps_out.dim)
