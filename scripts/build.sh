@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Configures and builds the compiler into build/: bin/espmm-opt, bin/espmm-translate, lib/libespmm.so; and lib/libespmm_torch.so, the operators for
-# torch, where the Python of .venv has torch.
+# Configures and builds the compiler into build/: bin/espmm-opt, bin/espmm-translate, lib/libespmm.so; and lib/libespmm_torch.so and
+# lib/libespmm_torch_autograd.so, the operators for torch, where the Python of .venv has torch.
 #
 #   JOBS=N         compilations at a time (default: one a processor)
 #   BUILD_DIR=DIR  where to build (default: build)

@@ -61,6 +61,14 @@ ESPMM_EXPORT espmm_status espmm_executable_load(espmm_executable *exe, int devic
  * ESPMM_UNSUPPORTED on a GPU before compute capability 8.0. */
 ESPMM_EXPORT espmm_status espmm_program_load(const char *program, int device, espmm_executable **out);
 
+/* The program of the gradients that a backward pass asks for, as a string. `needs` says of each argument whether its gradient is wanted, `present` of each
+ * result whether it has a cotangent; both are reduced to what the program has to do with: an argument on which none of these results
+ * depends is left out, and a result that depends on none of these arguments. The program takes this program's arguments, then the
+ * cotangents of the results that are left, and gives the gradients of the arguments that are left. *out is null if none is. *num_arguments
+ * is the length of `needs`, at least the number of the program's arguments, which it becomes. */
+ESPMM_EXPORT espmm_status espmm_program_gradient(const char *program, int *needs, size_t *num_arguments, int *present, size_t num_results,
+                                                 char **out);
+
 /* What a program takes and gives, as its manifest says. */
 typedef enum espmm_rows { ESPMM_EDGES = 0, ESPMM_RECEIVERS = 1, ESPMM_SENDERS = 2, ESPMM_ALL = 3 } espmm_rows;
 typedef enum espmm_plan_array {

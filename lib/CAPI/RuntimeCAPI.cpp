@@ -4,6 +4,7 @@
 #include "espmm/Runtime/Info.h"
 #include "espmm/Runtime/LastError.h"
 #include "espmm/Runtime/Plan.h"
+#include "espmm/Runtime/ProgramText.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cstdlib>
 #include <cstring>
@@ -47,6 +48,41 @@ void espmm_executable_release(espmm_executable *exe) { delete exe; }
 
 const char *espmm_executable_manifest(const espmm_executable *exe) {
   return exe ? exe->executable->manifestText().c_str() : nullptr;
+}
+
+espmm_status espmm_program_gradient(const char *program, int *needs, size_t *num_arguments, int *present, size_t num_results, char **out) {
+  if (!program || !needs || !num_arguments || !present || !out)
+    return nullArgument("espmm_program_gradient", !program ? "program" : !needs ? "needs" : !num_arguments ? "num_arguments" : !present ? "present" : "out");
+  llvm::Expected<ProgramText> parsed = ProgramText::parse(program);
+  if (!parsed)
+    return report(parsed.takeError());
+  if (parsed->arguments.size() > *num_arguments || parsed->terms.size() != num_results)
+    return report(makeError(ESPMM_INVALID, "espmm_program_gradient: the program has " + llvm::Twine(parsed->arguments.size()) + " arguments and " +
+                                               llvm::Twine(parsed->terms.size()) + " results, got " + llvm::Twine(*num_arguments) + " and " +
+                                               llvm::Twine(num_results)));
+  *num_arguments = parsed->arguments.size();
+  auto chosen = [](const int *flags, size_t count) {
+    std::vector<int64_t> numbers;
+    for (size_t i = 0; i < count; ++i)
+      if (flags[i])
+        numbers.push_back(int64_t(i));
+    return numbers;
+  };
+  std::optional<ProgramText::Derivative> step = pruned(*parsed, chosen(needs, *num_arguments), chosen(present, num_results));
+  *out = nullptr;
+  std::fill_n(needs, *num_arguments, 0);
+  std::fill_n(present, num_results, 0);
+  if (!step)
+    return ESPMM_OK;
+  llvm::Expected<std::string> text = derivative(program, *step);
+  if (!text)
+    return report(text.takeError());
+  for (int64_t i : step->wrt)
+    needs[i] = 1;
+  for (int64_t i : step->cotangents)
+    present[i] = 1;
+  *out = strdup(text->c_str());
+  return *out ? ESPMM_OK : report(makeError(ESPMM_INTERNAL, "espmm_program_gradient: out of memory"));
 }
 
 espmm_status espmm_executable_signature(const espmm_executable *exe, espmm_signature *signature) {

@@ -9,6 +9,7 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SHA256.h"
 #include <cstdlib>
+#include <set>
 
 namespace espmm {
 
@@ -84,8 +85,37 @@ static bool readNames(const llvm::json::Object &header, llvm::StringRef key, std
   return true;
 }
 
-/// Names the arguments that derivative steps add; numbers that no argument or result has are a failure.
-static bool nameCotangents(ProgramText &program, std::vector<std::string> results, llvm::json::Path path) {
+using Terms = std::vector<std::vector<int64_t>>;
+
+/// The terms of the gradients: <cotangents, results> differentiated by each argument.
+static std::vector<Terms> differentiated(const std::vector<Terms> &terms, const ProgramText::Derivative &step, int64_t numArguments) {
+  std::vector<Terms> gradients;
+  for (int64_t argument : step.wrt) {
+    std::set<std::vector<int64_t>> found;
+    for (auto [i, result] : llvm::enumerate(step.cotangents))
+      for (std::vector<int64_t> term : terms[result]) {
+        auto place = llvm::find(term, argument);
+        if (place == term.end())
+          continue;
+        term.erase(place);
+        term.push_back(numArguments + int64_t(i)); // the greatest
+        found.insert(std::move(term));
+      }
+    gradients.emplace_back(found.begin(), found.end());
+  }
+  return gradients;
+}
+
+/// Follows the derivative steps: the arguments that they add, the terms that they leave. Numbers that no argument or result has are a failure.
+static bool takeSteps(ProgramText &program, std::vector<std::string> results, llvm::json::Path path) {
+  bool valid = program.terms.size() == results.size();
+  for (const Terms &terms : program.terms)
+    for (const std::vector<int64_t> &term : terms)
+      valid &= llvm::all_of(term, [&](int64_t i) { return i >= 0 && size_t(i) < program.arguments.size(); });
+  if (!valid) {
+    path.report("expected terms for each result, of the program's arguments");
+    return false;
+  }
   for (const ProgramText::Derivative &step : program.steps) {
     std::vector<std::string> gradients, cotangents;
     for (int64_t i : step.wrt)
@@ -98,6 +128,7 @@ static bool nameCotangents(ProgramText &program, std::vector<std::string> result
       path.report("expected numbers of the program's arguments and results");
       return false;
     }
+    program.terms = differentiated(program.terms, step, int64_t(program.arguments.size()));
     program.arguments.insert(program.arguments.end(), cotangents.begin(), cotangents.end());
     results = std::move(gradients);
   }
@@ -107,7 +138,7 @@ static bool nameCotangents(ProgramText &program, std::vector<std::string> result
 static bool readHeader(const llvm::json::Value &json, ProgramText &program, llvm::json::Path path) {
   llvm::json::ObjectMapper map(json, path);
   int64_t version = 0;
-  if (!map || !map.map("version", version) || !map.map("steps", program.steps) || !map.map("deterministic", program.deterministic))
+  if (!map || !map.map("version", version) || !map.map("terms", program.terms) || !map.map("steps", program.steps) || !map.map("deterministic", program.deterministic))
     return false;
   if (version != 1) {
     path.field("version").report("expected 1");
@@ -121,7 +152,7 @@ static bool readHeader(const llvm::json::Value &json, ProgramText &program, llvm
   std::vector<std::string> results;
   const llvm::json::Object &header = *json.getAsObject();
   return readSchedule(*schedule, program.schedule, path.field("schedule")) && readNames(header, "arguments", program.arguments, path) &&
-         readNames(header, "results", results, path) && nameCotangents(program, std::move(results), path.field("steps"));
+         readNames(header, "results", results, path) && takeSteps(program, std::move(results), path.field("steps"));
 }
 
 llvm::Expected<ProgramText> ProgramText::parse(llvm::StringRef program) {
@@ -157,6 +188,41 @@ std::string ProgramText::pipeline(llvm::StringRef target, const Schedule &schedu
   for (auto &[name, value] : schedule)
     text += " " + name + "=" + std::to_string(value);
   return text + "}";
+}
+
+std::optional<ProgramText::Derivative> pruned(const ProgramText &program, llvm::ArrayRef<int64_t> wrt, llvm::ArrayRef<int64_t> cotangents) {
+  auto reads = [&](int64_t result, int64_t argument) {
+    return llvm::any_of(program.terms[result], [argument](const std::vector<int64_t> &term) { return llvm::is_contained(term, argument); });
+  };
+  ProgramText::Derivative step;
+  for (int64_t argument : wrt)
+    if (llvm::any_of(cotangents, [&](int64_t result) { return reads(result, argument); }))
+      step.wrt.push_back(argument);
+  for (int64_t result : cotangents)
+    if (llvm::any_of(step.wrt, [&](int64_t argument) { return reads(result, argument); }))
+      step.cotangents.push_back(result);
+  if (step.wrt.empty())
+    return std::nullopt;
+  return step;
+}
+
+llvm::Expected<std::string> derivative(llvm::StringRef program, const ProgramText::Derivative &step) {
+  // By the text, so that all else stays as it is, in Python's order.
+  llvm::StringRef key = "\"steps\":[", line = program.take_until([](char c) { return c == '\n'; });
+  size_t end = line.find(key);
+  if (end == llvm::StringRef::npos)
+    return makeError(ESPMM_INVALID, "expected a program's canonical string, got '" + line.take_front(80) + "'");
+  end += key.size();
+  bool isFirst = line[end] == ']';
+  for (int depth = 1; end < line.size(); ++end) {
+    depth += line[end] == '[' ? 1 : line[end] == ']' ? -1 : 0;
+    if (depth == 0)
+      break;
+  }
+  auto list = [](llvm::ArrayRef<int64_t> numbers) {
+    return "[" + llvm::join(llvm::map_range(numbers, [](int64_t n) { return std::to_string(n); }), ",") + "]";
+  };
+  return (program.take_front(end) + (isFirst ? "" : ",") + "[" + list(step.wrt) + "," + list(step.cotangents) + "]" + program.drop_front(end)).str();
 }
 
 std::string tunedScheduleKey(llvm::StringRef program, llvm::StringRef target) {

@@ -435,11 +435,14 @@ torch.save(tuple(found) if isinstance(found, (tuple, list)) else (found,), sys.a
     alone(text, str(programs), str(model), device, str(inputs), str(outputs))
 
 
-def run_in_cpp(model: Path, inputs: Path, outputs: Path) -> None:
+def run_in_cpp(model: Path, inputs: Path, outputs: Path, gradients: bool = False) -> None:
     program = BUILD / "bin" / "TorchProgram"
     if not program.exists():
         pytest.skip(f"{program} is not built")
-    command = [str(program), espmm.torch_library(), str(model), str(inputs), str(outputs)]
+    library = Path(espmm.torch_library())
+    if gradients:
+        library = library.with_name("libespmm_torch_autograd.so")
+    command = [str(program), str(library), str(model), str(inputs), str(outputs), *["gradients"] * gradients]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
@@ -468,6 +471,51 @@ def test_scripted_gradients():
     assert relative_error(torch.autograd.grad(energy.sum(), y, retain_graph=True)[0], expected[1]) < 1e-12
     assert relative_error(gradient, expected[1]) < 1e-12
     assert torch.autograd.grad(gradient.pow(2).sum(), w)[0].any()
+
+
+def test_torchscript_differentiated_in_cpp(tmp_path):
+    """Twice, by libespmm_torch_autograd.so, as a C++ program trains, or takes forces, with a traced model."""
+    inputs, edges = operands()
+    torch.jit.trace(Model(), (*inputs, *edges), check_trace=False).save(tmp_path / "model.pt")
+    inputs, edges = operands(edges=44, nodes=9)
+    torch.save([*inputs, *edges], tmp_path / "inputs")
+    run_in_cpp(tmp_path / "model.pt", tmp_path / "inputs", tmp_path / "outputs", gradients=True)
+    leaves = [t.requires_grad_() for t in inputs]
+    energy = reference_conv(PROBLEM, *edges, 9)(*leaves).pow(2).sum()
+    first = torch.autograd.grad(energy, leaves, create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+    for got, want in zip(torch.load(tmp_path / "outputs"), [*first, *second], strict=True):
+        assert relative_error(got, want) < 1e-12
+
+
+def test_gradients_programs_are_pythons():
+    """The strings that espmm_program_gradient makes, for all wishes at two orders."""
+    import ctypes
+    import itertools
+
+    def gradient(program, needs, present):
+        flags, cotangents, out = (ctypes.c_int * 20)(*needs), (ctypes.c_int * len(present))(*present), ctypes.c_void_p()
+        count = ctypes.c_size_t(20)
+        library = _capi.library()
+        _capi.check(library.espmm_program_gradient(program.serialize().encode(), flags, ctypes.byref(count), cotangents, ctypes.c_size_t(len(present)), ctypes.byref(out)))
+        assert count.value == len(program.arguments)
+        return None if out.value is None else (_capi._take(out), list(flags)[: count.value], list(cotangents))
+
+    mixed = espmm.TPProblem(
+        "4x0e+4x1o", "0e+1o", "4x0e+4x1o", [(0, 0, 0, "uvu", True), (1, 0, 1, "uvu", False)], shared_weights=False, internal_weights=False
+    )
+    for problem in (PROBLEM, mixed):
+        first = forward_program(problem, conv=True)
+        for program in (first, first.vjp((0, 1), (0,)), first.vjp((2,), (0,))):
+            for needs in itertools.product((False, True), repeat=len(program.arguments)):
+                for present in itertools.product((False, True), repeat=len(program.results)):
+                    expected, got = program.gradient(needs, present), gradient(program, needs, present)
+                    assert (expected is None) == (got is None)
+                    if expected is not None:
+                        text, wrt, cotangents = got
+                        assert text == expected[0].serialize()
+                        assert tuple(i for i, flag in enumerate(wrt) if flag) == expected[1].wrt
+                        assert tuple(i for i, flag in enumerate(cotangents) if flag) == expected[1].cotangents
 
 
 def test_aot_inductor_in_cpp(tmp_path):

@@ -1,10 +1,13 @@
 // A C++ program without Python: loads libespmm_torch.so and a model (an AOTInductor package, .pt2, or TorchScript, .pt), and runs it.
-// Usage: TorchProgram LIBRARY MODEL INPUTS OUTPUTS, where INPUTS is a list of tensors and OUTPUTS becomes a tuple, in torch.save's format.
+// Usage: TorchProgram LIBRARY MODEL INPUTS OUTPUTS [gradients], where INPUTS is a list of tensors and OUTPUTS becomes a tuple, in torch.save's format. With
+// "gradients" the library is libespmm_torch_autograd.so, and outputs are the gradients of the first output's sum with respect to all inputs that are numbers,
+// and of the sum of their squares.
 #include <cstdio>
 #include <dlfcn.h>
 #include <fstream>
 #include <iterator>
 #include <torch/csrc/api/include/torch/serialize.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/script.h>
 
@@ -29,9 +32,26 @@ static std::vector<at::Tensor> runModel(const std::string &path, const std::vect
   return tensorsOf(model.forward(std::vector<c10::IValue>(inputs.begin(), inputs.end())));
 }
 
+/// First and second derivatives.
+static std::vector<at::Tensor> gradientsOf(const std::string &model, std::vector<at::Tensor> inputs) {
+  std::vector<at::Tensor> leaves;
+  for (at::Tensor &input : inputs)
+    if (input.is_floating_point())
+      leaves.push_back(input.requires_grad_());
+  std::vector<at::Tensor> first = torch::autograd::grad({runModel(model, inputs)[0].sum()}, leaves, {}, true, /*create_graph=*/true);
+  at::Tensor squares = first[0].square().sum();
+  for (size_t i = 1; i < first.size(); ++i)
+    squares = squares + first[i].square().sum();
+  std::vector<at::Tensor> all = torch::autograd::grad({squares}, leaves);
+  all.insert(all.begin(), first.begin(), first.end());
+  for (at::Tensor &gradient : all)
+    gradient = gradient.detach();
+  return all;
+}
+
 int main(int argc, char **argv) {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: %s LIBRARY MODEL INPUTS OUTPUTS\n", argv[0]);
+  if (argc != 5 && argc != 6) {
+    std::fprintf(stderr, "usage: %s LIBRARY MODEL INPUTS OUTPUTS [gradients]\n", argv[0]);
     return 2;
   }
   if (!dlopen(argv[1], RTLD_NOW)) {
@@ -41,7 +61,8 @@ int main(int argc, char **argv) {
   try {
     std::ifstream file(argv[3], std::ios::binary);
     std::vector<char> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    std::vector<at::Tensor> outputs = runModel(argv[2], tensorsOf(torch::pickle_load(bytes)));
+    std::vector<at::Tensor> inputs = tensorsOf(torch::pickle_load(bytes));
+    std::vector<at::Tensor> outputs = argc == 6 ? gradientsOf(argv[2], inputs) : runModel(argv[2], inputs);
     bytes = torch::pickle_save(c10::ivalue::Tuple::create(std::vector<c10::IValue>(outputs.begin(), outputs.end())));
     std::ofstream(argv[4], std::ios::binary).write(bytes.data(), std::streamsize(bytes.size()));
   } catch (const std::exception &error) {
