@@ -1,7 +1,7 @@
 """Schedules that were found by measuring (:func:`espmm.tune`), kept beside compiled code and used where none is given.
 
-An entry is a JSON file named after its key: the program (text, derivative steps, ``deterministic``), the chip and espmm's
-version. Files are written whole and renamed into place, so that a reader never sees half of one and the last of several
+An entry is a JSON file named after its key: the program's string, the chip and espmm's version. The library reads it too, for the
+operators of :mod:`espmm.operators`. Files are written whole and renamed into place, so that a reader never sees half of one and the last of several
 writers wins. As with compiled code, the folder and the files have to be the user's own, and nobody else's to write to.
 ``ESPMM_TUNED=0`` has them ignored; with ``ESPMM_CACHE=0`` they last as long as the process.
 """
@@ -41,13 +41,13 @@ def folder() -> Optional[Path]:
 
 
 def key(program: Program, target: str) -> str:
-    """What a schedule is kept under. It does not depend on the program's own schedule."""
+    """What a schedule is kept under, as the library finds it (``lib/Runtime/ProgramText.cpp``). It does not depend on the program's own schedule."""
     import hashlib  # it and tempfile take longer to import than a cached program to load
 
     from . import __version__
 
-    parts = [_FORMAT, __version__, target, program.text, program.steps, program.deterministic]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=24).hexdigest()
+    text = f"{_FORMAT}\n{__version__}\n{target}\n{program.with_schedule({}).serialize()}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def path(program: Program, target: str) -> Optional[Path]:
