@@ -99,27 +99,22 @@ def test_where_nothing_can_be_kept(library, tmp_path, setup, environment, warnin
 
 
 @pytest.mark.parametrize("target", ["cpu", "cuda:sm_90"])
-def test_three_passes_of_mace_large_are_there_in_30_ms(folder, target):
-    """From the disk cache, in a fresh process. The best of some: other work on the machine is not what is measured."""
+def test_a_fresh_process_compiles_nothing_that_is_there(folder, target):
+    """How long that takes, `python -m espmm bench --suite compile` measures."""
     program = f"""
-import time
 import espmm
-from espmm import _capi
-_capi.library()
-begin = time.perf_counter()
 problem = espmm.named_problem("mace-large", shared_weights=False, internal_weights=False)
 kernel = espmm.compile(problem, {target!r}, conv=True, grad_order=2)
 if {target!r} == "cpu":
     kernel.load()
-print(time.perf_counter() - begin, espmm.info()["cache"]["this_process"]["made"])
+print(espmm.info()["cache"]["this_process"]["made"])
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    figures = []
-    for _ in range(6):
+    made = []
+    for _ in range(2):
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-        figures.append(done.stdout.split())
-    assert [made for _, made in figures] == ["3"] + 5 * ["0"]
-    assert min(float(seconds) for seconds, _ in figures) < 0.030, figures
+        made.append(done.stdout.strip())
+    assert made == ["3", "0"]
 
 
 def test_nothing_kept_is_a_pickle(folder):
