@@ -44,13 +44,6 @@ def name_gradient(error: Exception, program: Program) -> None:
     _name(error, "backward of ", lambda: [m for m in _living() if m.__dict__.get("_program") is program._root])
 
 
-def name_operator(error: Exception, program: Program) -> None:
-    """Has an exception of an operator, which knows a program's text only, begin with the paths of the modules that have it."""
-    text = program.text
-    prefix = "backward of " if program.steps else ""
-    _name(error, prefix, lambda: [m for m in _living() if getattr(m.__dict__.get("_program"), "text", None) == text])
-
-
 def _name(error: Exception, prefix: str, find: Callable[[], list[torch.nn.Module]]) -> None:
     # Others' exceptions that carry no text, such as those by which checkpointing ends a forward pass early, are left alone.
     if len(error.args) != 1 or not isinstance(error.args[0], str) or hasattr(error, "espmm_module"):

@@ -12,7 +12,6 @@ import torch
 
 from .graph import build_side
 from .launch import PLAN_NAMES, ListedSpace, RowSpace, Tensors, launch, result_shapes, torch_dtype
-from .module_paths import name_operator
 from .plan import PARTS
 from .program import Program
 
@@ -110,11 +109,7 @@ def _check_run(program: Program, tensors: Sequence[Any], plan: Sequence[Any]) ->
 def _run_op(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
     parsed = Program.deserialize(program)
     _check_run(parsed, tensors, plan)
-    try:
-        return launch(parsed, ListedSpace(_sizes(parsed, tensors, plan), plan), tensors)
-    except Exception as error:
-        name_operator(error, parsed)
-        raise
+    return launch(parsed, ListedSpace(_sizes(parsed, tensors, plan), plan), tensors)
 
 
 def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -2,8 +2,7 @@
 
 An entry is a JSON file named after its key: the program (text, derivative steps, ``deterministic``), the chip and espmm's
 version. Files are written whole and renamed into place, so that a reader never sees half of one and the last of several
-writers wins. As with compiled code, the folder and the files have to be the user's own, and nobody else's to write to.
-``ESPMM_TUNED=0`` has them ignored; with ``ESPMM_CACHE=0`` they last as long as the process.
+writers wins. ``ESPMM_TUNED=0`` has them ignored; with ``ESPMM_CACHE=0`` they last as long as the process.
 """
 
 from __future__ import annotations
@@ -119,7 +118,7 @@ def count() -> int:
 
 
 def _distrust(status: os.stat_result) -> Optional[str]:
-    """What speaks against using a file or folder; None if nothing does."""
+    """What speaks against using a file or folder, as with compiled code; None if nothing does."""
     if status.st_uid != os.geteuid():
         return "belongs to another user"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
