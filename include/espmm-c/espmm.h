@@ -56,7 +56,7 @@ ESPMM_EXPORT espmm_status espmm_executable_code(const espmm_executable *exe, con
  * by the first launch if not before. */
 ESPMM_EXPORT espmm_status espmm_executable_load(espmm_executable *exe, int device);
 
-/* Compiles a program in the canonical form in which espmm's Python writes it (docs/Architecture.md, section 7) for `device`, and loads it
+/* Compiles a program in the canonical form in which espmm's Python writes it (docs/Architecture.md, section 6) for `device`, and loads it
  * there; with the schedule that espmm.tune kept for it, and with smaller schedules where the compiler's choice does not fit the device.
  * ESPMM_UNSUPPORTED on a GPU before compute capability 8.0. */
 ESPMM_EXPORT espmm_status espmm_program_load(const char *program, int device, espmm_executable **out);
@@ -122,7 +122,7 @@ ESPMM_EXPORT void espmm_follow_num_threads(int threads);
  * state, with what this process has found there and what it had to make. */
 ESPMM_EXPORT espmm_status espmm_info(char **out);
 
-/* The disk cache (docs/Architecture.md, section 6) as JSON: "folder" (null if it is off), "limit_bytes", and "entries", each read and checked: "name",
+/* The disk cache (docs/DiskCache.md) as JSON: "folder" (null if it is off), "limit_bytes", and "entries", each read and checked: "name",
  * "bytes", "used" (seconds since 1970, to the minute), and either "problem", why it would not be used, or "kind" ("program" or "cubin"), "target", "kernels"
  * and, of a program, "product". ESPMM_INVALID if the folder is not this user's alone. */
 ESPMM_EXPORT espmm_status espmm_cache_list(char **out);

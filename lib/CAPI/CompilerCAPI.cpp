@@ -7,7 +7,6 @@
 #include "espmm/Runtime/ForkGate.h"
 #include "espmm/Runtime/LastError.h"
 #include "espmm/Runtime/ProgramText.h"
-#include "espmm/Runtime/Warning.h"
 #include "espmm/Support/ClebschGordan.h"
 #include "espmm/Target/Codegen.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -150,9 +149,7 @@ llvm::Expected<std::shared_ptr<Executable>> findOrCompile(const std::string &key
     auto executable = createExecutable(std::move(*blobs));
     if (executable)
       return executable;
-    warn("the cache entry " + disk.path(key) + " holds no program (" + llvm::toString(executable.takeError()) +
-         "); it is compiled anew");
-    disk.remove(key);
+    disk.reject(key, "holds no program (" + llvm::toString(executable.takeError()) + ")");
   }
   auto blobs = disk.makeOnce(key, [&] { return compileBlobs(ir, pipeline); });
   if (!blobs)

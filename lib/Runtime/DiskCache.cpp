@@ -42,6 +42,10 @@ static void warnOfFolder(const std::string &folder, const llvm::Twine &problem) 
        "; going on without (ESPMM_CACHE_DIR names another folder, ESPMM_CACHE=0 switches the cache off)");
 }
 
+static void warnOfEntry(const std::string &path, const llvm::Twine &problem) {
+  warn("the cache entry " + path + " " + problem + "; it is compiled anew");
+}
+
 /// ESPMM_CACHE_LIMIT: bytes, or a number of K, M or G of 1024 each.
 static uint64_t limitFromEnvironment() {
   const char *variable = std::getenv("ESPMM_CACHE_LIMIT");
@@ -125,7 +129,7 @@ std::optional<Blobs> DiskCache::look(llvm::StringRef key, bool warns) const {
   std::string problem;
   std::optional<Blobs> blobs = readEntry(*folder, key, /*notesUse=*/true, problem);
   if (!problem.empty() && warns)
-    warn("the cache entry " + path(key) + " " + problem + "; it is compiled anew");
+    warnOfEntry(path(key), problem);
   return blobs;
 }
 
@@ -179,10 +183,16 @@ bool DiskCache::put(llvm::StringRef key, const Blobs &blobs) const {
   return true;
 }
 
-void DiskCache::remove(llvm::StringRef key) const {
-  if (enabled() && isKey(key))
-    if (std::optional<CacheFolder> folder = openFolder(folder_, /*make=*/false))
-      folder->remove(nameOf(key));
+void DiskCache::reject(llvm::StringRef key, const llvm::Twine &problem) const {
+  warnOfEntry(path(key), problem);
+  if (std::optional<CacheFolder> folder = openFolder(folder_, /*make=*/false))
+    folder->remove(nameOf(key));
+}
+
+std::optional<std::string> DiskCache::readBeside(const std::string &name, std::string &why) const {
+  why.clear();
+  std::optional<CacheFolder> folder = enabled() ? openFolder(folder_, /*make=*/false) : std::nullopt;
+  return folder ? folder->read(name, /*notesUse=*/true, why) : std::nullopt;
 }
 
 /// How long another process is waited for. One that dies is not waited for; this is for one that is stopped, or far away on a

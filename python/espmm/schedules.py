@@ -119,7 +119,7 @@ def count() -> int:
 
 
 def _distrust(status: os.stat_result) -> Optional[str]:
-    """What speaks against using a file or folder; None if nothing does."""
+    """What speaks against using a file or folder, as with compiled code; None if nothing does."""
     if status.st_uid != os.geteuid():
         return "belongs to another user"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -216,6 +216,23 @@ static void testTrust() {
   if (chown(path.c_str(), 1, -1) == 0)
     refused("belongs to another user");
 
+  // The same of a file beside the entries.
+  std::string beside = folder.path("cache/KEY.schedule.json"), why;
+  CHECK(!cache.readBeside("KEY.schedule.json", why) && why.empty());
+  writeFile(beside, "{}");
+  CHECK(chmod(beside.c_str(), 0600) == 0);
+  CHECK(cache.readBeside("KEY.schedule.json", why) == "{}");
+  CHECK(chmod(beside.c_str(), 0606) == 0);
+  CHECK(!cache.readBeside("KEY.schedule.json", why));
+  CHECK_EQUAL(why, "can be written to by others");
+  {
+    Warnings warnings;
+    cache.reject(key, "is of no use");
+    CHECK_CONTAINS(Warnings::texts[0], path + " is of no use; it is compiled anew");
+    CHECK(!cache.get(key) && cache.put(key, sample));
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+  }
+
   // Each in a process of its own, as a folder is spoken of once in a process.
   auto folderRefused = [&](const std::string &path, const char *why) {
     CHECK(test::inChild([&] {

@@ -47,7 +47,8 @@ public:
   /// Replaces what is there, atomically; may remove what has not been used for longest. False if nothing was stored.
   bool put(llvm::StringRef key, const Blobs &blobs) const;
 
-  void remove(llvm::StringRef key) const;
+  /// Removes an entry that get has found and that turned out to be of no use, with a warning that says why.
+  void reject(llvm::StringRef key, const llvm::Twine &problem) const;
 
   /// For an entry that get has not found: what `make` gives, which is put there. Of several that ask at a time, in whatever
   /// process, one makes it and the others wait and are given what it has put there; where that one dies another takes its place.
@@ -60,6 +61,10 @@ public:
 
   /// Why the folder is not used ("can be written to by others"); "" if it is, or is not there yet.
   std::string problem() const;
+
+  /// A file beside the entries, trusted as those are. Nothing, and why, if it can't be trusted or read; with an empty why if it is just
+  /// not there, or the folder can't be used.
+  std::optional<std::string> readBeside(const std::string &name, std::string &why) const;
 
   /// Where the entry lies or would lie.
   std::string path(llvm::StringRef key) const;

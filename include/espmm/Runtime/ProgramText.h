@@ -15,7 +15,7 @@ namespace espmm {
 /// Numbers of a GPU's schedule that are given rather than chosen, by name as the pipeline spells it, in the order in which it lists them.
 using Schedule = std::vector<std::pair<std::string, int64_t>>;
 
-/// What a program's canonical string holds (docs/Architecture.md, section 7).
+/// What a program's canonical string holds (docs/Architecture.md, section 6).
 struct ProgramText {
   /// One vector-Jacobian product: argument numbers, the index space not counted, and result numbers.
   struct Derivative {
