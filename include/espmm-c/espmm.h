@@ -122,7 +122,7 @@ ESPMM_EXPORT void espmm_follow_num_threads(int threads);
  * state, with what this process has found there and what it had to make. */
 ESPMM_EXPORT espmm_status espmm_info(char **out);
 
-/* The disk cache (docs/Architecture.md, section 6) as JSON: "folder" (null if it is off), "limit_bytes", and "entries", each read and checked: "name",
+/* The disk cache (docs/DiskCache.md) as JSON: "folder" (null if it is off), "limit_bytes", and "entries", each read and checked: "name",
  * "bytes", "used" (seconds since 1970, to the minute), and either "problem", why it would not be used, or "kind" ("program" or "cubin"), "target", "kernels"
  * and, of a program, "product". ESPMM_INVALID if the folder is not this user's alone. */
 ESPMM_EXPORT espmm_status espmm_cache_list(char **out);

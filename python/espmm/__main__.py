@@ -1,4 +1,4 @@
-"""``python -m espmm info | compile | cache | bench``."""
+"""``python -m espmm info | compile | bench``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Optional, Sequence
 
 import espmm
 
-from . import cache
 from .program import STAGES
 
 _EMIT = (*STAGES, "llvmir", "assembly", "ptx", "manifest", "cost", "resources", "statistics", "report")
@@ -22,16 +21,20 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         from . import bench
 
         return bench.main(argv[1:]) or 0
+    if argv[:1] == ["cache"]:
+        from . import cache
+
+        return cache.main(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m espmm", description="Equivariant tensor products, compiled.")
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="versions, targets, devices, cache folder")
     info.add_argument("--json", action="store_true", help="as JSON")
     _add_compile(commands)
-    cache.add_parser(commands)
     commands.add_parser("bench", help="benchmarks against e3nn (python -m espmm bench --help)")
+    commands.add_parser("cache", help="the disk cache: list, verify, clear (python -m espmm cache --help)")
     arguments = parser.parse_args(argv)
     try:
-        return {"info": _info, "compile": _compile, "cache": cache.run}[arguments.command](arguments)
+        return {"info": _info, "compile": _compile}[arguments.command](arguments)
     except (ValueError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

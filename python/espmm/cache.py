@@ -1,15 +1,16 @@
 """``python -m espmm cache``: the disk cache, listed, checked and cleared.
 
 The library looks after compiled code (``lib/Runtime/DiskCache.cpp``), :mod:`espmm.schedules` after the schedules beside it;
-``docs/Architecture.md``, section 6, says what is kept and who may touch it.
+``docs/DiskCache.md`` says what is kept and who may touch it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Sequence
 
 from . import _capi, schedules
 
@@ -83,20 +84,27 @@ def clear(keep_schedules: bool = False) -> int:
     return removed
 
 
-def add_parser(commands: "argparse._SubParsersAction") -> None:
-    """Adds the command ``cache`` to those of ``python -m espmm``."""
-    parser = commands.add_parser("cache", help="the disk cache: list, verify, clear")
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Runs ``python -m espmm cache``; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m espmm cache", description="The disk cache of compiled code and schedules.")
     actions = parser.add_subparsers(dest="action", metavar="list | verify | clear")
-    parser.set_defaults(action="list", json=False, keep_schedules=False)
+    parser.set_defaults(action="list", json=False)
     add = actions.add_parser("list", help="what is kept, what was used last first (the default)")
     add.add_argument("--json", action="store_true", help="as JSON")
     actions.add_parser("verify", help="check every entry; the exit status is 1 if one would not be used")
     add = actions.add_parser("clear", help="remove everything")
     add.add_argument("--keep-schedules", action="store_true", help="but not the schedules that espmm.tune has found")
+    try:
+        return _run(parser.parse_args(argv))
+    except (ValueError, RuntimeError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        sys.stderr.close()
+        return 0
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Runs the command; returns the exit status."""
+def _run(arguments: argparse.Namespace) -> int:
     if arguments.action == "clear":
         print(f"{clear(arguments.keep_schedules)} files removed")
         return 0

@@ -7,7 +7,7 @@ import copy
 import espmm
 import pytest
 import torch
-from espmm import _torchlib, every_path_problem, launch, module_paths
+from espmm import every_path_problem, launch, module_paths
 from helpers import random_edges, random_inputs
 from torch.utils.checkpoint import checkpoint
 
@@ -49,15 +49,15 @@ def inputs(device) -> list:
 
 def fail_after(monkeypatch, launches: int) -> None:
     """Lets some launches be, and fails all after them."""
-    real, count = _torchlib.launch, [0]
+    real, count = launch.Launcher.__call__, [0]
 
-    def launch_or_fail(*arguments):
+    def launch_or_fail(self, tensors, space):
         count[0] += 1
         if count[0] > launches:
-            raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS (700)")
-        return real(*arguments)
+            raise self._explained(RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS (700)"))
+        return real(self, tensors, space)
 
-    monkeypatch.setattr(_torchlib, "launch", launch_or_fail)
+    monkeypatch.setattr(launch.Launcher, "__call__", launch_or_fail)
 
 
 def test_bad_arguments(model, inputs):
