@@ -31,8 +31,8 @@ DiskCache::Counts DiskCache::counts() { return {found, made}; }
 
 /// Says what is wrong with a folder, once in a process: who can't keep one entry can't keep the next either.
 static void warnOfFolder(const std::string &folder, const llvm::Twine &problem) {
-  static std::mutex mutex;
-  static std::set<std::string> warned;
+  static std::mutex &mutex = *new std::mutex; // there for threads that outlive static objects
+  static std::set<std::string> &warned = *new std::set<std::string>;
   {
     std::lock_guard<std::mutex> lock(mutex);
     if (!warned.insert(folder).second)
