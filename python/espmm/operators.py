@@ -10,6 +10,7 @@ from typing import Any, Optional, Sequence
 
 import torch
 
+from . import transforms
 from .graph import build_side
 from .launch import PLAN_NAMES, ListedSpace, RowSpace, Tensors, launch, result_shapes, torch_dtype
 from .plan import PARTS
@@ -119,29 +120,6 @@ def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor
     return [torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)]
 
 
-def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
-    program, tensors, plan = inputs
-    ctx.program = Program.deserialize(program)
-    ctx.set_materialize_grads(False)
-    ctx.kept = ctx.program.kept(tuple(t.requires_grad for t in tensors))
-    ctx.save_for_backward(*(t for t, kept in zip(tensors, ctx.kept) if kept), *plan)
-
-
-def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
-    rest = iter(ctx.saved_tensors)
-    saved = [next(rest) if kept else None for kept in ctx.kept]
-    space = TracedSpace(list(rest))
-    needs = tuple(ctx.needs_input_grad[1])
-    gradients: list[Optional[torch.Tensor]] = [None] * len(needs)
-    found = ctx.program.gradient(needs, tuple(c is not None for c in cotangents))
-    if found is not None:
-        program, step = found
-        results = run_traced(program, space, [*saved, *(cotangents[i] for i in step.cotangents)])
-        for i, result in zip(step.wrt, results):
-            gradients[i] = result
-    return None, gradients, [None] * len(space.plan)
-
-
 def _plan_op(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
     side = build_side(index, other, nodes.shape[0], others.shape[0], ("index", "other"))
     order = side.order
@@ -163,4 +141,4 @@ for _key in ("CPU", "CUDA"):
     _library.impl("plan", _plan_op, _key)
 torch.library.register_fake("espmm::run", _run_fake, lib=_library)
 torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
-torch.library.register_autograd("espmm::run", _run_backward, setup_context=_run_setup, lib=_library)
+transforms.register(_library)
