@@ -96,6 +96,9 @@ class Graph:
     def __deepcopy__(self, memo: dict) -> "Graph":
         return self
 
+    def __reduce__(self) -> tuple:
+        return _restore, (*self.indices(), self.num_receivers, self.num_senders)
+
     def side(self, name: str) -> Side:
         """The edges grouped by ``"receivers"`` or ``"senders"``."""
         found = self.built_side(name)
@@ -208,6 +211,10 @@ class _Streams:
             array.record_stream(stream)
 
 
+def _restore(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int, num_senders: int) -> Graph:
+    return Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
+
+
 def outside_transforms() -> ContextManager:
     """Where tensors are made that outlive torch.func's transforms: inside of one they would be wrapped by it."""
     if torch._C._are_functorch_transforms_active():
@@ -225,6 +232,10 @@ def check_indices(receivers: Any, senders: Any) -> None:
         if index.ndim != 1:
             raise ValueError(f"expected {name} to have one axis (edges,), got shape {tuple(index.shape)}")
         check_device(name, index)
+        if torch._C._are_functorch_transforms_active() and torch._C._functorch.is_batchedtensor(index):
+            raise ValueError(
+                f"expected one list of {name} for all calls of a vmap, got a batch of them: join the graphs into one instead"
+            )
     if receivers.shape != senders.shape:
         raise ValueError(f"expected as many receivers as senders, got {receivers.shape[0]} and {senders.shape[0]}")
     if receivers.device != senders.device:

@@ -96,6 +96,14 @@ def test_vmap(case, batched):
     assert_close(got, [torch.stack(gradients) for gradients in zip(*each)])
 
 
+def test_a_batch_of_graphs_says_what_to_do_instead():
+    conv = espmm.TensorProductConv(PROBLEM)
+    x, y, w = random_inputs(PROBLEM, EDGES, NODES)
+    receivers, senders = random_edges(NODES, EDGES)
+    with pytest.raises(ValueError, match="expected one list of receivers for all calls of a vmap.* join the graphs"):
+        torch.func.vmap(lambda r: conv(x, y, w, r, senders))(torch.stack([receivers, receivers]))
+
+
 def test_third_derivatives_by_mixed_modes(case):
     """Forward over reverse over reverse: a tangent of a Hessian-vector product."""
     x, y, w = case.inputs
