@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import threading
-from typing import Any, ContextManager, NamedTuple, Optional
+from typing import Any, Iterator, NamedTuple, Optional
 
 import torch
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
@@ -84,7 +84,7 @@ class Graph:
         self._streams = {side: _Streams(self.device) for side in SIDES}
         if self.device.type == "meta":
             raise ValueError("expected receivers and senders with values, got tensors on the meta device")
-        with outside_transforms():
+        with lasting():
             self._add("receivers", build_side(receivers, senders, self.num_receivers, self.num_senders, SIDES))
 
     def __repr__(self) -> str:
@@ -106,7 +106,7 @@ class Graph:
             return found
         if name not in SIDES:
             raise ValueError(f"expected a side, 'receivers' or 'senders', got {name!r}")
-        with self._lock, outside_transforms():
+        with self._lock, lasting():
             if name not in self._sides:
                 receivers, senders = self.indices()
                 self._add(name, build_side(senders, receivers, self.num_senders, self.num_receivers, SIDES[::-1]))
@@ -215,11 +215,16 @@ def _restore(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int,
     return Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
 
 
-def outside_transforms() -> ContextManager:
-    """Where tensors are made that outlive torch.func's transforms: inside of one they would be wrapped by it."""
-    if torch._C._are_functorch_transforms_active():
-        return temporarily_clear_interpreter_stack()
-    return contextlib.nullcontext()
+@contextlib.contextmanager
+def lasting() -> Iterator[None]:
+    """Where tensors are made that outlive the modes of now: in torch.func's transforms they would be wrapped, in inference mode
+    autograd could not save them."""
+    with contextlib.ExitStack() as modes:
+        if torch._C._are_functorch_transforms_active():
+            modes.enter_context(temporarily_clear_interpreter_stack())
+        if torch.is_inference_mode_enabled():
+            modes.enter_context(torch.inference_mode(False))
+        yield
 
 
 def check_indices(receivers: Any, senders: Any) -> None:

@@ -62,6 +62,38 @@ def test_compile_with_a_graph_made_beforehand(device):
         assert relative_error(a, b) < 1e-12
 
 
+def test_a_graph_of_inference_mode_is_trained_with(device):
+    """Made while no gradients were wanted, of edges that are anyone's."""
+    conv = espmm.TensorProductConv(PROBLEM)
+    x, y, w, receivers, senders = operands(12, 5, device)
+    with torch.inference_mode():
+        graph = espmm.Graph(receivers, senders, 5)
+        assert conv(x, y, w, graph).is_inference()
+    y.requires_grad_()
+    want = torch.autograd.grad(reference_conv(PROBLEM, receivers.cpu(), senders.cpu(), 5)(x.cpu(), y.cpu(), w.cpu()).sum(), y)[0]
+    for function in (conv, torch.compile(conv, fullgraph=True, backend="aot_eager")):
+        assert relative_error(torch.autograd.grad(function(x, y, w, graph).sum(), y)[0], want) < 1e-12
+
+
+def test_compile_in_an_autocast_region(device):
+    torch._dynamo.reset()
+    problem = PROBLEM.replace(irrep_dtype="float32", weight_dtype="float32")
+    conv, layer = espmm.TensorProductConv(problem), torch.nn.Linear(8, problem.weight_numel).to(device)
+    x, y, _, receivers, senders = operands(12, 5, device)
+    features = torch.randn(12, 8, device=device)
+
+    def model(features):
+        with torch.autocast(device, dtype=torch.bfloat16):
+            return conv(x.float(), y.float(), layer(features), receivers, senders)
+
+    results = []
+    for function in (torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager"), model):
+        z = function(features)
+        assert z.dtype == torch.float32
+        results.append([z, torch.autograd.grad(z.pow(2).sum(), layer.weight)[0]])
+    assert all(relative_error(got, want) < 1e-6 for got, want in zip(*results, strict=True))
+
+
 def test_forces_inside_the_compiled_region(device):
     """Training on forces: the gradient is taken inside, the loss is differentiated through it (double backward)."""
     from torch.fx.experimental.proxy_tensor import make_fx
@@ -284,6 +316,8 @@ def test_transforms_of_what_is_traced(how, kind, device):
             lambda y: torch.func.jvp(lambda y: f(y.pow(2)), (y,), (v,))[1], (y,), (v,)
         )[1],
     }
+    if how == "compile of it":  # each takes seconds
+        transforms = {name: transforms[name] for name in ("jvp", "batch of gradients", "forward over reverse")}
     for name, transform in transforms.items():
         function = {
             "make_fx of it": lambda: make_fx(transform(ours))(y, v),
