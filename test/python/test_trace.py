@@ -51,8 +51,9 @@ def test_compile_without_breaks_or_recompiles(device):
 def test_compile_with_a_graph_made_beforehand(device):
     torch._dynamo.reset()
     conv = espmm.TensorProductConv(PROBLEM)
-    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
-    for edges, nodes in ((12, 5), (30, 9)):
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend=counter)
+    for edges, nodes in ((12, 5), (30, 9), (7, 6)):
         x, y, w, receivers, senders = operands(edges, nodes, device)
         graph = espmm.Graph(receivers, senders, nodes)
         y.requires_grad_()
@@ -60,6 +61,7 @@ def test_compile_with_a_graph_made_beforehand(device):
         assert relative_error(got, want) < 1e-12
         a, b = torch.autograd.grad(got.sum(), y)[0], torch.autograd.grad(want.sum(), y)[0]
         assert relative_error(a, b) < 1e-12
+    assert counter.frame_count == 1
 
 
 def test_a_graph_of_inference_mode_is_trained_with(device):
