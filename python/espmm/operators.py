@@ -69,10 +69,13 @@ class TracedSpace:
 
 
 def run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
-    space = TracedSpace.of(space)
+    return _call(program.serialize(), TracedSpace.of(space).plan, tensors)
+
+
+def _call(program: str, plan: Sequence[torch.Tensor], tensors: Tensors) -> Sequence[torch.Tensor]:
+    """The operator; it takes empty tensors for those that are not there."""
     example = next(t for t in tensors if t is not None)
-    listed = [example.new_empty(0) if t is None else t for t in tensors]
-    return torch.ops.espmm.run(program.serialize(), listed, space.plan)
+    return torch.ops.espmm.run(program, [example.new_empty(0) if t is None else t for t in tensors], list(plan))
 
 
 def _sizes(program: Program, tensors: Sequence[torch.Tensor], plan: Sequence[torch.Tensor]) -> list[Any]:
@@ -141,4 +144,4 @@ for _key in ("CPU", "CUDA"):
     _library.impl("plan", _plan_op, _key)
 torch.library.register_fake("espmm::run", _run_fake, lib=_library)
 torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
-transforms.register(_library)
+transforms.register(_library, _call, lambda tensors, plan: (plan, tensors))

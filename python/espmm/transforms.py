@@ -75,14 +75,14 @@ def batch(
         dims: the batch axis of each tensor, None where all calls share it.
     """
     if _can_fold(program, dims):
-        by_row = [i for i, spec in enumerate(program.arguments) if spec.rows != "all" and tensors[i] is not None]
-        rows, folded = 0, list(tensors)
-        for i in by_row:
+        rows, folded = 0, [tensor if i in program.used else None for i, tensor in enumerate(tensors)]
+        for i in program.used:
             tensor, dim = tensors[i], dims[i]
+            if program.arguments[i].rows == "all":
+                continue
             stacked = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)  # type: ignore[union-attr]
-            if i in program.used:
-                rows = stacked.shape[1]
-            folded[i] = stacked.reshape(size * stacked.shape[1], stacked.shape[2]) if stacked.ndim == 3 else None
+            rows = stacked.shape[1]
+            folded[i] = stacked.reshape(size * rows, stacked.shape[2])
         results = run(program, rows_space(size * rows), folded)
         return tuple(result.reshape(size, rows, result.shape[-1]) for result in results)
     each = []
@@ -121,82 +121,92 @@ def _like(space: Any) -> Callable[[int], Any]:
     return (lambda rows: space) if isinstance(space, list) else type(space)
 
 
-def _run_operator(program: Program, plan: list[torch.Tensor], tensors: Tensors) -> Sequence[torch.Tensor]:
-    """The operator on tensors of which some are not there: it takes empty ones for these."""
-    example = next(t for t in tensors if t is not None)
-    return torch.ops.espmm.run(program.serialize(), [example.new_empty(0) if t is None else t for t in tensors], plan)
+class _Rules:
+    """The rules of the operator, which takes a program as a string, plan arrays and tensors.
+
+    Args:
+        call: the operator on a string, plan arrays and tensors, None where there is none.
+        split: its arguments after the string (or something for each of them) as those for plan arrays and those for tensors.
+    """
+
+    def __init__(self, call: Callable[..., Sequence[torch.Tensor]], split: Callable[..., tuple]) -> None:
+        self.call, self.split = call, split
+
+    def run(self, program: Program, plan: Tensors, tensors: Tensors) -> Sequence[torch.Tensor]:
+        return self.call(program.serialize(), plan, tensors)
+
+    def autograd(self, program: str, *arguments: Any) -> list[torch.Tensor]:
+        parsed = Program.deserialize(program)
+        plan, tensors = map(list, self.split(*arguments))
+        # Forward mode has one level.
+        given = [None if tensor is None else torch._VF._unpack_dual(tensor, level=0).tangent for tensor in tensors]
+        if any(tangent is not None for tangent in given):
+            primals = [None if tensor is None else torch._VF._unpack_dual(tensor, level=0).primal for tensor in tensors]
+            results = self.call(program, plan, primals)
+            used = [tangent if i in parsed.used else None for i, tangent in enumerate(given)]
+            return [
+                result if tangent is None else torch._VF._make_dual(result, tangent, level=0)
+                for result, tangent in zip(results, tangents(self.run, parsed, plan, primals, used))
+            ]
+        if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+            # Under torch.func's transforms this is one level of theirs, and plain autograd is what that level wants.
+            with enable_single_level_autograd_function():
+                apply = super(torch.autograd.Function, _Operator).apply
+                return list(apply(self, parsed, len(plan), *plan, *tensors))
+        with torch._C._AutoDispatchBelowAutograd():
+            return list(self.call(program, plan, tensors))
+
+    def vmap(self, info: Any, in_dims: tuple, program: str, *arguments: Any) -> tuple:
+        parsed, size = Program.deserialize(program), info.batch_size
+        plan, tensors = map(list, self.split(*arguments))
+        plan_dims, dims = map(list, self.split(*in_dims[1:]))
+        if any(dim is not None for dim in plan_dims):
+            each = []
+            for i in range(size):
+                one, its_plan = (
+                    [t if dim is None else t.select(dim, i) for t, dim in zip(*pair)]
+                    for pair in ((tensors, dims), (plan, plan_dims))
+                )
+                each.append(self.call(program, its_plan, one))
+            results = [torch.stack(column) for column in zip(*each)]
+        else:
+            results = list(batch(self.run, lambda rows: plan, size, dims, parsed, plan, tensors))
+        return results, [0] * len(results)
 
 
 class _Operator(torch.autograd.Function):
-    """The operator under autograd. Inputs: program, number of plan arrays, these, then the tensors."""
+    """The operator under autograd. Inputs: its rules, program, number of plan arrays, these, then the tensors."""
 
     @staticmethod
-    def forward(ctx: Any, program: Program, length: int, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, rules: _Rules, program: Program, length: int, *arrays: Optional[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         plan, tensors = arrays[:length], arrays[length:]
-        ctx.program, ctx.length = program, length
+        ctx.rules, ctx.program, ctx.length = rules, program, length
         ctx.set_materialize_grads(False)
-        ctx.kept = program.kept(ctx.needs_input_grad[2 + length :])
-        ctx.save_for_backward(*plan, *[tensor for tensor, kept in zip(tensors, ctx.kept) if kept])
+        kept = program.kept(ctx.needs_input_grad[3 + length :])
+        ctx.save_for_backward(*plan, *[tensor if keep else None for tensor, keep in zip(tensors, kept)])
         with contextlib.ExitStack() as modes:
             if torch._C._are_functorch_transforms_active():  # the levels below this one take derivatives too
                 modes.enter_context(torch.enable_grad())
                 modes.enter_context(torch.autograd.forward_ad._set_fwd_grad_enabled(True))
             modes.enter_context(torch._C._AutoDispatchBelowAutograd())
-            return tuple(torch.ops.espmm.run(program.serialize(), list(tensors), list(plan)))
+            return tuple(rules.run(program, list(plan), list(tensors)))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
-        saved = ctx.saved_tensors
-        plan, rest = list(saved[: ctx.length]), iter(saved[ctx.length :])
-        tensors = [next(rest) if kept else None for kept in ctx.kept]
-        needs = ctx.needs_input_grad[2 + ctx.length :]
-        found = gradients(_run_operator, ctx.program, plan, tensors, needs, cotangents)
-        return None, None, *[None] * ctx.length, *found
+        plan, saved = list(ctx.saved_tensors[: ctx.length]), ctx.saved_tensors[ctx.length :]
+        needs = ctx.needs_input_grad[3 + ctx.length :]
+        found = gradients(ctx.rules.run, ctx.program, plan, saved, needs, cotangents)
+        return None, None, None, *[None] * ctx.length, *found
 
 
-def _autograd(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
-    parsed = Program.deserialize(program)
-    pairs = [torch._VF._unpack_dual(tensor, level=0) for tensor in tensors]  # forward mode has one level
-    if any(tangent is not None for _, tangent in pairs):
-        primals = [primal for primal, _ in pairs]
-        results = torch.ops.espmm.run(program, primals, plan)
-        given = [tangent if i in parsed.used else None for i, (_, tangent) in enumerate(pairs)]
-        moved = tangents(_run_operator, parsed, plan, primals, given)
-        return [
-            result if tangent is None else torch._VF._make_dual(result, tangent, level=0)
-            for result, tangent in zip(results, moved)
-        ]
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        # Under torch.func's transforms this is one level of theirs, and plain autograd is what that level wants.
-        with enable_single_level_autograd_function():
-            apply = super(torch.autograd.Function, _Operator).apply
-            return list(apply(parsed, len(plan), *plan, *tensors))
-    with torch._C._AutoDispatchBelowAutograd():
-        return torch.ops.espmm.run(program, tensors, plan)
-
-
-def _vmap(info: Any, in_dims: tuple, program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> tuple:
-    _, dims, plan_dims = in_dims
-    parsed, size = Program.deserialize(program), info.batch_size
-    if any(dim is not None for dim in plan_dims):
-        each = []
-        for i in range(size):
-            one, its_plan = (
-                [t if dim is None else t.select(dim, i) for t, dim in zip(*pair)]
-                for pair in ((tensors, dims), (plan, plan_dims))
-            )
-            each.append(torch.ops.espmm.run(program, one, its_plan))
-        results = [torch.stack(column) for column in zip(*each)]
-    else:
-        results = list(batch(_run_operator, lambda rows: [], size, dims, parsed, plan, tensors))
-    return results, [0] * len(results)
-
-
-def register(library: torch.library.Library) -> None:
-    """Gives the operator ``espmm::run`` its rules."""
-    library.impl("run", _autograd, "Autograd")
+def register(
+    library: torch.library.Library, call: Callable[..., Sequence[torch.Tensor]], split: Callable[..., tuple]
+) -> None:
+    """Gives the operator ``espmm::run`` its rules; see :class:`_Rules`."""
+    rules = _Rules(call, split)
+    library.impl("run", rules.autograd, "Autograd")
     if hasattr(torch.library, "register_vmap"):  # torch 2.5
-        torch.library.register_vmap("espmm::run", _vmap, lib=library)
+        torch.library.register_vmap("espmm::run", rules.vmap, lib=library)
 
 
 __all__ = ["batch", "gradients", "register", "tangents"]
