@@ -1,4 +1,4 @@
-"""``python -m espmm info | compile | bench``."""
+"""``python -m espmm info | compile | cache | bench``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Optional, Sequence
 
 import espmm
 
+from . import cache
 from .program import STAGES
 
 _EMIT = (*STAGES, "llvmir", "assembly", "ptx", "manifest", "cost", "resources", "statistics", "report")
@@ -26,10 +27,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     info = commands.add_parser("info", help="versions, targets, devices, cache folder")
     info.add_argument("--json", action="store_true", help="as JSON")
     _add_compile(commands)
+    cache.add_parser(commands)
     commands.add_parser("bench", help="benchmarks against e3nn (python -m espmm bench --help)")
     arguments = parser.parse_args(argv)
     try:
-        return {"info": _info, "compile": _compile}[arguments.command](arguments)
+        return {"info": _info, "compile": _compile, "cache": cache.run}[arguments.command](arguments)
     except (ValueError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

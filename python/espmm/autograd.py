@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from . import transforms
 from .launch import RowSpace, Tensors, launch, prefetch, result_shapes, torch_dtype
+from .module_paths import name_gradient
 from .operators import TracedSpace, is_traced, run_traced
 from .program import Program
 
@@ -72,7 +73,11 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
-        return _backward(ctx, _wanted(ctx), cotangents)
+        try:
+            return _backward(ctx, _wanted(ctx), cotangents)
+        except Exception as error:
+            name_gradient(error, ctx.program)
+            raise
 
     @staticmethod
     def jvp(ctx: Any, _program: None, _space: None, *tangents: Optional[torch.Tensor]) -> tuple:
@@ -93,7 +98,11 @@ class _TransformedRun(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
-        return _backward(ctx, ctx.needs_input_grad[2:], cotangents)
+        try:
+            return _backward(ctx, ctx.needs_input_grad[2:], cotangents)
+        except Exception as error:
+            name_gradient(error, ctx.program)
+            raise
 
     @staticmethod
     def jvp(ctx: Any, _program: None, _space: None, *tangents: Optional[torch.Tensor]) -> tuple:

@@ -32,12 +32,13 @@ class Side(NamedTuple):
 class LaunchPlan(NamedTuple):
     """What a launch needs of a graph: sizes (E, R, S), the addresses of plan arrays, and the sides whose nodes are cut into segments.
 
-    R and S count segments on these sides. ``cut`` has, for each, the index of its size and the segments.
+    R and S count segments on these sides. ``cut`` has, for each, the index of its size and the segments. ``words`` are sizes and addresses.
     """
 
     sizes: Any
     pointers: tuple[int, ...]
     cut: tuple[tuple[int, Segments], ...]
+    words: list[int]
 
 
 class Graph:
@@ -169,7 +170,7 @@ class Graph:
             for i, segments in cut_sides:
                 sizes[i] = segments.count
             pointers = tuple(0 if array is None else array.data_ptr() for array in arrays)
-            found = self._plans[names, stream] = LaunchPlan(sizes, pointers, cut_sides)
+            found = self._plans[names, stream] = LaunchPlan(sizes, pointers, cut_sides, [*sizes, *pointers])
         return found
 
 

@@ -10,6 +10,7 @@ from .autograd import run
 from .errors import ProblemError
 from .graph import Graph, check_device, check_indices, graph_of
 from .launch import RowSpace, torch_dtype
+from .module_paths import names_errors
 from .operators import TracedSpace, is_traced
 from .problem import TPProblem
 from .program import Program, forward_program
@@ -206,6 +207,7 @@ class TensorProduct(_Product):
     def __init__(self, problem: TPProblem, schedule: Optional[Mapping[str, int]] = None) -> None:
         super().__init__(problem, conv=False, deterministic=False, schedule=schedule)
 
+    @names_errors
     def forward(self, x: torch.Tensor, y: torch.Tensor, weight: Weights = None) -> torch.Tensor:
         """Evaluates the product.
 
@@ -245,6 +247,7 @@ class TensorProduct(_Product):
         (z,) = run(self._program, space, by_row)
         return z if len(lead) == 1 else z.reshape(*lead, z.shape[-1])
 
+    @names_errors
     def right(self, y: torch.Tensor, weight: Weights = None) -> torch.Tensor:
         """The matrix that maps x to z, for each row: ``einsum("...ik,...i->...k", tp.right(y, w), x)`` is ``tp(x, y, w)``.
 
@@ -279,6 +282,7 @@ class TensorProductConv(_Product):
         super().__init__(problem, conv=True, deterministic=deterministic, schedule=schedule)
         self.deterministic = deterministic
 
+    @names_errors
     def forward(
         self,
         x: torch.Tensor,

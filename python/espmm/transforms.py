@@ -136,12 +136,12 @@ class _Rules:
         return self.call(program.serialize(), plan, tensors)
 
     def autograd(self, program: str, *arguments: Any) -> list[torch.Tensor]:
-        parsed = Program.deserialize(program)
         plan, tensors = map(list, self.split(*arguments))
         # Forward mode has one level.
         given = [None if tensor is None else torch._VF._unpack_dual(tensor, level=0).tangent for tensor in tensors]
         if any(tangent is not None for tangent in given):
             primals = [None if tensor is None else torch._VF._unpack_dual(tensor, level=0).primal for tensor in tensors]
+            parsed = Program.deserialize(program)
             results = self.call(program, plan, primals)
             used = [tangent if i in parsed.used else None for i, tangent in enumerate(given)]
             return [
@@ -152,7 +152,7 @@ class _Rules:
             # Under torch.func's transforms this is one level of theirs, and plain autograd is what that level wants.
             with enable_single_level_autograd_function():
                 apply = super(torch.autograd.Function, _Operator).apply
-                return list(apply(self, parsed, len(plan), *plan, *tensors))
+                return list(apply(self, Program.deserialize(program), len(plan), *plan, *tensors))
         with torch._C._AutoDispatchBelowAutograd():
             return list(self.call(program, plan, tensors))
 

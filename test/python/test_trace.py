@@ -375,7 +375,7 @@ def test_operators_are_what_torch_expects_of_them(device):
         *torch.ops.espmm.plan(receivers, senders, nodes, nodes),
         *torch.ops.espmm.plan(senders, receivers, nodes, nodes),
     ]
-    torch.library.opcheck(torch.ops.espmm.run.default, (program.serialize(), inputs, plan))
-    (z,) = torch.ops.espmm.run(program.serialize(), inputs, plan)
+    torch.library.opcheck(torch.ops.espmm.run.default, (program.serialize(), *plan, *inputs))
+    (z,) = torch.ops.espmm.run(program.serialize(), *plan, *inputs)
     expected = reference_conv(PROBLEM, receivers.cpu(), senders.cpu(), 5)
     assert relative_error(z, expected(*(t.detach().cpu() for t in inputs))) < 1e-12
