@@ -10,6 +10,8 @@
 #include "llvm/Support/SHA256.h"
 #include <cstdlib>
 #include <set>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace espmm {
 
@@ -238,6 +240,12 @@ std::optional<Schedule> tunedSchedule(llvm::StringRef program, llvm::StringRef t
     return std::nullopt;
   llvm::SmallString<128> file(folder);
   llvm::sys::path::append(file, tunedScheduleKey(program, target) + ".schedule.json");
+  // As of compiled code, of a file that others can write nothing is used.
+  struct stat status;
+  if (lstat(file.c_str(), &status) == 0 && (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH)))) {
+    warn("the schedule " + file + " is not this user's alone; it is ignored");
+    return std::nullopt;
+  }
   auto buffer = llvm::MemoryBuffer::getFile(file);
   if (!buffer) {
     if (buffer.getError() != std::errc::no_such_file_or_directory)

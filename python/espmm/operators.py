@@ -76,18 +76,23 @@ class TracedSpace:
 
 
 def run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
-    return _torchlib.operators().run(program.serialize(), *_arguments(TracedSpace.of(space).plan, tensors))
+    return _call(program.serialize(), TracedSpace.of(space).plan, tensors)
 
 
-def _arguments(plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Optional[torch.Tensor]]:
-    """What the operator takes after the program.
+def _call(program: str, plan: Tensors, tensors: Tensors) -> Sequence[torch.Tensor]:
+    """The operator.
 
     Raises:
         UnsupportedError: more tensors than it has room for.
     """
     if len(tensors) > _MOST_TENSORS:
         raise UnsupportedError(f"expected at most {_MOST_TENSORS} tensors in a derivative that is traced, got {len(tensors)}")
-    return [*(plan or _NO_PLAN), *tensors]
+    return _torchlib.operators().run(program, *(plan or _NO_PLAN), *tensors)
+
+
+def _split(*arguments: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The operator's arguments after the program (or something for each of them): those for the plan's arrays, those for tensors."""
+    return arguments[: len(_NO_PLAN)], arguments[len(_NO_PLAN) :]
 
 
 def _sizes(program: Program, plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Any]:
@@ -101,7 +106,7 @@ def _sizes(program: Program, plan: Sequence[torch.Tensor], tensors: Tensors) -> 
 
 def _run_fake(program: str, *arguments: Optional[torch.Tensor]) -> list[torch.Tensor]:
     parsed = Program.deserialize(program)
-    plan, tensors = arguments[: len(_NO_PLAN)], arguments[len(_NO_PLAN) :]
+    plan, tensors = _split(*arguments)
     device = tensors[min(parsed.used)].device  # type: ignore[union-attr]
     shapes = result_shapes(parsed, _sizes(parsed, plan, tensors))  # type: ignore[arg-type]
     return [torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)]
@@ -109,9 +114,9 @@ def _run_fake(program: str, *arguments: Optional[torch.Tensor]) -> list[torch.Te
 
 def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
     ctx.program = Program.deserialize(inputs[0])
-    plan, tensors = inputs[1 : 1 + len(_NO_PLAN)], inputs[1 + len(_NO_PLAN) :]
+    plan, tensors = _split(*inputs[1:])
     ctx.set_materialize_grads(False)
-    ctx.kept = ctx.program.kept(tuple(ctx.needs_input_grad[1 + len(_NO_PLAN) :][: len(ctx.program.arguments)]))
+    ctx.kept = ctx.program.kept(tuple(_split(*ctx.needs_input_grad[1:])[1][: len(ctx.program.arguments)]))
     ctx.save_for_backward(*(t for t, kept in zip(tensors, ctx.kept) if kept), *(array for array in plan if array is not None))
 
 
@@ -119,7 +124,7 @@ def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
     rest = iter(ctx.saved_tensors)
     saved = [next(rest) if kept else None for kept in ctx.kept]
     space = TracedSpace(list(rest))
-    needs = tuple(ctx.needs_input_grad[1 + len(_NO_PLAN) :][: len(ctx.program.arguments)])
+    needs = tuple(_split(*ctx.needs_input_grad[1:])[1][: len(ctx.program.arguments)])
     gradients: list[Optional[torch.Tensor]] = [None] * len(ctx.needs_input_grad)
     found = ctx.program.gradient(needs, tuple(c is not None for c in cotangents))
     if found is not None:
