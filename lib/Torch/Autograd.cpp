@@ -9,6 +9,9 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
+#include <map>
+#include <mutex>
+#include <tuple>
 #include <utility>
 
 namespace espmm::torch_ops {
@@ -30,6 +33,33 @@ struct Call {
 
 c10::IValue orNone(const at::Tensor &tensor) { return tensor.defined() ? c10::IValue(tensor) : c10::IValue(); }
 
+/// What espmm_program_gradient says, asked once. Grows only, and is never destroyed.
+struct Gradient {
+  std::string program; // "" if there is none
+  size_t count = maxTensors;
+  std::vector<int> needs, present;
+};
+
+const Gradient &gradientOf(const std::string &program, std::vector<int> needs, std::vector<int> present) {
+  static auto &mutex = *new std::mutex;
+  static auto &known = *new std::map<std::tuple<std::string, std::vector<int>, std::vector<int>>, Gradient>;
+  std::lock_guard<std::mutex> lock(mutex);
+  auto [entry, isNew] = known.try_emplace({program, needs, present});
+  Gradient &gradient = entry->second;
+  if (!isNew)
+    return gradient;
+  char *text = nullptr;
+  if (espmm_program_gradient(program.c_str(), needs.data(), &gradient.count, present.data(), present.size(), &text) != ESPMM_OK) {
+    known.erase(entry);
+    TORCH_CHECK(false, espmm_last_error());
+  }
+  gradient.program = text ? text : "";
+  espmm_free(text);
+  gradient.needs = std::move(needs);
+  gradient.present = std::move(present);
+  return gradient;
+}
+
 struct Run : torch::autograd::Function<Run> {
   /// The tensors are seen by autograd, the plan is not. What is None is saved as undefined.
   template <typename... Tensors> static variable_list forward(AutogradContext *ctx, Call *call, const Tensors &...tensors) {
@@ -48,23 +78,20 @@ struct Run : torch::autograd::Function<Run> {
   static variable_list backward(AutogradContext *ctx, const variable_list &cotangents) {
     std::string program = ctx->saved_data["program"].toStringRef();
     variable_list saved = ctx->get_saved_variables();
-    size_t count = maxTensors; // becomes the program's
-    std::vector<int> needs(count), present(cotangents.size());
-    for (size_t i = 0, edge = 0; i < count; ++i) // autograd counts those that are there
+    std::vector<int> needs(maxTensors), present(cotangents.size());
+    for (size_t i = 0, edge = 0; i < maxTensors; ++i) // autograd counts those that are there
       needs[i] = saved[planArrays + i].defined() && ctx->needs_input_grad(edge++);
     for (size_t i = 0; i < cotangents.size(); ++i)
       present[i] = cotangents[i].defined();
     variable_list gradients(1 + maxTensors); // the call has none
-    char *text = nullptr;
-    TORCH_CHECK(espmm_program_gradient(program.c_str(), needs.data(), &count, present.data(), present.size(), &text) == ESPMM_OK, espmm_last_error());
-    if (!text)
+    const Gradient &gradient = gradientOf(program, std::move(needs), std::move(present));
+    if (gradient.program.empty())
       return gradients;
-    torch::jit::Stack stack = {std::string(text)};
-    espmm_free(text);
-    for (size_t i = 0; i < planArrays + count; ++i)
+    torch::jit::Stack stack = {gradient.program};
+    for (size_t i = 0; i < planArrays + gradient.count; ++i)
       stack.push_back(orNone(saved[i]));
     for (size_t i = 0; i < cotangents.size(); ++i)
-      if (present[i])
+      if (gradient.present[i])
         stack.push_back(cotangents[i]);
     TORCH_CHECK(stack.size() <= numArguments, "expected a derivative of at most ", maxTensors, " tensors, got ", stack.size() - 1 - planArrays);
     stack.resize(numArguments);
@@ -72,8 +99,8 @@ struct Run : torch::autograd::Function<Run> {
     run.callBoxed(&stack); // through autograd again, for the next order
     std::vector<at::Tensor> results = stack.back().toTensorVector();
     auto next = results.begin();
-    for (size_t i = 0; i < count; ++i)
-      if (needs[i])
+    for (size_t i = 0; i < gradient.count; ++i)
+      if (gradient.needs[i])
         gradients[1 + i] = std::move(*next++);
     return gradients;
   }

@@ -79,24 +79,20 @@ def run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch
     return _call(program.serialize(), TracedSpace.of(space).plan, tensors)
 
 
-def _call(program: str, plan: Sequence[Optional[torch.Tensor]], tensors: Tensors) -> Sequence[torch.Tensor]:
-    return _torchlib.operators().run(program, *_arguments(plan, tensors))
-
-
-def _split(*arguments: Any) -> tuple:
-    """What follows the program among the operator's arguments: for plan arrays, and for tensors."""
-    return arguments[: len(_NO_PLAN)], arguments[len(_NO_PLAN) :]
-
-
-def _arguments(plan: Sequence[Optional[torch.Tensor]], tensors: Tensors) -> list[Optional[torch.Tensor]]:
-    """What the operator takes after the program.
+def _call(program: str, plan: Tensors, tensors: Tensors) -> Sequence[torch.Tensor]:
+    """The operator.
 
     Raises:
         UnsupportedError: more tensors than it has room for.
     """
     if len(tensors) > _MOST_TENSORS:
         raise UnsupportedError(f"expected at most {_MOST_TENSORS} tensors in a derivative that is traced, got {len(tensors)}")
-    return [*(plan or _NO_PLAN), *tensors]
+    return _torchlib.operators().run(program, *(plan or _NO_PLAN), *tensors)
+
+
+def _split(*arguments: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The operator's arguments after the program (or something for each of them): those for the plan's arrays, those for tensors."""
+    return arguments[: len(_NO_PLAN)], arguments[len(_NO_PLAN) :]
 
 
 def _sizes(program: Program, plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Any]:
@@ -110,7 +106,7 @@ def _sizes(program: Program, plan: Sequence[torch.Tensor], tensors: Tensors) -> 
 
 def _run_fake(program: str, *arguments: Optional[torch.Tensor]) -> list[torch.Tensor]:
     parsed = Program.deserialize(program)
-    plan, tensors = arguments[: len(_NO_PLAN)], arguments[len(_NO_PLAN) :]
+    plan, tensors = _split(*arguments)
     device = tensors[min(parsed.used)].device  # type: ignore[union-attr]
     shapes = result_shapes(parsed, _sizes(parsed, plan, tensors))  # type: ignore[arg-type]
     return [torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)]

@@ -134,6 +134,9 @@ def test_readme_example(wheel: Path, tmp_path: Path) -> None:
     (Path(site) / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     program = "\n".join(block.split("```", 1)[0] for block in readme.split("```python\n")[1:])
-    program += "\nimport pathlib, sys\nassert pathlib.Path(espmm.__file__).is_relative_to(sys.prefix), espmm.__file__\n"
+    program += "\nimport pathlib, sys\nfor path in (espmm.__file__, espmm.torch_library()): assert pathlib.Path(path).is_relative_to(sys.prefix), path\n"
+    # The operators of the wheel, not of the checkout: what is traced runs with them.
+    program += "traced = torch.jit.trace(conv, (x, y, w, receivers, senders), check_trace=False)\n"
+    program += "torch.testing.assert_close(traced(x, y, w, receivers, senders), z)\n"
     (tmp_path / "readme.py").write_text(program, encoding="utf-8")
     subprocess.run([str(interpreter), "readme.py"], check=True, cwd=tmp_path, env=check_wheel.clean_environment())
