@@ -25,6 +25,18 @@ class _Product(torch.nn.Module):
         super().__init__()
         if not isinstance(problem, TPProblem):
             raise TypeError(f"expected problem to be an espmm.TPProblem, got {type(problem).__name__}")
+        self._options = (conv, deterministic, schedule)
+        self._take(problem)
+        # Names and contents are e3nn's, so that its checkpoints load.
+        if problem.internal_weights and self._takes_weight:
+            self.weight = torch.nn.Parameter(torch.randn(problem.weight_numel, dtype=self._weight_dtype))
+        else:
+            self.register_buffer("weight", torch.empty(0, dtype=self._weight_dtype))
+        mask = torch.tensor(problem.output_mask, dtype=self._dtype) if problem.irreps_out.dim else torch.ones(0)
+        self.register_buffer("output_mask", mask)
+
+    def _take(self, problem: TPProblem) -> None:
+        """Makes this a module of a problem; its weights are another matter."""
         self.problem = problem
         self.irreps_in1, self.irreps_in2, self.irreps_out = problem.irreps_in1, problem.irreps_in2, problem.irreps_out
         self.instructions = problem.instructions
@@ -33,19 +45,21 @@ class _Product(torch.nn.Module):
         # A product without paths over nonzero multiplicities is zero: there is no program for it.
         self._program: Optional[Program] = None
         if any(not ins.is_empty for ins in problem.instructions):
-            self._program = forward_program(problem, conv, deterministic, schedule)
+            self._program = forward_program(problem, *self._options)
             self._program.serialize()  # now, so that tracers find a string
         self._dtype = torch_dtype(problem.irrep_dtype)
         self._weight_dtype = torch_dtype(problem.weight_dtype)
         self._takes_weight = problem.weight_numel > 0
         self._widths = (problem.irreps_in1.dim, problem.irreps_in2.dim)
-        # Names and contents are e3nn's, so that its checkpoints load.
-        if problem.internal_weights and self._takes_weight:
-            self.weight = torch.nn.Parameter(torch.randn(problem.weight_numel, dtype=self._weight_dtype))
-        else:
-            self.register_buffer("weight", torch.empty(0, dtype=self._weight_dtype))
-        mask = torch.tensor(problem.output_mask, dtype=self._dtype) if problem.irreps_out.dim else torch.ones(0)
-        self.register_buffer("output_mask", mask)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "_Product":
+        """Moves and converts the tensors; a module of another dtype computes in that dtype."""
+        before = self.output_mask.dtype
+        super()._apply(fn, recurse)
+        after = self.output_mask.dtype
+        if after is not before and after in (torch.float32, torch.float64):
+            self._take(self.problem.replace(irrep_dtype=after, weight_dtype=after))
+        return self
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.problem})"
