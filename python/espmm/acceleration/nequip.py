@@ -55,4 +55,11 @@ def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, Fuse
 
 def calculator(model: Any, device: str) -> Any:
     """The client's own ASE calculator of a model."""
-    raise NotImplementedError
+    from nequip.ase import NequIPCalculator
+    from nequip.integrations.utils import basic_transforms
+    from nequip.nn import graph_model
+
+    metadata = model.metadata
+    types = metadata[graph_model.TYPE_NAMES_KEY].split(" ")
+    transforms = basic_transforms(metadata, float(metadata[graph_model.R_MAX_KEY]), types, {name: name for name in types})
+    return NequIPCalculator(model.eval(), device, transforms=transforms)
