@@ -27,8 +27,10 @@ class BlockConvolution(FusedConvolution):
 
 def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, FusedConvolution]]:
     """What takes the place of a seam, here the block itself, changed, and the kernel in it; None if the module is no seam."""
-    if not isinstance(module, InteractionBlock) or isinstance(module.conv_tp, BlockConvolution):
+    if not isinstance(module, InteractionBlock):
         return None
+    if isinstance(module.conv_tp, BlockConvolution):
+        raise ProblemError("its convolution is espmm's already")
     if hasattr(module, "conv_fusion") or not is_product(module.conv_tp):
         raise ProblemError(f"its product is a {type(module.conv_tp).__name__}, not e3nn's")
     module.conv_tp = BlockConvolution(module.conv_tp)

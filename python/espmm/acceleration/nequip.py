@@ -45,8 +45,10 @@ class FusedTensorProductScatter(TensorProductScatter):
 
 def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, FusedConvolution]]:
     """What takes the place of a seam, and the kernel in it; None if the module is no seam."""
-    if not isinstance(module, TensorProductScatter) or isinstance(module, FusedTensorProductScatter):
+    if not isinstance(module, TensorProductScatter):
         return None
+    if isinstance(module, FusedTensorProductScatter):
+        raise ProblemError("its convolution is espmm's already")
     if type(module) is not TensorProductScatter or not is_product(module.tp):
         raise ProblemError(f"it is a {type(module).__name__}, with a convolution of its own")
     new = FusedTensorProductScatter.of(module)
@@ -55,7 +57,7 @@ def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, Fuse
 
 def calculator(model: Any, device: str) -> Any:
     """The client's own ASE calculator of a model."""
-    from nequip.ase import NequIPCalculator
+    from nequip.integrations.ase import NequIPCalculator
     from nequip.integrations.utils import basic_transforms
     from nequip.nn import graph_model
 

@@ -49,8 +49,10 @@ def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, Fuse
     """What takes the place of a seam, and the kernel in it; None if the module is no seam."""
     if isinstance(module, IrrepsScatterGatterFusedConvolution):
         raise ProblemError(f"its convolution is {type(module.convolution).__name__} already")
-    if not isinstance(module, IrrepsConvolution) or isinstance(module, FusedIrrepsConvolution):
+    if not isinstance(module, IrrepsConvolution):
         return None
+    if isinstance(module, FusedIrrepsConvolution):
+        raise ProblemError("its convolution is espmm's already")
     if module.convolution is None:
         raise ProblemError("its convolution is not instantiated yet")
     if not is_product(module.convolution):
