@@ -15,7 +15,7 @@ import clients
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # small models: threads would wait for each other most of the time
 # Scripted products (e3nn 0.4.4) are specialised to every shape that they meet, which takes longer than these tests use them for.
 torch._C._jit_set_profiling_executor(False)
 torch._C._jit_set_profiling_mode(False)

@@ -14,7 +14,7 @@ pytest.importorskip("nequip")
 NequIP = clients.NequIP
 
 #: A model that takes less time to compile.
-TINY = {"l_max": 1, "parity": False, "num_features": 4, "radial_mlp_width": 8}
+TINY = {"num_layers": 1, "l_max": 1, "parity": False, "num_features": 4, "radial_mlp_width": 8}
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def assert_same_training_step(theirs, ours, data):
     (expected, expected_grads), (found, found_grads) = (gradients(model, data) for model in (theirs, ours))
     for key in ("total_energy", "forces"):
         assert (found[key] - expected[key]).norm() <= 1e-10 * expected[key].norm(), key
-    assert found_grads.keys() == expected_grads.keys() and len(expected_grads) > 5
+    assert found_grads.keys() == expected_grads.keys() and len(expected_grads) > 3
     for name, value in expected_grads.items():
         assert (found_grads[name] - value).norm() <= 1e-9 * value.norm(), name
 
@@ -57,7 +57,7 @@ def test_compiled_for_training(launches):
     theirs, ours = NequIP.build("float64", **TINY), NequIP.build("float64", compile_mode="compile", **TINY)
     assert isinstance(ours, CompileGraphModel)
     _, report = espmm.accelerate(ours)
-    assert len(report.replaced) == 2
+    assert len(report.replaced) == 1
     data = frames(theirs)
     assert_same_training_step(theirs, ours, data)
     assert len(ours._compiled_cache[0]) == 1  # it did compile

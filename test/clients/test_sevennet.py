@@ -53,12 +53,14 @@ def test_command_line(tmp_path):
 
 def test_its_own_checkpoints(tmp_path):
     """A checkpoint that SevenNet writes of an accelerated model is one of SevenNet's."""
+    import sevenn
     from sevenn.util import load_checkpoint
 
     checkpoint = load_checkpoint("7net-0")
     ours = checkpoint.build_model()
     espmm.accelerate(ours)
-    torch.save({"config": checkpoint.config, "model_state_dict": ours.state_dict()}, tmp_path / "checkpoint.pth")
+    config = {**checkpoint.config, "version": sevenn.__version__}
+    torch.save({"config": config, "model_state_dict": ours.state_dict()}, tmp_path / "checkpoint.pth")
     loaded = load_checkpoint(tmp_path / "checkpoint.pth").build_model()
     state = SevenNet.build().state_dict()
     assert loaded.state_dict().keys() == state.keys()
