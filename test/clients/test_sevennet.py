@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import clients
 import espmm
@@ -14,17 +16,26 @@ from test_models import assert_equal_results, evaluate
 
 pytest.importorskip("sevenn")
 SevenNet = clients.SevenNet
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_calculator_by_name():
-    """As in the README."""
+def test_the_lines_of_the_readme():
     from sevenn.calculator import SevenNetCalculator
 
+    (lines,) = re.findall(r"^```py\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict = {}
+    exec(lines, names)
+    assert len(names["report"].replaced) == 5 and not names["report"].left
     atoms = clients.diamond()
-    calculator = SevenNetCalculator("7net-0", device="cpu")
-    expected = clients.evaluate(calculator, atoms)
-    espmm.accelerate(calculator)
-    assert_equal_results(clients.evaluate(calculator, atoms), expected, 1e-5)
+    expected = clients.evaluate(SevenNetCalculator("7net-0", device="cpu"), atoms)
+    assert_equal_results(clients.evaluate(names["calculator"], atoms), expected, 1e-5)
+
+
+def test_the_example():
+    command = [sys.executable, "examples/sevennet_md.py", "--cells", "1", "--steps", "3", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "5 convolutions replaced" in done.stdout and "3/3" in done.stderr
 
 
 @pytest.mark.parametrize("name, modal", [("7net-l3i5", None), ("7net-mf-0", "PBE")])
