@@ -107,3 +107,35 @@ def test_its_switch_for_openequivariance(device):
     environment = {**os.environ, "SEVENNET_ENABLE_OEQ": "1"}
     done = subprocess.run([sys.executable, "-c", ENABLE_OEQ, device], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_deployed_torchscript(tmp_path):
+    """As sevenn's deploy makes and LAMMPS calls it: frozen TorchScript from edge vectors to energy, saved and loaded."""
+    import e3nn.util.jit
+    import sevenn._keys as KEY
+    from sevenn.atom_graph_data import AtomGraphData
+    from sevenn.train.dataload import unlabeled_atoms_to_graph
+
+    calculator = SevenNet.calculator(SevenNet.build())
+    deployed = []
+    for fast in (False, True):
+        model = SevenNet.build()
+        if fast:
+            espmm.accelerate(model)
+        model.delete_module_by_key("force_output")
+        model.eval_type_map = False
+        torch.jit.save(torch.jit.freeze(e3nn.util.jit.script(model.eval())), tmp_path / "deployed.pt")
+        deployed.append(torch.jit.load(tmp_path / "deployed.pt"))
+    assert "espmm::" in str(deployed[1].graph) and "espmm::" not in str(deployed[0].graph)
+    for make in (clients.diamond, clients.water):
+        atoms = make()
+        results = []
+        for model in deployed:
+            data = AtomGraphData.from_numpy_dict(unlabeled_atoms_to_graph(atoms, calculator.cutoff, with_shift=False)).to_dict()
+            data = {key: value for key, value in data.items() if isinstance(value, torch.Tensor)}
+            data[KEY.NODE_FEATURE] = torch.tensor([calculator.type_map[number] for number in atoms.numbers])
+            vectors = data[KEY.EDGE_VEC].requires_grad_(True)
+            energy = model(data)[KEY.PRED_TOTAL_ENERGY]
+            results.append((energy, *torch.autograd.grad(energy.sum(), vectors)))
+        for expected, found in zip(*results):
+            assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()

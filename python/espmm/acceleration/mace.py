@@ -24,6 +24,10 @@ class BlockConvolution(FusedConvolution):
     ) -> torch.Tensor:
         return super().forward(node_feats, edge_attrs, tp_weights, edge_index[1], edge_index[0])
 
+    def example(self) -> tuple[torch.Tensor, ...]:
+        x, y, w, receivers, senders = super().example()
+        return x, y, w, torch.stack([senders, receivers])
+
 
 def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, FusedConvolution]]:
     """What takes the place of a seam, here the block itself, changed, and the kernel in it; None if the module is no seam."""
