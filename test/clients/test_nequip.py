@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import clients
 import espmm
@@ -147,3 +150,91 @@ def test_from_e3nn_with_e3nn_06(launches):
     assert not launches
     assert_equal_results(evaluate(NequIP, ours, atoms), expected, 1e-10)
     assert launches
+
+
+TRAINING = """
+run: [train]
+data:
+  _target_: nequip.data.datamodule.ASEDataModule
+  seed: 1
+  split_dataset: {file_path: structures.xyz, train: 2, val: 1, test: 1}
+  transforms:
+    - {_target_: nequip.data.transforms.ChemicalSpeciesToAtomTypeMapper, model_type_names: [Cu], chemical_species_to_atom_type_map: {Cu: Cu}}
+    - {_target_: nequip.data.transforms.NeighborListTransform, r_max: 4.0}
+  train_dataloader: {_target_: torch.utils.data.DataLoader, batch_size: 2}
+  val_dataloader: {_target_: torch.utils.data.DataLoader, batch_size: 1}
+  test_dataloader: {_target_: torch.utils.data.DataLoader, batch_size: 1}
+  stats_manager: {_target_: nequip.data.CommonDataStatisticsManager, type_names: [Cu]}
+trainer:
+  _target_: lightning.Trainer
+  accelerator: cpu
+  max_epochs: 1
+  enable_progress_bar: false
+  callbacks: [{_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: ., filename: best}]
+training_module:
+  _target_: nequip.train.EMALightningModule
+  loss: {_target_: nequip.train.EnergyForceLoss, coeffs: {total_energy: 1.0, forces: 1.0}}
+  val_metrics: {_target_: nequip.train.EnergyForceMetrics, coeffs: {total_energy_mae: 1.0, forces_mae: 1.0}}
+  optimizer: {_target_: torch.optim.Adam, lr: 0.01}
+  model:
+    _target_: nequip.model.NequIPGNNModel
+    seed: 0
+    model_dtype: float64
+    type_names: [Cu]
+    r_max: 4.0
+    num_layers: 2
+    l_max: 1
+    num_features: 4
+    radial_mlp_width: 8
+    avg_num_neighbors: 40.0
+    per_type_energy_scales: 1.0
+    per_type_energy_shifts: 0.0
+global_options: {allow_tf32: false}
+"""
+
+
+def test_files_of_nequip(tmp_path):
+    """A checkpoint of nequip-train, and a package made of it, which brings NequIP's classes under other names."""
+    import ase.io
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from nequip.integrations.ase import NequIPCalculator
+
+    structures = []
+    for i in range(4):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.1, seed=i)
+        atoms.calc = EMT()
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+        structures.append(atoms)
+    ase.io.write(tmp_path / "structures.xyz", structures)
+    (tmp_path / "training.yaml").write_text(TRAINING)
+
+    def run(*command):
+        scripts = Path(sys.executable).parent
+        program = [scripts / command[0]] if command[0].startswith("nequip") else [sys.executable, "-m", command[0]]
+        return subprocess.run([*program, *command[1:]], capture_output=True, text=True, cwd=tmp_path)
+
+    for command in (
+        ("nequip-train", "-cp", tmp_path, "-cn", "training.yaml", "hydra.run.dir=."),
+        ("nequip-package", "build", "best.ckpt", "packaged.nequip.zip"),
+        ("espmm", "accelerate", "best.ckpt", "-o", "fast.pt", "--check", "structures.xyz"),
+        ("espmm", "accelerate", "packaged.nequip.zip", "--check", "structures.xyz"),
+    ):
+        done = run(*command)
+        assert done.returncode == 0, (command, done.stderr[-3000:])
+    assert "NequIP: 2 convolutions replaced, 0 left" in done.stdout
+    done = run("espmm", "accelerate", "packaged.nequip.zip", "-o", "other.pt")
+    assert done.returncode == 1 and "accelerated after it is loaded" in done.stderr and not (tmp_path / "other.pt").exists()
+
+    (atoms,) = structures[:1]
+    theirs = NequIPCalculator._from_saved_model(tmp_path / "packaged.nequip.zip", chemical_species_to_atom_type_map=True)
+    expected = clients.evaluate(theirs, atoms)
+    _, report = espmm.accelerate(theirs)
+    assert len(report.replaced) == 2
+    fast = torch.load(tmp_path / "fast.pt", weights_only=False)
+    from espmm.acceleration import nequip
+
+    for calculator in (theirs, nequip.calculator(fast, "cpu")):
+        assert_equal_results(clients.evaluate(calculator, atoms), expected, 1e-10)

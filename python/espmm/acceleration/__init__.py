@@ -10,6 +10,7 @@ from typing import Any, Iterator, Mapping
 import torch
 
 from ..errors import ProblemError
+from .fused import home
 
 #: The module beside this one that knows a client, by the package in which the client defines its layers.
 _CLIENTS = {"mace": ".mace", "nequip": ".nequip", "sevenn": ".sevennet"}
@@ -38,7 +39,7 @@ class Acceleration:
         lines += [f"  {path} is left: {why}" for path, why in self.left.items()]
         if self.expected_speedup is not None:
             low, high = self.expected_speedup
-            lines.append(f"  energy and forces: {low:g} to {high:g} times as fast may be expected, on the CPU")
+            lines.append(f"  energy and forces of tens of atoms on the CPU: {low:g} to {high:g} times as fast may be expected")
         return "\n".join(lines)
 
 
@@ -108,7 +109,7 @@ def _put(model: torch.nn.Module, old: torch.nn.Module, new: torch.nn.Module) -> 
 def client_of(module: torch.nn.Module) -> str | None:
     """The package that defines a module's class or one of its bases, if it is a client's and has been imported."""
     for kind in type(module).__mro__:
-        package = kind.__module__.partition(".")[0]
+        package = home(kind).partition(".")[0]
         if package in _CLIENTS and package in sys.modules:
             return package
     return None

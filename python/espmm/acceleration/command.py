@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
         help="replace the convolutions of a MACE, NequIP or SevenNet model",
         description="Replaces the convolutions of a model by espmm's, compares energies, forces and stresses before and after, and saves "
         "the model with torch.save. MODEL is a file of MACE (torch.save), SevenNet (checkpoint, or a name such as 7net-0) or "
-        "NequIP (.ckpt, .nequip.zip). It is unpickled: open only files that you trust.",
+        "NequIP (.ckpt; a .nequip.zip can be checked, not saved). It is unpickled: open only files that you trust.",
         epilog="example: python -m espmm accelerate model.pt -o fast.pt --check structure.xyz",
     )
     parser.add_argument("model", metavar="MODEL")
@@ -164,7 +164,12 @@ def save(model: torch.nn.Module, path: Path) -> None:
     os.close(handle)
     written: Optional[str] = temporary
     try:
-        torch.save(model, temporary)
+        try:
+            torch.save(model, temporary)
+        except (pickle.PicklingError, AttributeError, ModuleNotFoundError) as error:
+            raise ValueError(
+                f"expected a model that torch.save takes; one from a package of NequIP's is accelerated after it is loaded: {error}"
+            ) from None
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         written = None

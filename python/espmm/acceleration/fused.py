@@ -43,11 +43,25 @@ def keep_state(module: torch.nn.Module, source: torch.nn.Module) -> None:
             module.add_module(name, holder)
 
 
+def home(kind: type) -> str:
+    """The module that defines a class, also for a class of a model that torch.package has brought with its own code."""
+    name = kind.__module__
+    return name.partition(".")[2] if name.startswith("<torch_package") else name
+
+
+def is_a(module: Any, kind: type) -> bool:
+    """isinstance, or the same by name for a module of a model from torch.package."""
+    return any(base.__qualname__ == kind.__qualname__ and home(base) == home(kind) for base in type(module).__mro__)
+
+
 def is_product(module: Any) -> bool:
     """Whether this is a plain product of e3nn, and not one of another library in its place."""
     from e3nn import o3
 
-    return isinstance(module, o3.TensorProduct) and type(module).forward is o3.TensorProduct.forward
+    if not is_a(module, o3.TensorProduct):
+        return False
+    owner = next(base for base in type(module).__mro__ if "forward" in vars(base))
+    return owner.__qualname__ == o3.TensorProduct.__qualname__ and home(owner) == home(o3.TensorProduct)
 
 
-__all__ = ["FusedConvolution", "is_product", "keep_state"]
+__all__ = ["FusedConvolution", "home", "is_a", "is_product", "keep_state"]

@@ -8,7 +8,7 @@ import torch
 from nequip.nn._tp_scatter_base import TensorProductScatter
 
 from ..errors import ProblemError
-from .fused import FusedConvolution, is_product
+from .fused import FusedConvolution, is_a, is_product
 
 NAME = "NequIP"
 
@@ -45,11 +45,11 @@ class FusedTensorProductScatter(TensorProductScatter):
 
 def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, FusedConvolution]]:
     """What takes the place of a seam, and the kernel in it; None if the module is no seam."""
-    if not isinstance(module, TensorProductScatter):
+    if not is_a(module, TensorProductScatter):
         return None
     if isinstance(module, FusedTensorProductScatter):
         raise ProblemError("its convolution is espmm's already")
-    if type(module) is not TensorProductScatter or not is_product(module.tp):
+    if type(module).__qualname__ != TensorProductScatter.__qualname__ or not is_product(module.tp):
         raise ProblemError(f"it is a {type(module).__name__}, with a convolution of its own")
     new = FusedTensorProductScatter.of(module)
     return new, new.tp
