@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import torch
@@ -350,6 +351,21 @@ class TensorProductConv(_Product):
             return x.new_zeros(receivers.num_receivers if isinstance(receivers, Graph) else num_senders, self.irreps_out.dim)
         (z,) = run(self._program, space, tensors)
         return z
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        """Arguments of :meth:`forward`: two nodes, three edges."""
+        x, y, w = (
+            self.output_mask.new_zeros(rows, width)
+            for rows, width in ((2, self.irreps_in1.dim), (3, self.irreps_in2.dim), (3, self.weight_numel))
+        )
+        receivers, senders = torch.tensor([[0, 0, 1], [1, 1, 0]], device=x.device)
+        return x, y, w, receivers, senders
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """What torch.jit.script takes in its place: the operators that a call consists of, for any numbers of nodes and edges."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are checked once, while it is traced
+            return torch.jit.trace(self, self.example(), check_trace=False)
 
 
 __all__ = ["TensorProduct", "TensorProductConv"]
