@@ -59,8 +59,8 @@ __all__ = ["ProblemError", "UnsupportedError", "__version__", "info", *_HOMES]
 
 TYPE_CHECKING = False  # what type checkers take for True; typing itself costs ten milliseconds
 if TYPE_CHECKING:
-    from ._capi import torch_library
     from . import compat, e3nn
+    from ._capi import torch_library
     from .acceleration import Acceleration, accelerate
     from .compiled import CompiledProgram
     from .derived import ElementwiseTensorProduct, FullTensorProduct, FullyConnectedTensorProduct, TensorSquare, from_e3nn
