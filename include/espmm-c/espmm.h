@@ -118,8 +118,16 @@ ESPMM_EXPORT int espmm_get_num_threads(void);
 /* The same as espmm_set_num_threads, unless that was called before: for frameworks, whose own number host kernels go by. */
 ESPMM_EXPORT void espmm_follow_num_threads(int threads);
 
-/* JSON: version, llvm, host cpu and vector width, CUDA driver and devices (or why there are none), ptxas, cache folder and state. */
+/* JSON: version, llvm, host cpu and vector width, CUDA driver and devices (or why there are none), ptxas, cache folder and
+ * state, with what this process has found there and what it had to make. */
 ESPMM_EXPORT espmm_status espmm_info(char **out);
+
+/* The disk cache (docs/DiskCache.md) as JSON: "folder" (null if it is off), "limit_bytes", and "entries", each read and checked: "name",
+ * "bytes", "used" (seconds since 1970, to the minute), and either "problem", why it would not be used, or "kind" ("program" or "cubin"), "target", "kernels"
+ * and, of a program, "product". ESPMM_INVALID if the folder is not this user's alone. */
+ESPMM_EXPORT espmm_status espmm_cache_list(char **out);
+/* Removes all compiled code from it; gives how many files. Processes that run keep what they have loaded. */
+ESPMM_EXPORT espmm_status espmm_cache_clear(int *removed);
 
 /* real Clebsch-Gordan tensor (e3nn's wigner_3j), row-major [2 l1 + 1][2 l2 + 1][2 l3 + 1] doubles. */
 ESPMM_EXPORT espmm_status espmm_clebsch_gordan(int l1, int l2, int l3, double *out);

@@ -149,12 +149,11 @@ llvm::Expected<std::shared_ptr<Executable>> findOrCompile(const std::string &key
     auto executable = createExecutable(std::move(*blobs));
     if (executable)
       return executable;
-    llvm::consumeError(executable.takeError());
+    disk.reject(key, "holds no program (" + llvm::toString(executable.takeError()) + ")");
   }
-  auto blobs = compileBlobs(ir, pipeline);
+  auto blobs = disk.makeOnce(key, [&] { return compileBlobs(ir, pipeline); });
   if (!blobs)
     return blobs.takeError();
-  disk.put(key, *blobs);
   return createExecutable(std::move(*blobs));
 }
 

@@ -1,5 +1,6 @@
 //===- RuntimeCAPI.cpp - the functions of espmm.h that need no compiler --===//
 #include "espmm-c/espmm.h"
+#include "espmm/Runtime/DiskCache.h"
 #include "espmm/Runtime/Executable.h"
 #include "espmm/Runtime/Info.h"
 #include "espmm/Runtime/LastError.h"
@@ -14,6 +15,13 @@ using namespace espmm;
 /// A null pointer where the function can do nothing without one.
 static espmm_status nullArgument(const char *function, const char *argument) {
   return report(makeError(ESPMM_INVALID, llvm::Twine(function) + ": " + argument + " is a null pointer"));
+}
+
+static espmm_status giveJson(const char *function, llvm::json::Object object, char **out) {
+  std::string text;
+  llvm::raw_string_ostream(text) << llvm::json::Value(std::move(object));
+  *out = strdup(text.c_str());
+  return *out ? ESPMM_OK : report(makeError(ESPMM_INTERNAL, llvm::Twine(function) + ": out of memory"));
 }
 
 static Sizes sizesOf(const int64_t sizes[3]) { return {sizes[0], sizes[1], sizes[2]}; }
@@ -170,10 +178,26 @@ int espmm_get_num_threads(void) { return numThreads(); }
 espmm_status espmm_info(char **out) {
   if (!out)
     return nullArgument("espmm_info", "out");
-  std::string text;
-  llvm::raw_string_ostream(text) << llvm::json::Value(collectInfo());
-  *out = strdup(text.c_str());
-  return *out ? ESPMM_OK : report(makeError(ESPMM_INTERNAL, "espmm_info: out of memory"));
+  return giveJson("espmm_info", collectInfo(), out);
+}
+
+espmm_status espmm_cache_list(char **out) {
+  if (!out)
+    return nullArgument("espmm_cache_list", "out");
+  llvm::Expected<llvm::json::Object> list = listCache();
+  if (!list)
+    return report(list.takeError());
+  return giveJson("espmm_cache_list", std::move(*list), out);
+}
+
+espmm_status espmm_cache_clear(int *removed) {
+  if (!removed)
+    return nullArgument("espmm_cache_clear", "removed");
+  llvm::Expected<int> count = DiskCache::fromEnvironment().clear();
+  if (!count)
+    return report(count.takeError());
+  *removed = *count;
+  return ESPMM_OK;
 }
 
 } // extern "C"

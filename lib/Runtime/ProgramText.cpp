@@ -1,17 +1,15 @@
 #include "espmm/Runtime/ProgramText.h"
+#include "CacheFolder.h"
 #include "espmm/Runtime/Error.h"
 #include "espmm/Runtime/Info.h"
 #include "espmm/Runtime/Warning.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MathExtras.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SHA256.h"
 #include <cstdlib>
 #include <set>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace espmm {
 
@@ -239,25 +237,24 @@ std::optional<Schedule> tunedSchedule(llvm::StringRef program, llvm::StringRef t
   const char *wish = std::getenv("ESPMM_TUNED");
   if (folder.empty() || (wish && llvm::StringRef(wish) == "0"))
     return std::nullopt;
+  std::string why, name = tunedScheduleKey(program, target) + ".schedule.json";
   llvm::SmallString<128> file(folder);
-  llvm::sys::path::append(file, tunedScheduleKey(program, target) + ".schedule.json");
-  // As of compiled code, of a file that others can write nothing is used.
-  struct stat status;
-  if (lstat(file.c_str(), &status) == 0 && (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH)))) {
-    warn("the schedule " + file + " is not this user's alone; it is ignored");
+  llvm::sys::path::append(file, name);
+  // Who compiles warns of a folder that can't be trusted.
+  std::optional<CacheFolder> trusted = CacheFolder::open(folder.str(), /*make=*/false, why);
+  if (!trusted)
     return std::nullopt;
-  }
-  auto buffer = llvm::MemoryBuffer::getFile(file);
-  if (!buffer) {
-    if (buffer.getError() != std::errc::no_such_file_or_directory)
-      warn("the schedule " + file + " can't be read (" + buffer.getError().message() + "); it is ignored");
+  std::optional<std::string> text = trusted->read(name, /*notesUse=*/false, why);
+  if (!text) {
+    if (!why.empty())
+      warn("the schedule " + file + " can't be read (" + why + "); it is ignored");
     return std::nullopt;
   }
   auto damaged = [&file](llvm::Error error) {
     warn("the schedule " + file + " is damaged (" + llvm::toString(std::move(error)) + "); it is ignored");
     return std::nullopt;
   };
-  llvm::Expected<llvm::json::Value> json = llvm::json::parse((*buffer)->getBuffer());
+  llvm::Expected<llvm::json::Value> json = llvm::json::parse(*text);
   if (!json)
     return damaged(json.takeError());
   llvm::json::Path::Root root("schedule file");

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 #: Where each name comes from, when it is first asked for.
 _HOMES = {
+    "Acceleration": "acceleration",
     "CompiledProgram": "compiled",
     "ElementwiseTensorProduct": "derived",
     "FullTensorProduct": "derived",
@@ -34,6 +35,7 @@ _HOMES = {
     "TensorProduct": "modules",
     "TensorProductConv": "modules",
     "TensorSquare": "derived",
+    "accelerate": "acceleration",
     "compile": "kernel",
     "every_path": "problems",
     "every_path_problem": "problems",
@@ -50,11 +52,16 @@ _HOMES = {
     "tune": "tuning",
 }
 
+#: Modules that are imported when they are first asked for.
+_MODULES = ("compat", "e3nn")
+
 __all__ = ["ProblemError", "UnsupportedError", "__version__", "info", *_HOMES]
 
 TYPE_CHECKING = False  # what type checkers take for True; typing itself costs ten milliseconds
 if TYPE_CHECKING:
     from ._capi import torch_library
+    from . import compat, e3nn
+    from .acceleration import Acceleration, accelerate
     from .compiled import CompiledProgram
     from .derived import ElementwiseTensorProduct, FullTensorProduct, FullyConnectedTensorProduct, TensorSquare, from_e3nn
     from .graph import Graph
@@ -95,13 +102,14 @@ def info() -> dict:
 
 
 def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
+    home = name if name in _MODULES else _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'espmm' has no attribute {name!r}")
     from importlib import import_module
 
     try:
-        value = getattr(import_module(f".{home}", __name__), name)
+        module = import_module(f".{home}", __name__)
+        value = module if name in _MODULES else getattr(module, name)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -113,4 +121,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_MODULES})

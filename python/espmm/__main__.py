@@ -1,4 +1,4 @@
-"""``python -m espmm info | compile | bench``."""
+"""``python -m espmm info | compile | accelerate | bench``."""
 
 from __future__ import annotations
 
@@ -21,15 +21,21 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         from . import bench
 
         return bench.main(argv[1:]) or 0
+    if argv[:1] == ["cache"]:
+        from . import cache
+
+        return cache.main(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m espmm", description="Equivariant tensor products, compiled.")
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="versions, targets, devices, cache folder")
     info.add_argument("--json", action="store_true", help="as JSON")
     _add_compile(commands)
+    _add_accelerate(commands, argv[:1] == ["accelerate"])
     commands.add_parser("bench", help="benchmarks against e3nn (python -m espmm bench --help)")
+    commands.add_parser("cache", help="the disk cache: list, verify, clear (python -m espmm cache --help)")
     arguments = parser.parse_args(argv)
     try:
-        return {"info": _info, "compile": _compile}[arguments.command](arguments)
+        return {"info": _info, "compile": _compile, "accelerate": _accelerate}[arguments.command](arguments)
     except (ValueError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -70,6 +76,21 @@ def _add_compile(commands: argparse._SubParsersAction) -> None:
         help="print the espmm-opt command that gives STAGE from source.mlir, the source stage",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write there, not to standard output")
+
+
+def _add_accelerate(commands: argparse._SubParsersAction, wanted: bool) -> None:
+    if wanted:  # it brings torch
+        from .acceleration import command
+
+        command.add_parser(commands)
+    else:
+        commands.add_parser("accelerate", help="replace the convolutions of a MACE, NequIP or SevenNet model")
+
+
+def _accelerate(arguments: argparse.Namespace) -> int:
+    from .acceleration import command
+
+    return command.run(arguments)
 
 
 def _problem(arguments: argparse.Namespace) -> "espmm.TPProblem":

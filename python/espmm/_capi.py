@@ -72,6 +72,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "espmm_get_num_threads": (ctypes.c_int, []),
     "espmm_follow_num_threads": (None, [ctypes.c_int]),
     "espmm_info": (_status, [_out_text]),
+    "espmm_cache_list": (_status, [_out_text]),
+    "espmm_cache_clear": (_status, [ctypes.POINTER(ctypes.c_int)]),
     "espmm_clebsch_gordan": (_status, [ctypes.c_int] * 3 + [ctypes.c_void_p]),
 }
 
@@ -175,6 +177,20 @@ def info() -> dict:
     out = ctypes.c_void_p()
     check(library().espmm_info(ctypes.byref(out)))
     return json.loads(_take(out))
+
+
+def cache_list() -> dict:
+    """The disk cache's folder, bound and entries, each checked."""
+    out = ctypes.c_void_p()
+    check(library().espmm_cache_list(ctypes.byref(out)))
+    return json.loads(_take(out))
+
+
+def cache_clear() -> int:
+    """Removes all compiled code from the disk cache; gives how many files."""
+    removed = ctypes.c_int()
+    check(library().espmm_cache_clear(ctypes.byref(removed)))
+    return removed.value
 
 
 def version() -> str:

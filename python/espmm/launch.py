@@ -29,13 +29,13 @@ def _current_stream(device: int) -> int:
 
 
 class RowSpace:
-    """The index space of a batch."""
+    """The index space of a batch; on the meta device also that of a graph, of which the sizes are enough."""
 
     __slots__ = ("sizes", "words")
 
-    def __init__(self, rows: int) -> None:
-        self.sizes = _capi.Sizes(rows, 0, 0)
-        self.words = [rows, 0, 0]
+    def __init__(self, rows: int, receivers: int = 0, senders: int = 0) -> None:
+        self.sizes = _capi.Sizes(rows, receivers, senders)
+        self.words = [rows, receivers, senders]
 
 
 def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int]]:

@@ -1,8 +1,8 @@
 """The operators ``torch.ops.espmm.run`` and ``torch.ops.espmm.plan``: what tracers see.
 
 torch.compile, export, make_fx and jit.trace record these. They take everything as tensors, sizes too, and a program as a string.
-They are registered in C++ (``lib/Torch``), so that what was traced runs without Python; shapes for tracers and the autograd formula, which
-PyTorch's stable ABI has no place for, are registered here. Their errors are a ``ValueError`` (also for a wrong dtype: the ABI knows no
+They are registered in C++ (``lib/Torch``), so that what was traced runs without Python; shapes for tracers and, by :mod:`espmm.transforms`, the rules
+of derivatives, which PyTorch's stable ABI has no place for, are registered here. Their errors are a ``ValueError`` (also for a wrong dtype: the ABI knows no
 ``TypeError``), an ``IndexError`` for an index out of range, or a ``RuntimeError``.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Optional, Sequence
 
 import torch
 
-from . import _torchlib
+from . import _torchlib, transforms
 from .errors import UnsupportedError
 from .launch import RowSpace, Tensors, result_shapes, torch_dtype
 from .plan import PARTS
@@ -112,29 +112,6 @@ def _run_fake(program: str, *arguments: Optional[torch.Tensor]) -> list[torch.Te
     return [torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)]
 
 
-def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
-    ctx.program = Program.deserialize(inputs[0])
-    plan, tensors = _split(*inputs[1:])
-    ctx.set_materialize_grads(False)
-    ctx.kept = ctx.program.kept(tuple(_split(*ctx.needs_input_grad[1:])[1][: len(ctx.program.arguments)]))
-    ctx.save_for_backward(*(t for t, kept in zip(tensors, ctx.kept) if kept), *(array for array in plan if array is not None))
-
-
-def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
-    rest = iter(ctx.saved_tensors)
-    saved = [next(rest) if kept else None for kept in ctx.kept]
-    space = TracedSpace(list(rest))
-    needs = tuple(_split(*ctx.needs_input_grad[1:])[1][: len(ctx.program.arguments)])
-    gradients: list[Optional[torch.Tensor]] = [None] * len(ctx.needs_input_grad)
-    found = ctx.program.gradient(needs, tuple(c is not None for c in cotangents))
-    if found is not None:
-        program, step = found
-        results = run_traced(program, space, [*saved, *(cotangents[i] for i in step.cotangents)])
-        for i, result in zip(step.wrt, results):
-            gradients[1 + len(_NO_PLAN) + i] = result
-    return tuple(gradients)
-
-
 def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, ...]:
     edges = index.shape[0]
     return tuple(index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1))
@@ -144,4 +121,4 @@ _library = torch.library.Library("espmm", "FRAGMENT")
 if _torchlib.missing is None:
     torch.library.register_fake("espmm::run", _run_fake, lib=_library)
     torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
-    torch.library.register_autograd("espmm::run", _run_backward, setup_context=_run_setup, lib=_library)
+    transforms.register(_library, _call, _split)

@@ -1,0 +1,37 @@
+"""The tests of this folder run in an environment of one client each (`make clients`), with espmm on the path."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("ESPMM_CACHE", "0")
+warnings.filterwarnings("ignore")
+
+import clients
+import pytest
+import torch
+
+torch.set_num_threads(1)  # small models: threads would wait for each other most of the time
+# Scripted products (e3nn 0.4.4) are specialised to every shape that they meet, which takes longer than these tests use them for.
+torch._C._jit_set_profiling_executor(False)
+torch._C._jit_set_profiling_mode(False)
+
+
+@pytest.fixture(scope="session")
+def client():
+    return clients.client()
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """The kernels that have run since."""
+    from espmm import launch
+
+    counted = []
+    original = launch.Launcher.__call__
+    monkeypatch.setattr(launch.Launcher, "__call__", lambda self, *args: counted.append(self) or original(self, *args))
+    return counted

@@ -1,0 +1,105 @@
+"""What espmm.accelerate rests on, without the clients (test/clients has them): a fused convolution with an e3nn product's state."""
+
+from __future__ import annotations
+
+import io
+
+import espmm
+import pytest
+import torch
+from e3nn import o3
+from espmm.__main__ import main
+from espmm.acceleration.fused import FusedConvolution, is_product
+from helpers import default_dtype
+
+ARGUMENTS = ("4x0e+3x1o", "0e+1o", "4x0e+4x1o+3x1e", [(0, 0, 0, "uvu", True), (0, 1, 1, "uvu", True), (1, 1, 2, "uvu", True)])
+
+
+def product(**options) -> o3.TensorProduct:
+    with default_dtype(torch.float64):
+        return o3.TensorProduct(*ARGUMENTS, **{"shared_weights": False, "internal_weights": False, **options})
+
+
+def inputs(weights: int, edges: int = 12, nodes: int = 5):
+    generator = torch.Generator().manual_seed(0)
+    receivers, senders = torch.randint(nodes, (2, edges), generator=generator)
+    x, y, w = (torch.randn(shape, dtype=torch.float64, generator=generator) for shape in ((nodes, 13), (edges, 4), (edges, weights)))
+    return x, y, w, receivers, senders
+
+
+def unfused(tp, x, y, w, receivers, senders):
+    messages = tp(x[senders], y, w)
+    return messages.new_zeros(x.shape[0], messages.shape[1]).index_add(0, receivers, messages)
+
+
+def test_a_fused_convolution_has_the_products_state(poisoned, library):
+    tp = product()
+    conv = FusedConvolution(tp)
+    arguments = inputs(tp.weight_numel)
+    torch.testing.assert_close(conv(*arguments), unfused(tp, *arguments), rtol=1e-12, atol=1e-12)
+    assert list(conv.state_dict()) == list(tp.state_dict()) and len(conv.state_dict()) > 2
+    assert conv.output_mask is tp.output_mask
+    conv.load_state_dict(tp.state_dict(), strict=True)
+    tp.load_state_dict(conv.state_dict(), strict=True)
+    file = io.BytesIO()
+    torch.save(conv, file)
+    file.seek(0)
+    again = torch.load(file, weights_only=False)
+    torch.testing.assert_close(again(*arguments), conv(*arguments), rtol=0, atol=0)
+
+
+def test_its_own_weights_are_the_products_parameter(library):
+    tp = product(shared_weights=True, internal_weights=True)
+    conv = FusedConvolution(tp)
+    assert conv.weight is tp.weight
+    x, y, _, receivers, senders = inputs(1)
+    conv(x, y, None, receivers, senders).square().sum().backward()
+    ours, tp.weight.grad = tp.weight.grad, None
+    unfused(tp, x, y, None, receivers, senders).square().sum().backward()
+    torch.testing.assert_close(ours, tp.weight.grad, rtol=1e-11, atol=1e-11)
+
+
+def test_modules_follow_dtypes(library):
+    conv = FusedConvolution(product())
+    x, y, w, receivers, senders = inputs(conv.weight_numel)
+    expected = conv(x, y, w, receivers, senders)
+    single = conv.float()
+    assert single is conv and conv.problem.irrep_dtype == conv.problem.weight_dtype == "float32"
+    found = conv(x.float(), y.float(), w.float(), receivers, senders)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(conv.double()(x, y, w, receivers, senders), expected, rtol=0, atol=0)
+    before = conv._program
+    assert conv.to("cpu")._program is before  # nothing but a dtype makes another program
+
+
+def test_which_products_are_plain():
+    class Own(o3.TensorProduct):
+        def forward(self, x, y, weight=None):
+            return super().forward(y, x, weight)
+
+    assert is_product(product()) and is_product(o3.FullTensorProduct("1o", "1o"))
+    assert not is_product(torch.nn.Linear(1, 1)) and not is_product(Own("0e", "0e", "0e", [(0, 0, 0, "uuu", False)]))
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(ValueError, match="expected a model of mace, nequip, sevenn with e3nn's convolutions, found none in Linear"):
+        espmm.accelerate(torch.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match="expected a torch.nn.Module or an ASE calculator that has one, got str"):
+        espmm.accelerate("7net-0")
+    with pytest.raises(TypeError, match="got TorchScript: accelerate the model before it is scripted"):
+        espmm.accelerate(torch.jit.script(torch.nn.Linear(1, 1)))
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    (tmp_path / "text").write_text("no model")
+    torch.save({"weights": torch.ones(1)}, tmp_path / "state.pt")
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "linear.pt")
+    for name, message in {
+        "nothing.pt": "expected a file, there is no",
+        "text": "to be a model saved by torch.save",
+        "state.pt": "expected a model in",
+        "linear.pt": "expected a model of mace, nequip, sevenn, got Linear",
+    }.items():
+        assert main(["accelerate", str(tmp_path / name), "-o", str(tmp_path / "fast.pt")]) == 1
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "fast.pt").exists()
