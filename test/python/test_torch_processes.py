@@ -127,7 +127,7 @@ def test_a_tuned_schedule_is_found(tmp_path, monkeypatch):
     assert json.loads(with_fake_driver(program.serialize(), ESPMM_FAKE_CHIP="80")) == chosen
     file.chmod(0o666)
     block, _, warning = with_fake_driver(program.serialize()).partition("espmm: warning: ")
-    assert json.loads(block) == chosen and f"{file} is not this user's alone" in warning
+    assert json.loads(block) == chosen and f"{file} can't be read (can be written to by others)" in warning
     file.chmod(0o600)
     for damaged in ("{", '{"format": 1, "schedule": {"warps": 3}}', '{"format": 2, "schedule": {}}', '{"format": 1, "schedule": {"x": "}"}}'):
         file.write_text(damaged)
