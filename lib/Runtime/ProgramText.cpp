@@ -138,7 +138,8 @@ static bool takeSteps(ProgramText &program, std::vector<std::string> results, ll
 static bool readHeader(const llvm::json::Value &json, ProgramText &program, llvm::json::Path path) {
   llvm::json::ObjectMapper map(json, path);
   int64_t version = 0;
-  if (!map || !map.map("version", version) || !map.map("terms", program.terms) || !map.map("steps", program.steps) || !map.map("deterministic", program.deterministic))
+  if (!map || !map.map("version", version) || !map.map("terms", program.terms) || !map.map("steps", program.steps) ||
+      !map.map("deterministic", program.deterministic))
     return false;
   if (version != 1) {
     path.field("version").report("expected 1");

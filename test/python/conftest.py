@@ -44,6 +44,14 @@ def library() -> None:
         pytest.skip(NO_LIBRARY)
 
 
+@pytest.fixture
+def operators(library: None) -> None:
+    """torch.ops.espmm, loaded as espmm loads them."""
+    from espmm import _torchlib, operators  # noqa: F401
+
+    assert _torchlib.missing is None, _torchlib.missing
+
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest, library: None) -> str:
     """A device that kernels run on."""

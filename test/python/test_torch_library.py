@@ -1,63 +1,23 @@
-"""libespmm_torch.so: the operators in C++, by themselves, in TorchScript, and in programs without Python.
-
-What it computes is compared with e3nn's in float64; models are run by other processes that know nothing but the library.
-"""
+"""libespmm_torch.so: what the operators in C++ compute, compared with e3nn in float64, and what they say of mistakes."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import ctypes
+import itertools
 from pathlib import Path
 
 import espmm
 import pytest
 import torch
 from espmm import _capi, every_path_problem, forward_program
-from helpers import TOLERANCE, random_edges, random_inputs, reference, reference_conv, relative_error
+from helpers import TOLERANCE, random_inputs, reference, reference_conv, relative_error
+from torch_operators import BATCH, CONV, FLOAT, NO_PLAN, NODES, PROBLEM, operands, plan_of, run
 
-PROBLEM = every_path_problem("4x0e+4x1o", "0e+1o", "0e+1o", irrep_dtype="float64", weight_dtype="float64")
 SHARED = every_path_problem(
     "4x0e+4x1o", "0e+1o", "0e+1o", irrep_dtype="float64", weight_dtype="float64", shared_weights=True, internal_weights=False
 )
-FLOAT = every_path_problem("4x0e+4x1o", "0e+1o", "0e+1o")
-CONV, BATCH = forward_program(PROBLEM, conv=True), forward_program(PROBLEM)
-BUILD = Path(_capi.candidates()[-1]).parents[1]
-NODES, EDGES = 6, 17
-NO_PLAN = [None] * 8
 
-pytestmark = [
-    pytest.mark.usefixtures("library"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore::FutureWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def operators(library) -> None:
-    """The operators, loaded as espmm loads them."""
-    from espmm import _torchlib, operators  # noqa: F401
-
-    assert _torchlib.missing is None, _torchlib.missing
-
-
-def run(program, tensors, plan=()):
-    return torch.ops.espmm.run(program if isinstance(program, str) else program.serialize(), *(plan or NO_PLAN), *tensors)
-
-
-def plan_of(receivers, senders, nodes=NODES):
-    rows = torch.empty(nodes, 0, device=receivers.device)
-    plan = torch.ops.espmm.plan
-    return [*plan(receivers, senders, rows, rows), *plan(senders, receivers, rows, rows)]
-
-
-def operands(device="cpu", dtype=torch.float64, problem=PROBLEM, edges=EDGES, nodes=NODES):
-    """x, y, w, and receivers and senders."""
-    inputs = [t.to(device, dtype) for t in random_inputs(problem, edges, nodes)]
-    return inputs, [t.to(device) for t in random_edges(nodes, edges)]
-
-
-# The operators by themselves.
+pytestmark = [pytest.mark.usefixtures("operators"), pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")]
 
 
 def test_where_it_lies(monkeypatch, tmp_path):
@@ -94,9 +54,8 @@ def test_a_convolution_and_its_gradients(problem, dtype, device):
     inputs, (receivers, senders) = operands(device, dtype, problem)
     plan = plan_of(receivers, senders)
     leaves = [t.cpu().double().requires_grad_() for t in inputs]
-    shared = problem.shared_weights
+    expected = reference_conv(problem, receivers.cpu(), senders.cpu(), NODES)(*leaves)
     # e3nn's shared weights have no row.
-    expected = reference_conv(problem, receivers.cpu(), senders.cpu(), NODES)(*leaves[:2], leaves[2][0] if shared and leaves[2].ndim == 2 else leaves[2])
     given = [t if t.ndim == 2 else t.unsqueeze(0) for t in inputs]
     (z,) = run(program, given, plan)
     assert relative_error(z, expected) < TOLERANCE[dtype]
@@ -222,286 +181,18 @@ def test_it_runs_on_torchs_current_stream(library):
     assert torch.equal(z, expected)
 
 
-# Processes, threads, memory.
-
-ALONE = """
-import ctypes, json, os, sys, threading
-import torch
-torch.ops.load_library(sys.argv[1])
-program, gradient = open(sys.argv[2]).read().split("=====")
-batch = [torch.randn(9, width, dtype=torch.float64) for width in (16, 4, 16, 8)]
-
-def run(program, tensors):
-    return torch.ops.espmm.run(program, *[None] * 8, *tensors)
-"""
-
-
-def alone(text: str, *arguments: str, **environment: str) -> str:
-    """What a process prints that has torch and the library, and not espmm's Python."""
-    command = [sys.executable, "-c", ALONE + text + "\nassert 'espmm' not in sys.modules", espmm.torch_library(), *arguments]
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, timeout=120, cwd="/")
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory) -> str:
-    """A file with the strings of a product and its gradient."""
-    path = tmp_path_factory.mktemp("programs") / "programs"
-    path.write_text(BATCH.serialize() + "=====" + BATCH.vjp((0, 1, 2), (0,)).serialize())
-    return str(path)
-
-
-def test_threads_and_forks(programs):
-    """Eight threads want the same program at once; a child that is forked meanwhile runs it, and one that nobody has compiled yet."""
-    text = """
-results, errors = [None] * 8, []
-barrier = threading.Barrier(9)
-def work(i):
-    barrier.wait()
-    for _ in range(50):
-        results[i] = run(program, batch[:3])[0]
-threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-for thread in threads: thread.start()
-barrier.wait()
-children = []
-for _ in range(3):
-    child = os.fork()
-    if child == 0:
-        torch.set_num_threads(1)
-        z, = run(program, batch[:3])
-        ok = len(run(gradient, batch[:3] + [z])) == 3
-        os._exit(0 if ok else 1)
-    children.append(child)
-for thread in threads: thread.join()
-assert all(torch.equal(r, results[0]) for r in results)
-print([os.waitpid(child, 0)[1] for child in children])
-"""
-    assert alone(text, programs, ESPMM_CACHE="0") == "[0, 0, 0]\n"
-
-
-def test_nothing_leaks(programs):
-    """Neither a string of a megabyte, nor tensors, nor what a call that fails was given."""
-    text = """
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-long = program + "// " + "x" * 2**20 + "\\n"
-rows = [torch.randn(2000, t.shape[1], dtype=torch.float64) for t in batch]
-def call(count):
-    for _ in range(count):
-        run(long, rows[:3])
-        try:
-            run(long, [rows[0].clone(), *rows[:2]])
-        except ValueError:
-            pass
-call(30)
-before = resident()
-call(150)
-print(resident() - before)
-"""
-    assert float(alone(text, programs)) < 40
-
-
-def test_threads_of_host_kernels_are_torchs(programs):
-    text = """
-espmm = ctypes.CDLL(os.path.join(os.path.dirname(sys.argv[1]), "libespmm.so"))
-for threads in (3, 1, 2):
-    torch.set_num_threads(threads)
-    run(program, batch[:3])
-    print(espmm.espmm_get_num_threads())
-espmm.espmm_set_num_threads(4)
-run(program, batch[:3])
-print(espmm.espmm_get_num_threads())
-"""
-    assert alone(text, programs).split() == ["3", "1", "2", "4"]
-
-
-FAKE = BUILD / "fake-cuda"
-
-
-def with_fake_driver(program: str, **environment: str) -> str:
-    """The block of the first kernel of a program that is loaded on the fake GPU of the unit tests, or the error."""
-    if not (FAKE / "libcuda.so.1").exists():
-        pytest.skip(f"{FAKE} is not built")
-    text = """
-import ctypes, json, sys
-from espmm import _capi
-handle, library = ctypes.c_void_p(), _capi.library()
-try:
-    _capi.check(library.espmm_program_load(sys.stdin.read().encode(), 0, ctypes.byref(handle)))
-    print(next(step["block"] for step in json.loads(library.espmm_executable_manifest(handle))["steps"] if "block" in step))
-except Exception as error:
-    print(type(error).__name__, error)
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LD_LIBRARY_PATH": str(FAKE), **environment}
-    done = subprocess.run([sys.executable, "-c", text], input=program, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip() + done.stderr
-
-
-def test_a_tuned_schedule_is_found(tmp_path, monkeypatch):
-    """By the library, where espmm.tune's Python put it."""
-    from espmm import schedules
-
-    monkeypatch.setenv("ESPMM_CACHE", "1")
-    monkeypatch.setenv("ESPMM_CACHE_DIR", str(tmp_path))
-    program = forward_program(FLOAT, conv=True)
-    chosen = json.loads(with_fake_driver(program.serialize()))
-    warps = 1 if chosen[1] != 1 else 2
-    file = schedules.store(program, "cuda:sm_90", {"warps": warps}, {})
-    assert json.loads(with_fake_driver(program.serialize())) == [32, warps, 1]
-    assert json.loads(with_fake_driver(program.serialize(), ESPMM_TUNED="0")) == chosen
-    given = program.with_schedule({"warps": 8})
-    assert json.loads(with_fake_driver(given.serialize())) == [32, 8, 1]
-    # Another chip, and another program, have others.
-    assert json.loads(with_fake_driver(program.serialize(), ESPMM_FAKE_CHIP="80")) == chosen
-    file.chmod(0o666)
-    block, _, warning = with_fake_driver(program.serialize()).partition("espmm: warning: ")
-    assert json.loads(block) == chosen and f"{file} is not this user's alone" in warning
-    file.chmod(0o600)
-    for damaged in ("{", '{"format": 1, "schedule": {"warps": 3}}', '{"format": 2, "schedule": {}}', '{"format": 1, "schedule": {"x": "}"}}'):
-        file.write_text(damaged)
-        block, _, warning = with_fake_driver(program.serialize()).partition("espmm: warning: ")
-        assert json.loads(block) == chosen and f"{file} is damaged" in warning
-
-
-def test_gpus_that_do_not_suit():
-    program = forward_program(FLOAT, conv=True).serialize()
-    told = with_fake_driver(program, ESPMM_FAKE_CHIP="75")
-    assert told.startswith("UnsupportedError expected a GPU of compute capability 8.0 or later, got 7.5 of cuda:0 (Fake GPU)")
-    told = with_fake_driver(program, ESPMM_FAKE_SHARED="1024")
-    assert told.startswith("UnsupportedError kernel conv_0: a block needs ") and "espmm-translate --to-ptx" in told
-    # The compiler's choice does not fit, a smaller one does.
-    large = forward_program(every_path_problem("128x0e+128x1o", "0e+1o+2e", "0e+1o"), conv=True).serialize()
-    assert json.loads(with_fake_driver(large))[1] > 1
-    for shared in range(65536, 2048, -2048):
-        told = with_fake_driver(large, ESPMM_FAKE_SHARED=str(shared))
-        if told.startswith("UnsupportedError"):
-            break
-        block = json.loads(told)
-    assert block[1] == 1, "smaller ones were tried before it gave up"
-
-
-# TorchScript and AOTInductor.
-
-
-class Model(torch.nn.Module):
-    """An energy of each node, by two convolutions of one graph, which TorchScript makes one plan for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.other = (espmm.TensorProductConv(PROBLEM, deterministic=exact) for exact in (False, True))
-
-    def forward(self, x, y, w, receivers, senders):
-        return (self.conv(x, y, w, receivers, senders) * self.other(x, y, w, receivers, senders)).sum(1)
-
-
-class Scripted(torch.nn.Module):
-    """The same as TorchScript sees it, with the gradient with respect to y."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.program: str = CONV.serialize()
-        self.gradient: str = CONV.vjp((1,), (0,)).serialize()
-
-    def forward(self, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor, receivers: torch.Tensor, senders: torch.Tensor):
-        rows = x[:, :0]
-        plan = torch.ops.espmm.plan(receivers, senders, rows, rows) + torch.ops.espmm.plan(senders, receivers, rows, rows)
-        z = torch.ops.espmm.run(self.program, *plan, x, y, w)[0]
-        return z.pow(2).sum(1), torch.ops.espmm.run(self.gradient, *plan, x, y, w, 2 * z)[0]
-
-
-def expected_of(inputs, edges) -> list[torch.Tensor]:
-    """Energies and their gradient with respect to y, by e3nn."""
-    x, y, w = (t.cpu().detach().double() for t in inputs)
-    y.requires_grad_()
-    receivers, senders = (t.cpu() for t in edges)
-    energy = reference_conv(PROBLEM, receivers, senders, len(x))(x, y, w).pow(2).sum(1)
-    return [energy, torch.autograd.grad(energy.sum(), y)[0]]
-
-
-def check(outputs, inputs, edges) -> None:
-    for got, want in zip(outputs, expected_of(inputs, edges)):
-        assert relative_error(got, want) < 1e-12
-
-
-def run_in_python(model: Path, inputs: Path, outputs: Path, device: str) -> None:
-    text = """
-device = sys.argv[4]
-model = torch.jit.load(sys.argv[3], map_location=device)
-for _ in range(3):  # as it was saved, and optimised
-    found = model(*[t.to(device) for t in torch.load(sys.argv[5])])
-torch.save(tuple(found) if isinstance(found, (tuple, list)) else (found,), sys.argv[6])
-"""
-    programs = model.with_name("programs")
-    programs.write_text("=====")
-    alone(text, str(programs), str(model), device, str(inputs), str(outputs))
-
-
-def run_in_cpp(model: Path, inputs: Path, outputs: Path, gradients: bool = False) -> None:
-    program = BUILD / "bin" / "TorchProgram"
-    if not program.exists():
-        pytest.skip(f"{program} is not built")
-    library = Path(espmm.torch_library())
-    if gradients:
-        library = library.with_name("libespmm_torch_autograd.so")
-    command = [str(program), str(library), str(model), str(inputs), str(outputs), *["gradients"] * gradients]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("how", ["script", "trace"])
-def test_torchscript_in_processes_without_espmm(how, tmp_path, device):
-    inputs, edges = operands(device)
-    module = Scripted() if how == "script" else Model()
-    model = torch.jit.script(module) if how == "script" else torch.jit.trace(module, (*inputs, *edges), check_trace=False)
-    model.save(tmp_path / "model.pt")
-    inputs, edges = operands(device, edges=44, nodes=9)  # other sizes than were traced
-    torch.save([*inputs, *edges], tmp_path / "inputs")
-    run_in_python(tmp_path / "model.pt", tmp_path / "inputs", tmp_path / "outputs", device)
-    check(torch.load(tmp_path / "outputs"), inputs, edges)
-    if device == "cpu":
-        run_in_cpp(tmp_path / "model.pt", tmp_path / "inputs", tmp_path / "outputs")
-        check(torch.load(tmp_path / "outputs"), inputs, edges)
-
-
-def test_scripted_gradients():
-    """In a process with espmm's Python, TorchScript differentiates through the operator."""
-    inputs, edges = operands()
-    x, y, w = (t.requires_grad_() for t in inputs)
-    energy, gradient = torch.jit.script(Scripted())(x, y, w, *edges)
-    expected = expected_of(inputs, edges)
-    assert relative_error(torch.autograd.grad(energy.sum(), y, retain_graph=True)[0], expected[1]) < 1e-12
-    assert relative_error(gradient, expected[1]) < 1e-12
-    assert torch.autograd.grad(gradient.pow(2).sum(), w)[0].any()
-
-
-def test_torchscript_differentiated_in_cpp(tmp_path):
-    """Twice, by libespmm_torch_autograd.so, as a C++ program trains, or takes forces, with a traced model."""
-    inputs, edges = operands()
-    torch.jit.trace(Model(), (*inputs, *edges), check_trace=False).save(tmp_path / "model.pt")
-    inputs, edges = operands(edges=44, nodes=9)
-    torch.save([*inputs, *edges], tmp_path / "inputs")
-    run_in_cpp(tmp_path / "model.pt", tmp_path / "inputs", tmp_path / "outputs", gradients=True)
-    leaves = [t.requires_grad_() for t in inputs]
-    energy = reference_conv(PROBLEM, *edges, 9)(*leaves).pow(2).sum()
-    first = torch.autograd.grad(energy, leaves, create_graph=True)
-    second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
-    for got, want in zip(torch.load(tmp_path / "outputs"), [*first, *second], strict=True):
-        assert relative_error(got, want) < 1e-12
-
-
-def test_gradients_programs_are_pythons():
+def test_programs_of_gradients_are_pythons():
     """The strings that espmm_program_gradient makes, for all wishes at two orders."""
-    import ctypes
-    import itertools
 
     def gradient(program, needs, present):
         flags, cotangents, out = (ctypes.c_int * 20)(*needs), (ctypes.c_int * len(present))(*present), ctypes.c_void_p()
         count = ctypes.c_size_t(20)
         library = _capi.library()
-        _capi.check(library.espmm_program_gradient(program.serialize().encode(), flags, ctypes.byref(count), cotangents, ctypes.c_size_t(len(present)), ctypes.byref(out)))
+        _capi.check(
+            library.espmm_program_gradient(
+                program.serialize().encode(), flags, ctypes.byref(count), cotangents, ctypes.c_size_t(len(present)), ctypes.byref(out)
+            )
+        )
         assert count.value == len(program.arguments)
         return None if out.value is None else (_capi._take(out), list(flags)[: count.value], list(cotangents))
 
@@ -520,25 +211,3 @@ def test_gradients_programs_are_pythons():
                         assert text == expected[0].serialize()
                         assert tuple(i for i, flag in enumerate(wrt) if flag) == expected[1].wrt
                         assert tuple(i for i, flag in enumerate(cotangents) if flag) == expected[1].cotangents
-
-
-def test_aot_inductor_in_cpp(tmp_path):
-    """Forces inside, by make_fx; exported for any numbers of nodes and edges; compiled; run by a C++ program."""
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    model = Model()
-
-    def energy_and_gradient(x, y, w, receivers, senders):
-        y = y.detach().requires_grad_()
-        energy = model(x, y, w, receivers, senders)
-        return energy.detach(), torch.autograd.grad(energy.sum(), y)[0].detach()
-
-    inputs, edges = operands()
-    traced = make_fx(energy_and_gradient, tracing_mode="symbolic")(*inputs, *edges)
-    by_edge, by_node = {0: torch.export.Dim("edges", min=2)}, {0: torch.export.Dim("nodes", min=2)}
-    exported = torch.export.export(traced, (*inputs, *edges), dynamic_shapes=(by_node, by_edge, by_edge, by_edge, by_edge))
-    package = torch._inductor.aoti_compile_and_package(exported, package_path=str(tmp_path / "model.pt2"))
-    inputs, edges = operands(edges=44, nodes=9)
-    torch.save([*inputs, *edges], tmp_path / "inputs")
-    run_in_cpp(Path(package), tmp_path / "inputs", tmp_path / "outputs")
-    check(torch.load(tmp_path / "outputs"), inputs, edges)

@@ -1,4 +1,4 @@
-# A C++ program that uses torch.ops.espmm without Python, built with the torch that libespmm_torch.so was built with; test_torch_library.py runs it.
+# A C++ program that uses torch.ops.espmm without Python, built with the torch that libespmm_torch.so was built with; test_torch_models.py runs it.
 if(TARGET espmm_torch)
   add_executable(TorchProgram ${CMAKE_CURRENT_LIST_DIR}/TorchProgram.cpp)
   set_target_properties(TorchProgram PROPERTIES CXX_STANDARD 20)
