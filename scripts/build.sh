@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Configures and builds the compiler into build/: bin/espmm-opt, bin/espmm-translate, lib/libespmm.so.
+# Configures and builds the compiler into build/: bin/espmm-opt, bin/espmm-translate, lib/libespmm.so; and lib/libespmm_torch.so and
+# lib/libespmm_torch_autograd.so, the operators for torch, where the Python of .venv has torch.
 #
 #   JOBS=N         compilations at a time (default: one a processor)
 #   BUILD_DIR=DIR  where to build (default: build)
@@ -39,3 +40,5 @@ step "Building with $JOBS compilations at a time (from nothing: several minutes)
 for product in bin/espmm-opt bin/espmm-translate lib/libespmm.so; do
   [ -e "$BUILD_DIR/$product" ] || fail "the build ended without $BUILD_DIR/$product"
 done
+[ -e "$BUILD_DIR/lib/libespmm_torch.so" ] ||
+  say "    without lib/libespmm_torch.so: $VENV has no torch 2.10 or later (install it, remove $STAMP, and build again)"

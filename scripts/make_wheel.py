@@ -1,10 +1,10 @@
-"""Writes dist/espmm-VERSION-py3-none-manylinux_2_34_x86_64.whl from python/espmm and build/lib/libespmm.so.
+"""Writes dist/espmm-VERSION-py3-none-manylinux_2_34_x86_64.whl from python/espmm, build/lib/libespmm.so and libespmm_torch.so.
 
 One wheel serves every CPython from 3.10 on: Python reaches the library through ctypes, so nothing in it is built
-against a Python. The library is stripped, and refused if it needs a glibc or a shared library that the wheel's platform tag
-does not promise. The same inputs give the same bytes.
+against a Python; and every torch from 2.10 on, or none: the second library keeps to PyTorch's stable ABI, and is loaded with torch only. Both are
+stripped, and refused if they need a glibc or a shared library that the wheel's platform tag does not promise. The same inputs give the same bytes.
 
-Usage: python scripts/make_wheel.py [--library FILE] [--dist FOLDER]
+Usage: python scripts/make_wheel.py [--library FILE] [--dist FOLDER] [--without-torch]
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ ALLOWED_LIBRARIES = {
     "librt.so.1",
     "libstdc++.so.6",
 }
+# What the operators for torch find beside them, and in the process that loads them.
+ALLOWED_FOR_TORCH = ALLOWED_LIBRARIES | {"libespmm.so", "libtorch_cpu.so"}
 HIGHEST_VERSIONS = {"GLIBC": GLIBC, "GLIBCXX": (3, 4, 29), "CXXABI": (1, 3, 13), "GCC": (11, 0)}
 # Zip cannot say earlier.
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -73,9 +75,9 @@ def needed_versions(library: Path) -> dict[str, tuple[int, ...]]:
     return highest
 
 
-def check_platform(library: Path) -> None:
+def check_platform(library: Path, allowed: set[str] = ALLOWED_LIBRARIES) -> None:
     """Refuses a library that would not load everywhere the platform tag says."""
-    if others := needed_libraries(library) - ALLOWED_LIBRARIES:
+    if others := needed_libraries(library) - allowed:
         raise WheelError(f"{library} is linked to {', '.join(sorted(others))}, which a system of the tag {TAG} need not have")
     for family, version in needed_versions(library).items():
         if version > HIGHEST_VERSIONS.get(family, ()):
@@ -106,13 +108,14 @@ def entry_points(project: dict[str, object]) -> str:
     return "\n".join(["[console_scripts]", *(f"{name} = {target}" for name, target in scripts.items()), ""])
 
 
-def contents(project: dict[str, object], library: Path) -> Iterator[tuple[str, bytes]]:
+def contents(project: dict[str, object], libraries: list[Path]) -> Iterator[tuple[str, bytes]]:
     """Names in the wheel and what they hold; all but RECORD."""
     package = ROOT / "python" / "espmm"
     for path in sorted(package.rglob("*")):
         if path.suffix == ".py" or path.name == "py.typed":
             yield str(Path("espmm") / path.relative_to(package)), path.read_bytes()
-    yield "espmm/lib/libespmm.so", library.read_bytes()
+    for library in libraries:
+        yield f"espmm/lib/{library.name}", library.read_bytes()
     info = f"{project['name']}-{project['version']}.dist-info"
     yield f"{info}/METADATA", metadata(project, (ROOT / "README.md").read_text(encoding="utf-8")).encode()
     wheel = f"Wheel-Version: 1.0\nGenerator: espmm make_wheel.py\nRoot-Is-Purelib: false\nTag: {TAG}\n"
@@ -125,7 +128,7 @@ def record_line(name: str, data: bytes) -> str:
     return f"{name},sha256={digest},{len(data)}"
 
 
-def write_wheel(path: Path, project: dict[str, object], library: Path) -> None:
+def write_wheel(path: Path, project: dict[str, object], libraries: list[Path]) -> None:
     """Writes the archive under a temporary name, then renames it: there is never half a wheel."""
     record_name = f"{project['name']}-{project['version']}.dist-info/RECORD"
     records: list[str] = []
@@ -138,28 +141,36 @@ def write_wheel(path: Path, project: dict[str, object], library: Path) -> None:
             entry.create_system = 3  # Unix
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED, compresslevel=9)
 
-        for name, data in contents(project, library):
+        for name, data in contents(project, libraries):
             add(name, data)
             records.append(record_line(name, data))
         add(record_name, "\n".join([*records, f"{record_name},,", ""]).encode())
     partial.replace(path)
 
 
-def make_wheel(library: Path, dist: Path) -> Path:
-    """Strips and checks the library, writes the wheel into `dist`, and gives its path."""
-    if not library.is_file():
-        raise WheelError(f"{library} is not there: build it first (make build)")
+def make_wheel(library: Path, dist: Path, with_torch: bool = True) -> Path:
+    """Strips and checks the library, and the one for torch beside it, writes the wheel into `dist`, and gives its path."""
+    allowed = {library: ALLOWED_LIBRARIES}
+    if with_torch:
+        allowed[library.with_name("libespmm_torch.so")] = ALLOWED_FOR_TORCH
+    for each in allowed:
+        if not each.is_file():
+            hint = "" if each == library else "; it takes torch's headers (--without-torch leaves it out)"
+            raise WheelError(f"{each} is not there: build it first (make build){hint}")
     with open(ROOT / "pyproject.toml", "rb") as file:
         project = tomllib.load(file)["project"]
     dist.mkdir(parents=True, exist_ok=True)
     path = dist / f"{project['name']}-{project['version']}-{TAG}.whl"
     with tempfile.TemporaryDirectory() as folder:
-        check_platform(library)
-        stripped = Path(folder) / "libespmm.so"
-        output_of(tool("llvm-strip"), "--strip-unneeded", "-o", str(stripped), str(library))
+        stripped = []
+        for each in allowed:
+            check_platform(each, allowed[each])
+            name = "libespmm.so" if each == library else each.name
+            stripped.append(Path(folder) / name)
+            output_of(tool("llvm-strip"), "--strip-unneeded", "-o", str(stripped[-1]), str(each))
+            versions = ", ".join(f"{family} {'.'.join(map(str, v))}" for family, v in sorted(needed_versions(stripped[-1]).items()))
+            print(f"    {name}: {stripped[-1].stat().st_size / 1e6:.1f} MB stripped, needs at most {versions}")
         write_wheel(path, project, stripped)
-        versions = ", ".join(f"{family} {'.'.join(map(str, v))}" for family, v in sorted(needed_versions(library).items()))
-        print(f"    libespmm.so: {stripped.stat().st_size / 1e6:.1f} MB stripped, needs at most {versions}")
     return path
 
 
@@ -167,9 +178,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", type=Path, default=ROOT / "build" / "lib" / "libespmm.so")
     parser.add_argument("--dist", type=Path, default=ROOT / "dist")
+    parser.add_argument("--without-torch", action="store_true", help="leave the operators for torch out")
     arguments = parser.parse_args()
     try:
-        path = make_wheel(arguments.library, arguments.dist)
+        path = make_wheel(arguments.library, arguments.dist, not arguments.without_torch)
     except WheelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

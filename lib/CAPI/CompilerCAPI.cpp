@@ -6,6 +6,7 @@
 #include "espmm/Runtime/Executable.h"
 #include "espmm/Runtime/ForkGate.h"
 #include "espmm/Runtime/LastError.h"
+#include "espmm/Runtime/ProgramText.h"
 #include "espmm/Support/ClebschGordan.h"
 #include "espmm/Target/Codegen.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -148,12 +149,11 @@ llvm::Expected<std::shared_ptr<Executable>> findOrCompile(const std::string &key
     auto executable = createExecutable(std::move(*blobs));
     if (executable)
       return executable;
-    llvm::consumeError(executable.takeError());
+    disk.reject(key, "holds no program (" + llvm::toString(executable.takeError()) + ")");
   }
-  auto blobs = compileBlobs(ir, pipeline);
+  auto blobs = disk.makeOnce(key, [&] { return compileBlobs(ir, pipeline); });
   if (!blobs)
     return blobs.takeError();
-  disk.put(key, *blobs);
   return createExecutable(std::move(*blobs));
 }
 
@@ -163,6 +163,66 @@ llvm::Expected<std::shared_ptr<Executable>> compile(llvm::StringRef ir, llvm::St
   std::string machine = pipeline.contains("to-cpu") ? llvm::sys::getHostCPUName().str() + " " + std::to_string(getHostVectorBits()) : "";
   std::string key = cacheKey({getCompilerKey(), machine, pipeline, ir});
   return memory.get(key, [&] { return findOrCompile(key, ir, pipeline); });
+}
+
+/// The target that code for a device is compiled for.
+llvm::Expected<std::string> targetOf(int device) {
+  if (device == hostDevice)
+    return std::string("cpu");
+  llvm::Expected<cuda::Device &> found = cuda::Device::get(device);
+  if (!found)
+    return found.takeError();
+  if (found->major < 8)
+    return makeError(ESPMM_UNSUPPORTED, "expected a GPU of compute capability 8.0 or later, got " + llvm::Twine(found->major) + "." +
+                                            llvm::Twine(found->minor) + " of " + found->str());
+  return "cuda:" + found->chip();
+}
+
+/// An error that says how its compile is repeated.
+llvm::Error withCommand(llvm::Error error, const std::string &pipeline, bool isHost) {
+  espmm_status status = report(std::move(error));
+  return makeError(status, llvm::Twine(lastError()) + "\nits compile is repeated by: espmm-opt source.mlir --pass-pipeline='builtin.module(" +
+                               pipeline + ")' | espmm-translate --to-" + (isHost ? "assembly" : "ptx") +
+                               "\nwhere source.mlir holds the program's string");
+}
+
+/// A program compiled and loaded; `text` is the string that it was read from.
+llvm::Expected<std::shared_ptr<Executable>> loadProgram(const ProgramText &program, llvm::StringRef text, int device) {
+  llvm::Expected<std::string> target = targetOf(device);
+  if (!target)
+    return target.takeError();
+  bool isHost = device == hostDevice;
+  Schedule schedule = program.schedule;
+  if (schedule.empty() && !isHost)
+    if (std::optional<Schedule> tuned = tunedSchedule(text, *target, DiskCache::fromEnvironment().folder()))
+      schedule = *tuned;
+  // Where the compiler's choice does not fit a device whose multiprocessors have less shared memory.
+  std::vector<Schedule> schedules = {schedule};
+  if (schedule.empty())
+    schedules.insert(schedules.end(), {{{"stages", 2}}, {{"warps", 2}, {"stages", 2}}, {{"warps", 1}, {"stages", 2}}});
+  llvm::Error first = llvm::Error::success();
+  for (const Schedule &attempt : schedules) {
+    std::string pipeline = program.pipeline(*target, attempt);
+    auto executable = compile(program.module, pipeline);
+    llvm::Error error = executable ? (*executable)->load(device) : executable.takeError();
+    if (!error) {
+      llvm::consumeError(std::move(first));
+      return *executable;
+    }
+    bool tooLarge = false;
+    error = llvm::handleErrors(std::move(error), [&](std::unique_ptr<RuntimeError> info) {
+      tooLarge = info->status() == ESPMM_UNSUPPORTED && llvm::StringRef(info->message()).contains("shared memory");
+      return llvm::Error(std::move(info));
+    });
+    error = withCommand(std::move(error), pipeline, isHost);
+    if (first)
+      llvm::consumeError(std::move(error));
+    else
+      first = std::move(error);
+    if (!tooLarge)
+      break;
+  }
+  return std::move(first);
 }
 
 /// What ptxas says of each kernel of a program for CUDA, as JSON.
@@ -220,6 +280,20 @@ espmm_status espmm_compile(const char *ir, const char *pipeline, espmm_executabl
   if (!executable)
     return report(executable.takeError());
   *out = new espmm_executable{std::move(*executable)};
+  return ESPMM_OK;
+}
+
+espmm_status espmm_program_load(const char *program, int device, espmm_executable **out) {
+  if (!program || !out)
+    return nullArgument("espmm_program_load");
+  ForkGate gate;
+  llvm::Expected<ProgramText> parsed = ProgramText::parse(program);
+  if (!parsed)
+    return report(parsed.takeError());
+  auto executable = loadProgram(*parsed, program, device);
+  if (!executable)
+    return report(executable.takeError());
+  *out = new espmm_executable{std::move(*executable), std::move(parsed->arguments)};
   return ESPMM_OK;
 }
 

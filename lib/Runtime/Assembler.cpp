@@ -157,6 +157,10 @@ static llvm::Expected<Cubin> assembleForDevice(llvm::StringRef ptx, const Device
   return cubin;
 }
 
+static Cubin cubinOf(const KernelText &text, Blobs blobs) {
+  return {text.kernel, std::move(blobs["cubin"]), std::move(blobs["log"])};
+}
+
 /// Every kernel's cubin, from the disk cache or by `assemble`. `by` names what assembles.
 static llvm::Expected<std::vector<Cubin>>
 assembleAll(llvm::StringRef ptx, llvm::StringRef by, llvm::StringRef chip,
@@ -168,29 +172,45 @@ assembleAll(llvm::StringRef ptx, llvm::StringRef by, llvm::StringRef chip,
   std::vector<size_t> missing;
   for (auto [i, text] : llvm::enumerate(texts)) {
     keys.push_back(cacheKey({"cubin", by, chip, text.ptx}));
-    std::optional<Blobs> stored = cache.get(keys.back());
-    if (stored && stored->count("cubin"))
-      cubins[i] = Cubin{text.kernel, std::move((*stored)["cubin"]), std::move((*stored)["log"])};
+    if (std::optional<Blobs> stored = cache.get(keys.back()))
+      cubins[i] = cubinOf(text, std::move(*stored));
     else
       missing.push_back(i);
   }
   std::vector<std::string> failures(texts.size());
   std::vector<espmm_status> statuses(texts.size(), ESPMM_OK);
+  auto fail = [&](size_t i, llvm::Error failure) {
+    // Kept as text: an error has to be handled by somebody, and only the first kernel's is told.
+    llvm::handleAllErrors(std::move(failure), [&](const RuntimeError &error) {
+      statuses[i] = statuses[i] == ESPMM_OK ? error.status() : statuses[i];
+      failures[i] += (failures[i].empty() ? "" : "\n") + error.message();
+    });
+  };
+  auto make = [&](size_t i) -> DiskCache::Made {
+    llvm::Expected<Cubin> cubin = assemble(texts[i].ptx);
+    if (!cubin)
+      return cubin.takeError();
+    return Blobs{{"cubin", std::move(cubin->code)}, {"log", std::move(cubin->log)}, {"kernel", texts[i].kernel}, {"chip", chip.str()}};
+  };
   std::atomic<size_t> next{0};
   auto work = [&] {
+    std::vector<size_t> busy; // with other processes: waited for when there is nothing else to do
     for (size_t n; (n = next++) < missing.size();) {
       size_t i = missing[n];
-      llvm::Expected<Cubin> cubin = assemble(texts[i].ptx);
-      if (!cubin) {
-        // Kept as text: an error has to be handled by somebody, and only the first kernel's is told.
-        llvm::handleAllErrors(cubin.takeError(), [&](const RuntimeError &error) {
-          statuses[i] = statuses[i] == ESPMM_OK ? error.status() : statuses[i];
-          failures[i] += (failures[i].empty() ? "" : "\n") + error.message();
-        });
-        continue;
-      }
-      cache.put(keys[i], {{"cubin", cubin->code}, {"log", cubin->log}});
-      cubins[i] = Cubin{texts[i].kernel, std::move(cubin->code), std::move(cubin->log)};
+      llvm::Expected<std::optional<Blobs>> blobs = cache.makeOnceUnlessBusy(keys[i], [&] { return make(i); });
+      if (!blobs)
+        fail(i, blobs.takeError());
+      else if (*blobs)
+        cubins[i] = cubinOf(texts[i], std::move(**blobs));
+      else
+        busy.push_back(i);
+    }
+    for (size_t i : busy) {
+      DiskCache::Made blobs = cache.makeOnce(keys[i], [&] { return make(i); });
+      if (blobs)
+        cubins[i] = cubinOf(texts[i], std::move(*blobs));
+      else
+        fail(i, blobs.takeError());
     }
   };
   std::vector<std::thread> threads;

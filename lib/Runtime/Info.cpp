@@ -1,6 +1,7 @@
 #include "espmm/Runtime/Info.h"
 #include "espmm/Runtime/Assembler.h"
 #include "espmm/Runtime/DiskCache.h"
+#include "espmm/Runtime/Manifest.h"
 #include "espmm/Runtime/ThreadPool.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Config/llvm-config.h"
@@ -70,11 +71,20 @@ static Object ptxasInfo() {
 
 static Object cacheInfo() {
   DiskCache cache = DiskCache::fromEnvironment();
-  if (!cache.enabled())
-    return Object{{"state", "off"}};
-  Object info{{"folder", cache.folder()}};
+  DiskCache::Counts counts = DiskCache::counts();
+  Object info{{"this_process", Object{{"found", counts.found}, {"made", counts.made}}}};
+  if (!cache.enabled()) {
+    info["state"] = "off";
+    return info;
+  }
+  info["folder"] = cache.folder();
+  info["limit_bytes"] = int64_t(cache.limit());
   if (!fs::exists(cache.folder())) {
     info["state"] = "not made yet";
+    return info;
+  }
+  if (std::string problem = cache.problem(); !problem.empty()) {
+    info["state"] = "not used: it " + problem;
     return info;
   }
   int64_t entries = 0, bytes = 0;
@@ -92,6 +102,43 @@ static Object cacheInfo() {
                   : fs::access(cache.folder(), fs::AccessMode::Write) ? std::string("read-only")
                                                                             : std::string("ready");
   return info;
+}
+
+/// What an entry is of: a program, or a kernel assembled for a chip.
+static Object describeEntry(const DiskCache::Entry &entry) {
+  auto blob = [&](const char *name) -> llvm::StringRef {
+    auto found = entry.blobs.find(name);
+    return found == entry.blobs.end() ? llvm::StringRef() : llvm::StringRef(found->second);
+  };
+  Object info{{"name", entry.name}, {"bytes", int64_t(entry.bytes)}, {"used", entry.used}};
+  if (!entry.problem.empty()) {
+    info["problem"] = entry.problem;
+  } else if (entry.blobs.count("cubin")) {
+    info["kind"] = "cubin";
+    info["target"] = ("cuda:" + blob("chip")).str();
+    info["kernels"] = llvm::json::Array{blob("kernel").str()};
+  } else if (llvm::Expected<Manifest> manifest = Manifest::parse(blob("manifest"))) {
+    info["kind"] = "program";
+    info["target"] = manifest->targetName;
+    llvm::json::Array kernels;
+    for (const KernelInfo &kernel : manifest->kernels)
+      kernels.push_back(kernel.name);
+    info["kernels"] = std::move(kernels);
+    info["product"] = blob("source").split("#equivariant.product<").second.split(",\n").first.split(", paths").first.str();
+  } else {
+    info["problem"] = "holds no program: " + llvm::toString(manifest.takeError());
+  }
+  return info;
+}
+
+llvm::Expected<Object> listCache() {
+  DiskCache cache = DiskCache::fromEnvironment();
+  llvm::json::Array entries;
+  if (llvm::Error error = cache.forEach([&](const DiskCache::Entry &entry) { entries.push_back(describeEntry(entry)); }))
+    return std::move(error);
+  return Object{{"folder", cache.enabled() ? llvm::json::Value(cache.folder()) : llvm::json::Value(nullptr)},
+                {"limit_bytes", int64_t(cache.limit())},
+                {"entries", std::move(entries)}};
 }
 
 Object collectInfo() {

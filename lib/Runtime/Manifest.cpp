@@ -12,6 +12,8 @@ static const llvm::StringRef bufferNames[] = {"argument", "plan", "scratch", "re
 
 llvm::StringRef rowsName(Rows rows) { return rowsNames[unsigned(rows)]; }
 
+llvm::StringRef elementName(ElementType element) { return elementNames[unsigned(element)]; }
+
 int64_t rowCount(Rows rows, const Sizes &sizes) {
   switch (rows) {
   case Rows::Edges:

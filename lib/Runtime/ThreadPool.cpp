@@ -246,7 +246,19 @@ int numThreads() {
   return count;
 }
 
-void setNumThreads(int threads) { threadCount.store(std::clamp(threads, 1, 1024), std::memory_order_relaxed); }
+static std::atomic<bool> threadsChosen{false};
+
+static void storeNumThreads(int threads) { threadCount.store(std::clamp(threads, 1, 1024), std::memory_order_relaxed); }
+
+void setNumThreads(int threads) {
+  threadsChosen.store(true, std::memory_order_relaxed);
+  storeNumThreads(threads);
+}
+
+void followNumThreads(int threads) {
+  if (!threadsChosen.load(std::memory_order_relaxed) && threadCount.load(std::memory_order_relaxed) != threads)
+    storeNumThreads(threads);
+}
 
 void parallelFor(HostKernel kernel, const uint64_t *args, int64_t tasks, int threads) {
   pool().run(kernel, args, tasks, threads);

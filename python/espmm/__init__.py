@@ -48,6 +48,7 @@ _HOMES = {
     "named_problem": "problems",
     "set_num_threads": "threads",
     "square_problem": "problems",
+    "torch_library": "_capi",
     "tune": "tuning",
 }
 
@@ -58,6 +59,7 @@ __all__ = ["ProblemError", "UnsupportedError", "__version__", "info", *_HOMES]
 
 TYPE_CHECKING = False  # what type checkers take for True; typing itself costs ten milliseconds
 if TYPE_CHECKING:
+    from ._capi import torch_library
     from . import compat, e3nn
     from .acceleration import Acceleration, accelerate
     from .compiled import CompiledProgram
@@ -85,14 +87,18 @@ if TYPE_CHECKING:
 
 def info() -> dict:
     """Versions, host, CUDA driver and devices (or why there are none), ptxas, cache folder with the number of schedules that
-    :func:`tune` has found, and where the library lies."""
+    :func:`tune` has found, and where the libraries lie."""
     from . import _capi, schedules
 
     path = next((path for path in _capi.candidates() if path.is_file()), None)
     found = _capi.info()
     if "entries" in found["cache"]:
         found["cache"]["schedules"] = schedules.count()
-    return {"espmm": __version__, "library": None if path is None else str(path), **found}
+    try:
+        torch_path = _capi.torch_library()
+    except ImportError:
+        torch_path = None
+    return {"espmm": __version__, "library": None if path is None else str(path), "torch_library": torch_path, **found}
 
 
 def __getattr__(name: str) -> object:

@@ -21,6 +21,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         from . import bench
 
         return bench.main(argv[1:]) or 0
+    if argv[:1] == ["cache"]:
+        from . import cache
+
+        return cache.main(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m espmm", description="Equivariant tensor products, compiled.")
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="versions, targets, devices, cache folder")
@@ -28,6 +32,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     _add_compile(commands)
     _add_accelerate(commands, argv[:1] == ["accelerate"])
     commands.add_parser("bench", help="benchmarks against e3nn (python -m espmm bench --help)")
+    commands.add_parser("cache", help="the disk cache: list, verify, clear (python -m espmm cache --help)")
     arguments = parser.parse_args(argv)
     try:
         return {"info": _info, "compile": _compile, "accelerate": _accelerate}[arguments.command](arguments)

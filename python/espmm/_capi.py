@@ -70,7 +70,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "espmm_set_num_threads": (None, [ctypes.c_int]),
     "espmm_get_num_threads": (ctypes.c_int, []),
+    "espmm_follow_num_threads": (None, [ctypes.c_int]),
     "espmm_info": (_status, [_out_text]),
+    "espmm_cache_list": (_status, [_out_text]),
+    "espmm_cache_clear": (_status, [ctypes.POINTER(ctypes.c_int)]),
     "espmm_clebsch_gordan": (_status, [ctypes.c_int] * 3 + [ctypes.c_void_p]),
 }
 
@@ -85,6 +88,25 @@ def candidates() -> list[Path]:
     if named:
         return [Path(named)]
     return [here / "lib" / "libespmm.so", here.parent.parent / "build" / "lib" / "libespmm.so"]
+
+
+def torch_library() -> str:
+    """The path of ``libespmm_torch.so``: ``torch.ops.espmm``, for ``torch.ops.load_library``, C++ programs and AOTInductor packages.
+
+    It lies beside ``libespmm.so``, which it needs, and works without Python; it is for torch 2.10 and later. Loads nothing.
+
+    Raises:
+        ImportError: it is not there; the message says where it was looked for.
+    """
+    places = [path.with_name("libespmm_torch.so") for path in candidates()]
+    path = next((path for path in places if path.is_file()), None)
+    if path is None:
+        raise ImportError(
+            "libespmm_torch.so was not found; looked for "
+            + ", ".join(map(str, places))
+            + " (a build makes it where there is a torch with the headers of its stable ABI, 2.10 or later)"
+        )
+    return str(path)
 
 
 def is_available() -> bool:
@@ -157,12 +179,30 @@ def info() -> dict:
     return json.loads(_take(out))
 
 
+def cache_list() -> dict:
+    """The disk cache's folder, bound and entries, each checked."""
+    out = ctypes.c_void_p()
+    check(library().espmm_cache_list(ctypes.byref(out)))
+    return json.loads(_take(out))
+
+
+def cache_clear() -> int:
+    """Removes all compiled code from the disk cache; gives how many files."""
+    removed = ctypes.c_int()
+    check(library().espmm_cache_clear(ctypes.byref(removed)))
+    return removed.value
+
+
 def version() -> str:
     return library().espmm_version().decode()
 
 
 def set_num_threads(threads: int) -> None:
     library().espmm_set_num_threads(threads)
+
+
+def follow_num_threads(threads: int) -> None:
+    library().espmm_follow_num_threads(threads)
 
 
 def get_num_threads() -> int:
@@ -193,6 +233,11 @@ class Executable:
         handle = getattr(self, "_handle", None)
         if handle:
             self._library.espmm_executable_release(handle)
+
+    @property
+    def handle(self) -> int:
+        """The address of the library's own object."""
+        return self._handle.value or 0
 
     def code(self, kind: str) -> str:
         """``"ptx"``, ``"assembly"``, ``"llvmir"`` or ``"sass_info"``."""

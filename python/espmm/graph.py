@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import threading
-from typing import Any, NamedTuple, Optional
+from typing import Any, Iterator, NamedTuple, Optional
 
 import torch
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from . import _capi
@@ -30,12 +32,13 @@ class Side(NamedTuple):
 class LaunchPlan(NamedTuple):
     """What a launch needs of a graph: sizes (E, R, S), the addresses of plan arrays, and the sides whose nodes are cut into segments.
 
-    R and S count segments on these sides. ``cut`` has, for each, the index of its size and the segments.
+    R and S count segments on these sides. ``cut`` has, for each, the index of its size and the segments. ``words`` are sizes and addresses.
     """
 
     sizes: Any
     pointers: tuple[int, ...]
     cut: tuple[tuple[int, Segments], ...]
+    words: list[int]
 
 
 class Graph:
@@ -78,8 +81,12 @@ class Graph:
         self._lock = threading.Lock()
         self._sides: dict[str, Side] = {}
         self._segments: dict[str, Optional[Segments]] = {}
-        self._plans: dict[tuple[str, ...], LaunchPlan] = {}
-        self._add("receivers", build_side(receivers, senders, self.num_receivers, self.num_senders, SIDES))
+        self._plans: dict[tuple[tuple[str, ...], int], LaunchPlan] = {}
+        self._streams = {side: _Streams(self.device) for side in SIDES}
+        if self.device.type == "meta":
+            raise ValueError("expected receivers and senders with values, got tensors on the meta device")
+        with lasting():
+            self._add("receivers", build_side(receivers, senders, self.num_receivers, self.num_senders, SIDES))
 
     def __repr__(self) -> str:
         nodes = f"{self.num_receivers} nodes"
@@ -90,14 +97,17 @@ class Graph:
     def __deepcopy__(self, memo: dict) -> "Graph":
         return self
 
+    def __reduce__(self) -> tuple:
+        return _restore, (*self.indices(), self.num_receivers, self.num_senders)
+
     def side(self, name: str) -> Side:
         """The edges grouped by ``"receivers"`` or ``"senders"``."""
-        found = self._sides.get(name)
+        found = self.built_side(name)
         if found is not None:
             return found
         if name not in SIDES:
             raise ValueError(f"expected a side, 'receivers' or 'senders', got {name!r}")
-        with self._lock:
+        with self._lock, lasting():
             if name not in self._sides:
                 receivers, senders = self.indices()
                 self._add(name, build_side(senders, receivers, self.num_senders, self.num_receivers, SIDES[::-1]))
@@ -107,11 +117,15 @@ class Graph:
         nodes = side.offsets.shape[0] - 1
         limit = None if side.most is None else longest_segment(self.num_edges, nodes, side.most)
         self._segments[name] = None if limit is None else cut(side.offsets, side.order, side.other, limit)
+        self._streams[name].made([*side[:4], *(self._segments[name] or ())[:4]])
         self._sides[name] = side  # last: who finds it finds its segments
 
     def built_side(self, name: str) -> Optional[Side]:
         """A side if it has been made already."""
-        return self._sides.get(name)
+        found = self._sides.get(name)
+        if found is not None and not torch.compiler.is_compiling():
+            self._streams[name].use()
+        return found
 
     def indices(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Receivers and senders, (E,) int32, in the order of the edges.
@@ -119,7 +133,7 @@ class Graph:
         They are recovered from the receivers' side: a graph holds on to no tensor of the caller's, so that one in the cache
         does not keep its edges alive.
         """
-        side = self._sides["receivers"]
+        side = self.side("receivers")
         counts = side.offsets.diff()
         receivers = torch.arange(self.num_receivers, dtype=torch.int32, device=self.device).repeat_interleave(
             counts, output_size=self.num_edges
@@ -146,7 +160,8 @@ class Graph:
 
     def launch_plan(self, names: tuple[str, ...]) -> LaunchPlan:
         """What a program needs that reads these plan arrays."""
-        found = self._plans.get(names)
+        stream = self._streams["receivers"].current()
+        found = self._plans.get((names, stream))
         if found is None:
             arrays = [self.array(name) for name in names]
             grouped = [(1 + i, self.segments(side)) for i, side in enumerate(SIDES) if f"{side}.offsets" in names]
@@ -155,8 +170,62 @@ class Graph:
             for i, segments in cut_sides:
                 sizes[i] = segments.count
             pointers = tuple(0 if array is None else array.data_ptr() for array in arrays)
-            found = self._plans[names] = LaunchPlan(sizes, pointers, cut_sides)
+            found = self._plans[names, stream] = LaunchPlan(sizes, pointers, cut_sides, [*sizes, *pointers])
         return found
+
+
+class _Streams:
+    """The streams of a GPU that use the arrays of a side.
+
+    A graph in the cache is used where no caller knows of its arrays: a stream other than the one that they were made on has to
+    wait for them once, and torch's allocator has to know of it, so that their memory is not given to others while it is read.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device if device.type == "cuda" else None
+        self._arrays: list[torch.Tensor] = []
+        self._known: set[int] = set()
+        self._ready: Any = None
+
+    def current(self) -> int:
+        """The current stream; 0 on the host."""
+        return 0 if self._device is None else torch._C._cuda_getCurrentRawStream(self._device.index)
+
+    def made(self, arrays: list[Optional[torch.Tensor]]) -> None:
+        """The arrays have been made on the current stream."""
+        if self._device is not None:
+            self._arrays = [array for array in arrays if isinstance(array, torch.Tensor)]
+            self._known = {self.current()}
+            self._ready = torch.cuda.current_stream(self._device).record_event()
+
+    def use(self) -> None:
+        """The current stream is going to read the arrays."""
+        raw = self.current()
+        if self._device is None or raw in self._known:
+            return
+        stream = torch.cuda.current_stream(self._device)
+        # A capture may not wait for what lies outside of it; whoever begins one has waited for all that came before.
+        if not torch.cuda.is_current_stream_capturing():
+            stream.wait_event(self._ready)
+            self._known.add(raw)
+        for array in self._arrays:
+            array.record_stream(stream)
+
+
+def _restore(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int, num_senders: int) -> Graph:
+    return Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
+
+
+@contextlib.contextmanager
+def lasting() -> Iterator[None]:
+    """Where tensors are made that outlive the modes of now: in torch.func's transforms they would be wrapped, in inference mode
+    autograd could not save them."""
+    with contextlib.ExitStack() as modes:
+        if torch._C._are_functorch_transforms_active():
+            modes.enter_context(temporarily_clear_interpreter_stack())
+        if torch.is_inference_mode_enabled():
+            modes.enter_context(torch.inference_mode(False))
+        yield
 
 
 def check_indices(receivers: Any, senders: Any) -> None:
@@ -169,6 +238,10 @@ def check_indices(receivers: Any, senders: Any) -> None:
         if index.ndim != 1:
             raise ValueError(f"expected {name} to have one axis (edges,), got shape {tuple(index.shape)}")
         check_device(name, index)
+        if torch._C._are_functorch_transforms_active() and torch._C._functorch.is_batchedtensor(index):
+            raise ValueError(
+                f"expected one list of {name} for all calls of a vmap, got a batch of them: join the graphs into one instead"
+            )
     if receivers.shape != senders.shape:
         raise ValueError(f"expected as many receivers as senders, got {receivers.shape[0]} and {senders.shape[0]}")
     if receivers.device != senders.device:
@@ -202,7 +275,7 @@ def _build_on_host(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num
         index, other = index.long(), other.long()
     index, other = index.contiguous(), other.contiguous()
     edges = index.shape[0]
-    arrays = [torch.empty(length, dtype=torch.int32) for length in (num_nodes + 1, edges, edges, PARTS + 1)]
+    arrays = [torch.empty(length, dtype=torch.int32, device=index.device) for length in (num_nodes + 1, edges, edges, PARTS + 1)]
     try:
         is_sorted = _capi.build_side(
             index.data_ptr(), other.data_ptr(), index.element_size() * 8, edges, num_nodes, num_other,
@@ -280,6 +353,8 @@ class _Cached(NamedTuple):
 _cache: "collections.OrderedDict[tuple, _Cached]" = collections.OrderedDict()
 _cache_lock = threading.Lock()
 _CACHE_SIZE = 32
+#: Keys of graphs that captured CUDA graphs read: they stay for as long as the edges live, however many others come.
+_captured: set[tuple] = set()
 
 
 def graph_of(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int, num_senders: int) -> Graph:
@@ -291,15 +366,19 @@ def graph_of(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int,
         return Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
     found = _cache.get(key)
     if found is not None and not any(storage.expired() for storage in found.storages):
+        if found.graph.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            _captured.add(key)
         return found.graph
     graph = Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
     storages = (StorageWeakRef(receivers.untyped_storage()), StorageWeakRef(senders.untyped_storage()))
     with _cache_lock:
         for stale in [old for old, entry in _cache.items() if any(storage.expired() for storage in entry.storages)]:
             del _cache[stale]
+            _captured.discard(stale)
         _cache[key] = _Cached(storages, graph)
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
+        loose = [old for old in _cache if old not in _captured]
+        for old in loose[: max(len(loose) - _CACHE_SIZE, 0)]:
+            del _cache[old]
     return graph
 
 
@@ -318,3 +397,4 @@ def clear_graph_cache() -> None:
     """Forgets all graphs that were made by themselves."""
     with _cache_lock:
         _cache.clear()
+        _captured.clear()

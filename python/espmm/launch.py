@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import torch
 
-from . import _capi, threads
+from . import _capi, _torchlib, threads
 from .background import Once
 from .dtypes import ITEMSIZE
 from .errors import UnsupportedError
@@ -23,36 +23,19 @@ Tensors = Sequence[Optional[torch.Tensor]]
 #: Where a spec's ``rows`` stands in sizes (E, R, S); -1 is one row.
 _ROWS = {"edges": 0, "receivers": 1, "senders": 2, "all": -1}
 
-#: The plan's arrays, in the order in which the operator takes them.
-PLAN_NAMES = tuple(f"{side}.{part}" for side in ("receivers", "senders") for part in ("offsets", "order", "other", "parts"))
 
 def _current_stream(device: int) -> int:
     return torch._C._cuda_getCurrentRawStream(device)
 
 
 class RowSpace:
-    """The index space of a batch."""
+    """The index space of a batch; on the meta device also that of a graph, of which the sizes are enough."""
 
-    __slots__ = ("sizes",)
+    __slots__ = ("sizes", "words")
 
-    def __init__(self, rows: int) -> None:
-        self.sizes = _capi.Sizes(rows, 0, 0)
-
-
-class ListedSpace:
-    """An index space as the operator gets it: sizes, and the plan as a list of tensors (empty for a batch)."""
-
-    __slots__ = ("sizes", "_plan")
-
-    def __init__(self, sizes: Sequence[int], plan: Sequence[torch.Tensor]) -> None:
-        self.sizes = _capi.Sizes(*sizes)
-        self._plan = dict(zip(PLAN_NAMES, plan))
-
-    def launch_plan(self, names: Sequence[str]) -> LaunchPlan:
-        """The addresses of plan arrays; 0 for one that is empty or not there."""
-        arrays = [self._plan.get(name) for name in names]
-        pointers = tuple(array.data_ptr() if array is not None and array.numel() else 0 for array in arrays)
-        return LaunchPlan(self.sizes, pointers, ())
+    def __init__(self, rows: int, receivers: int = 0, senders: int = 0) -> None:
+        self.sizes = _capi.Sizes(rows, receivers, senders)
+        self.words = [rows, receivers, senders]
 
 
 def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int]]:
@@ -90,7 +73,7 @@ class Launcher:
         tuned: whether to use a schedule that was found for the program, if it has none of its own.
     """
 
-    __slots__ = ("program", "target", "executable", "device", "index", "align", "plan", "results", "has_scratch", "_scratch")
+    __slots__ = ("program", "target", "executable", "device", "index", "align", "plan", "results", "has_scratch", "_scratch", "_reads", "_operand")
 
     def __init__(self, program: Program, device: torch.device, tuned: bool = True) -> None:
         self.target = target_of(device)
@@ -113,6 +96,9 @@ class Launcher:
         self.results = tuple((_ROWS[spec.rows], spec.width, torch_dtype(spec.dtype)) for spec in program.results)
         self.has_scratch = bool(manifest["scratch"])
         self._scratch: tuple[tuple[int, ...], int] = ((), 0)
+        self._reads = tuple(i for i, align in enumerate(self.align) if align)
+        # The program for the operator that launches; None where there is none.
+        self._operand = _torchlib.program_of(self.executable.handle) if _torchlib.program_of else None
 
     def scratch_bytes(self, sizes: Any) -> int:
         key = tuple(sizes)
@@ -124,6 +110,29 @@ class Launcher:
 
     def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
         plan = space.launch_plan(self.plan) if self.plan else None
+        results = self._by_operator(tensors, plan.words if plan else space.words) if allocate is _allocate else None
+        if results is None:
+            results = self._by_ctypes(tensors, space, plan)
+        if plan and plan.cut:
+            for size, segments in plan.cut:
+                for result, (rows, _, _) in zip(results, self.results):
+                    if rows == size:
+                        fold(result, segments)
+        return results
+
+    def _by_operator(self, tensors: Tensors, words: Sequence[int]) -> Optional[list[torch.Tensor]]:
+        """Allocates and launches in C++; None if there is no operator for it, or no memory."""
+        if self._operand is None:
+            return None
+        try:
+            return _torchlib.launch(self._operand, [tensors[i] for i in self._reads], words)
+        except RuntimeError as error:
+            if "allocating a tensor failed" in str(error):
+                return None  # of an exception of torch's own class tells who asks torch itself
+            raise self._explained(error) from None
+
+    def _by_ctypes(self, tensors: Tensors, space: Any, plan: Optional[LaunchPlan]) -> list[torch.Tensor]:
+        """Allocates by torch and launches through the C interface."""
         sizes, device = plan.sizes if plan else space.sizes, self.device
         scratch_pointer, scratch_bytes, stream = None, 0, None
         try:
@@ -156,10 +165,6 @@ class Launcher:
             self.executable.launch(self.index, stream, sizes, pointers, scratch_pointer, scratch_bytes)
         except RuntimeError as error:
             raise self._explained(error) from None
-        for size, segments in plan.cut if plan else ():
-            for result, (rows, _, _) in zip(results, self.results):
-                if rows == size:
-                    fold(result, segments)
         return results
 
     def _explained(self, error: Exception) -> Exception:
@@ -193,6 +198,9 @@ def _load(program: Program, target: str, index: int) -> tuple[Program, _capi.Exe
 def allocate(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Memory for results and scratch; tests put poisoned memory in its place."""
     return torch.empty(shape, dtype=dtype, device=device)
+
+
+_allocate = allocate
 
 
 def prepare(tensor: torch.Tensor, align: int) -> torch.Tensor:
@@ -231,7 +239,7 @@ def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]
     """Runs a program on tensors that have been checked; knows nothing of autograd.
 
     Args:
-        space: a :class:`Graph`, :class:`RowSpace` or :class:`ListedSpace`.
+        space: a :class:`Graph` or :class:`RowSpace`.
         tensors: one for each argument, of shape (rows, width); those that the program does not read may be None.
     """
     device = next(tensors[i] for i in program.used).device  # type: ignore[union-attr]

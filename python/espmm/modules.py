@@ -8,8 +8,10 @@ from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 import torch
 
 from .autograd import run
+from .errors import ProblemError
 from .graph import Graph, check_device, check_indices, graph_of
 from .launch import RowSpace, torch_dtype
+from .module_paths import names_errors
 from .operators import TracedSpace, is_traced
 from .problem import TPProblem
 from .program import Program, forward_program
@@ -17,8 +19,21 @@ from .program import Program, forward_program
 Weights = Union[torch.Tensor, Sequence[torch.Tensor], None]
 
 
+def _uncast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """In an autocast region what it has made half precision, in the module's dtype; anything else as it is."""
+    if tensor.dtype is not dtype and tensor.dtype in (torch.float16, torch.bfloat16):
+        if torch.is_autocast_enabled(tensor.device.type):
+            return tensor.to(dtype)
+    return tensor
+
+
 class _Product(torch.nn.Module):
-    """What both modules share: the problem, its program, the weights."""
+    """What both modules share: the problem, its program, the weights.
+
+    As e3nn's product it computes in the dtype that it was made in or turned to: ``module.to(torch.float64)`` makes it one of
+    float64, whose Clebsch-Gordan coefficients are exact (e3nn's stay those of the dtype it was made in). In an autocast
+    region inputs of half precision are turned to that dtype, in which the result is too.
+    """
 
     def __init__(
         self, problem: TPProblem, conv: bool, deterministic: bool, schedule: Optional[Mapping[str, int]]
@@ -27,40 +42,48 @@ class _Product(torch.nn.Module):
         if not isinstance(problem, TPProblem):
             raise TypeError(f"expected problem to be an espmm.TPProblem, got {type(problem).__name__}")
         self._options = (conv, deterministic, schedule)
-        self._take(problem)
+        self.irreps_in1, self.irreps_in2, self.irreps_out = problem.irreps_in1, problem.irreps_in2, problem.irreps_out
+        self.instructions = problem.instructions
+        self.weight_numel = problem.weight_numel
+        self.shared_weights, self.internal_weights = problem.shared_weights, problem.internal_weights
+        self._set_problem(problem)
+        self._takes_weight = problem.weight_numel > 0
+        self._widths = (problem.irreps_in1.dim, problem.irreps_in2.dim)
         # Names and contents are e3nn's, so that its checkpoints load.
         if problem.internal_weights and self._takes_weight:
             self.weight = torch.nn.Parameter(torch.randn(problem.weight_numel, dtype=self._weight_dtype))
         else:
             self.register_buffer("weight", torch.empty(0, dtype=self._weight_dtype))
-        mask = torch.tensor(problem.output_mask, dtype=self._dtype) if problem.irreps_out.dim else torch.ones(0)
-        self.register_buffer("output_mask", mask)
+        self.register_buffer("output_mask", torch.tensor(problem.output_mask, dtype=self._dtype))
 
-    def _take(self, problem: TPProblem) -> None:
-        """Makes this a module of a problem; its weights are another matter."""
-        self.problem = problem
-        self.irreps_in1, self.irreps_in2, self.irreps_out = problem.irreps_in1, problem.irreps_in2, problem.irreps_out
-        self.instructions = problem.instructions
-        self.weight_numel = problem.weight_numel
-        self.shared_weights, self.internal_weights = problem.shared_weights, problem.internal_weights
+    def _set_problem(self, problem: TPProblem) -> None:
+        """Takes a problem, or the same one in other dtypes."""
         # A product without paths over nonzero multiplicities is zero: there is no program for it.
-        self._program: Optional[Program] = None
+        program: Optional[Program] = None
         if any(not ins.is_empty for ins in problem.instructions):
-            self._program = forward_program(problem, *self._options)
-            self._program.serialize()  # now, so that tracers find a string
+            program = forward_program(problem, *self._options)
+            program.serialize()  # now, so that tracers find a string
+        self.problem = problem
+        self._program = program
         self._dtype = torch_dtype(problem.irrep_dtype)
         self._weight_dtype = torch_dtype(problem.weight_dtype)
-        self._takes_weight = problem.weight_numel > 0
-        self._widths = (problem.irreps_in1.dim, problem.irreps_in2.dim)
+
+    def _follow(self, mask: torch.Tensor, weight: torch.Tensor) -> None:
+        """Computes in the dtypes of the buffer and the weights from now on, as e3nn's product does.
+
+        Raises:
+            TypeError: the compiler has no such products.
+        """
+        if (mask.dtype, weight.dtype) != (self._dtype, self._weight_dtype):
+            try:
+                self._set_problem(self.problem.replace(irrep_dtype=mask.dtype, weight_dtype=weight.dtype))
+            except ProblemError as error:
+                raise TypeError(f"cannot turn {self!r} into {mask.dtype}: {error}") from None
 
     def _apply(self, fn: Any, recurse: bool = True) -> "_Product":
-        """Moves and converts the tensors; a module of another dtype computes in that dtype."""
-        before = self.output_mask.dtype
-        super()._apply(fn, recurse)
-        after = self.output_mask.dtype
-        if after is not before and after in (torch.float32, torch.float64):
-            self._take(self.problem.replace(irrep_dtype=after, weight_dtype=after))
-        return self
+        with torch.no_grad():
+            self._follow(*(fn(tensor.detach()[:0]) for tensor in (self.output_mask, self.weight)))  # before anything is changed
+        return super()._apply(fn, recurse)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.problem})"
@@ -70,10 +93,13 @@ class _Product(torch.nn.Module):
         # e3nn's checkpoints hold the constants of the code that it generates: Clebsch-Gordan coefficients, indices.
         constants = tuple(f"{prefix}_compiled_main_{kind}." for kind in ("left_right", "right"))
         unexpected[:] = [key for key in unexpected if not key.startswith(constants)]
+        self._follow(self.output_mask, self.weight)  # assign=True takes the checkpoint's tensors, dtypes too
 
-    def _feature(self, name: str, tensor: Any, width: int) -> None:
+    def _feature(self, name: str, tensor: Any, width: int) -> torch.Tensor:
+        """x or y, checked but for the rows."""
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"expected {name} to be a tensor, got {type(tensor).__name__}")
+        tensor = _uncast(tensor, self._dtype)
         if tensor.dtype is not self._dtype:
             raise TypeError(f"expected {name} to be {self._dtype}, as the problem's irrep_dtype says, got {tensor.dtype}")
         if tensor.ndim == 0 or tensor.shape[-1] != width:
@@ -84,6 +110,7 @@ class _Product(torch.nn.Module):
         if tensor.layout is not torch.strided:
             raise TypeError(f"expected {name} to be a dense tensor, got layout {tensor.layout}")
         check_device(name, tensor)
+        return tensor
 
     def _weight(self, weight: Weights, device: torch.device) -> Optional[torch.Tensor]:
         """The weights to use, checked but for the rows: given, internal, or None if the product has none."""
@@ -102,6 +129,7 @@ class _Product(torch.nn.Module):
             weight = self.weight
         if not isinstance(weight, torch.Tensor):
             raise TypeError(f"expected w to be a tensor, got {type(weight).__name__}")
+        weight = _uncast(weight, self._weight_dtype)
         if weight.dtype is not self._weight_dtype:
             raise TypeError(f"expected w to be {self._weight_dtype}, as the problem's weight_dtype says, got {weight.dtype}")
         if self.shared_weights:
@@ -180,6 +208,7 @@ class TensorProduct(_Product):
     def __init__(self, problem: TPProblem, schedule: Optional[Mapping[str, int]] = None) -> None:
         super().__init__(problem, conv=False, deterministic=False, schedule=schedule)
 
+    @names_errors
     def forward(self, x: torch.Tensor, y: torch.Tensor, weight: Weights = None) -> torch.Tensor:
         """Evaluates the product.
 
@@ -196,8 +225,8 @@ class TensorProduct(_Product):
             TypeError: not tensors, or of another dtype. ValueError: wrong shapes or devices.
             ProblemError: the device's target does not lower this product.
         """
-        self._feature("x", x, self._widths[0])
-        self._feature("y", y, self._widths[1])
+        x = self._feature("x", x, self._widths[0])
+        y = self._feature("y", y, self._widths[1])
         if x.device != y.device:
             raise ValueError(f"expected all tensors on one device, got x on {x.device} and y on {y.device}")
         w = self._weight(weight, x.device)
@@ -219,6 +248,7 @@ class TensorProduct(_Product):
         (z,) = run(self._program, space, by_row)
         return z if len(lead) == 1 else z.reshape(*lead, z.shape[-1])
 
+    @names_errors
     def right(self, y: torch.Tensor, weight: Weights = None) -> torch.Tensor:
         """The matrix that maps x to z, for each row: ``einsum("...ik,...i->...k", tp.right(y, w), x)`` is ``tp(x, y, w)``.
 
@@ -231,7 +261,7 @@ class TensorProduct(_Product):
         Returns:
             (..., irreps_in1.dim, irreps_out.dim).
         """
-        self._feature("y", y, self._widths[1])
+        y = self._feature("y", y, self._widths[1])
         w = self._weight(weight, y.device)
         if w is not None and not self.shared_weights:
             w = w.unsqueeze(-2)
@@ -253,6 +283,7 @@ class TensorProductConv(_Product):
         super().__init__(problem, conv=True, deterministic=deterministic, schedule=schedule)
         self.deterministic = deterministic
 
+    @names_errors
     def forward(
         self,
         x: torch.Tensor,
@@ -278,8 +309,8 @@ class TensorProductConv(_Product):
             IndexError: a receiver or sender out of range; names the first such edge.
             TypeError, ValueError, ProblemError: as :meth:`TensorProduct.forward`.
         """
-        self._feature("x", x, self._widths[0])
-        self._feature("y", y, self._widths[1])
+        x = self._feature("x", x, self._widths[0])
+        y = self._feature("y", y, self._widths[1])
         w = self._weight(weight, x.device)
         by_edge = {"y": y} if w is None or self.shared_weights else {"y": y, "w": w}
         for name, tensor in {"x": x, **by_edge}.items():
@@ -312,6 +343,8 @@ class TensorProductConv(_Product):
             space = receivers
         elif is_traced([*tensors, receivers, senders]):
             space = TracedSpace.of_edges(receivers, senders, x)
+        elif x.device.type == "meta":
+            space = RowSpace(edges, num_senders, num_senders)
         else:
             space = graph_of(receivers, senders, num_senders, num_senders)
         if self._program is None:

@@ -1,7 +1,9 @@
 """The operators ``torch.ops.espmm.run`` and ``torch.ops.espmm.plan``: what tracers see.
 
-torch.compile, export, make_fx and jit.trace record these; they have fakes and a registered autograd formula, and take
-everything as tensors, sizes too. A program travels as a string.
+torch.compile, export, make_fx and jit.trace record these. They take everything as tensors, sizes too, and a program as a string.
+They are registered in C++ (``lib/Torch``), so that what was traced runs without Python; shapes for tracers and, by :mod:`espmm.transforms`, the rules
+of derivatives, which PyTorch's stable ABI has no place for, are registered here. Their errors are a ``ValueError`` (also for a wrong dtype: the ABI knows no
+``TypeError``), an ``IndexError`` for an index out of range, or a ``RuntimeError``.
 """
 
 from __future__ import annotations
@@ -10,10 +12,16 @@ from typing import Any, Optional, Sequence
 
 import torch
 
-from .graph import build_side
-from .launch import PLAN_NAMES, ListedSpace, RowSpace, Tensors, launch, result_shapes, torch_dtype
+from . import _torchlib, transforms
+from .errors import UnsupportedError
+from .launch import RowSpace, Tensors, result_shapes, torch_dtype
 from .plan import PARTS
 from .program import Program
+
+#: A program without a graph has none of the plan's arrays: offsets, order, other and parts, by receivers and by senders.
+_NO_PLAN = (None,) * 8
+#: As many as the operator has room for (``lib/Torch/Operators.h``).
+_MOST_TENSORS = 20
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
 
@@ -50,7 +58,7 @@ class TracedSpace:
         receivers, senders = space.built_side("receivers"), space.built_side("senders")
         if senders is None:
             index, other = space.indices()[::-1]
-            senders = torch.ops.espmm.plan(
+            senders = _torchlib.operators().plan(
                 index, other, index.new_empty(space.num_senders, 0), index.new_empty(space.num_receivers, 0)
             )
         empty = receivers.offsets[:0]
@@ -63,104 +71,54 @@ class TracedSpace:
         Numbers of nodes are given as tensors of as many rows: jit.trace keeps numbers as constants.
         """
         rows = nodes.detach()[:, :0]
-        plan = torch.ops.espmm.plan
+        plan = _torchlib.operators().plan
         return cls([*plan(receivers, senders, rows, rows), *plan(senders, receivers, rows, rows)])
 
 
 def run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
-    space = TracedSpace.of(space)
-    example = next(t for t in tensors if t is not None)
-    listed = [example.new_empty(0) if t is None else t for t in tensors]
-    return torch.ops.espmm.run(program.serialize(), listed, space.plan)
+    return _call(program.serialize(), TracedSpace.of(space).plan, tensors)
 
 
-def _sizes(program: Program, tensors: Sequence[torch.Tensor], plan: Sequence[torch.Tensor]) -> list[Any]:
+def _call(program: str, plan: Tensors, tensors: Tensors) -> Sequence[torch.Tensor]:
+    """The operator.
+
+    Raises:
+        UnsupportedError: more tensors than it has room for.
+    """
+    if len(tensors) > _MOST_TENSORS:
+        raise UnsupportedError(f"expected at most {_MOST_TENSORS} tensors in a derivative that is traced, got {len(tensors)}")
+    return _torchlib.operators().run(program, *(plan or _NO_PLAN), *tensors)
+
+
+def _split(*arguments: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The operator's arguments after the program (or something for each of them): those for the plan's arrays, those for tensors."""
+    return arguments[: len(_NO_PLAN)], arguments[len(_NO_PLAN) :]
+
+
+def _sizes(program: Program, plan: Sequence[torch.Tensor], tensors: Tensors) -> list[Any]:
     """(E, R, S), which may be symbolic, from the shapes of the plan or of a tensor with a row for each edge."""
     if program.space == "graph":
         offsets, _, other, _, sender_offsets = plan[:5]
         return [other.shape[0], offsets.shape[0] - 1, sender_offsets.shape[0] - 1]
-    return [next(tensors[i].shape[0] for i in sorted(program.used) if program.arguments[i].rows == "edges"), 0, 0]
+    by_edge = (tensors[i] for i in sorted(program.used) if program.arguments[i].rows == "edges")
+    return [next(by_edge).shape[0], 0, 0]  # type: ignore[union-attr]
 
 
-def _check_run(program: Program, tensors: Sequence[Any], plan: Sequence[Any]) -> None:
-    """What the operator checks: it can be called by anyone."""
-    if len(tensors) != len(program.arguments):
-        raise ValueError(f"expected {len(program.arguments)} tensors for {program!r}, got {len(tensors)}")
-    expected = len(PLAN_NAMES) if program.space == "graph" else 0
-    if len(plan) != expected:
-        raise ValueError(f"expected {expected} plan arrays for {program!r}, got {len(plan)}")
-    for name, array in zip(PLAN_NAMES, plan):
-        if array.dtype != torch.int32 or array.ndim != 1 or not array.is_contiguous():
-            raise ValueError(
-                f"expected {name} to be a contiguous int32 array, got {array.dtype} of shape {tuple(array.shape)}"
-            )
-    rows = dict(zip(("edges", "receivers", "senders"), _sizes(program, tensors, plan)), all=1)
-    device = tensors[min(program.used)].device
-    for i in sorted(program.used):
-        spec, tensor = program.arguments[i], tensors[i]
-        if tensor.dtype != torch_dtype(spec.dtype):
-            raise TypeError(f"expected {spec.name} to be {spec.dtype}, got {tensor.dtype}")
-        if tensor.ndim != 2 or tensor.shape[1] != spec.width or tensor.shape[0] != rows[spec.rows]:
-            raise ValueError(f"expected {spec.name} of shape ({rows[spec.rows]}, {spec.width}), got {tuple(tensor.shape)}")
-        if tensor.device != device:
-            raise ValueError(f"expected all tensors on {device}, got {spec.name} on {tensor.device}")
-
-
-def _run_op(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
+def _run_fake(program: str, *arguments: Optional[torch.Tensor]) -> list[torch.Tensor]:
     parsed = Program.deserialize(program)
-    _check_run(parsed, tensors, plan)
-    return launch(parsed, ListedSpace(_sizes(parsed, tensors, plan), plan), tensors)
-
-
-def _run_fake(program: str, tensors: list[torch.Tensor], plan: list[torch.Tensor]) -> list[torch.Tensor]:
-    parsed = Program.deserialize(program)
-    device = tensors[min(parsed.used)].device
-    shapes = result_shapes(parsed, _sizes(parsed, tensors, plan))
+    plan, tensors = _split(*arguments)
+    device = tensors[min(parsed.used)].device  # type: ignore[union-attr]
+    shapes = result_shapes(parsed, _sizes(parsed, plan, tensors))  # type: ignore[arg-type]
     return [torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)]
 
 
-def _run_setup(ctx: Any, inputs: tuple, output: Any) -> None:
-    program, tensors, plan = inputs
-    ctx.program = Program.deserialize(program)
-    ctx.set_materialize_grads(False)
-    ctx.kept = ctx.program.kept(tuple(t.requires_grad for t in tensors))
-    ctx.save_for_backward(*(t for t, kept in zip(tensors, ctx.kept) if kept), *plan)
-
-
-def _run_backward(ctx: Any, cotangents: list[Optional[torch.Tensor]]) -> tuple:
-    rest = iter(ctx.saved_tensors)
-    saved = [next(rest) if kept else None for kept in ctx.kept]
-    space = TracedSpace(list(rest))
-    needs = tuple(ctx.needs_input_grad[1])
-    gradients: list[Optional[torch.Tensor]] = [None] * len(needs)
-    found = ctx.program.gradient(needs, tuple(c is not None for c in cotangents))
-    if found is not None:
-        program, step = found
-        results = run_traced(program, space, [*saved, *(cotangents[i] for i in step.cotangents)])
-        for i, result in zip(step.wrt, results):
-            gradients[i] = result
-    return None, gradients, [None] * len(space.plan)
-
-
-def _plan_op(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
-    side = build_side(index, other, nodes.shape[0], others.shape[0], ("index", "other"))
-    order = side.order
-    if order is None:
-        order = torch.arange(index.shape[0], dtype=torch.int32, device=index.device)
-    return [side.offsets, order, side.other, side.parts]
-
-
-def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> list[torch.Tensor]:
+def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, ...]:
     edges = index.shape[0]
-    return [index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1)]
+    return tuple(index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1))
 
 
-_library = torch.library.Library("espmm", "DEF")
-_library.define("run(str program, Tensor[] tensors, Tensor[] plan) -> Tensor[]")
-_library.define("plan(Tensor index, Tensor other, Tensor nodes, Tensor others) -> Tensor[]")
-for _key in ("CPU", "CUDA"):
-    _library.impl("run", _run_op, _key)
-    _library.impl("plan", _plan_op, _key)
-torch.library.register_fake("espmm::run", _run_fake, lib=_library)
-torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
-torch.library.register_autograd("espmm::run", _run_backward, setup_context=_run_setup, lib=_library)
+_library = torch.library.Library("espmm", "FRAGMENT")
+if _torchlib.missing is None:
+    torch.library.register_fake("espmm::run", _run_fake, lib=_library)
+    torch.library.register_fake("espmm::plan", _plan_fake, lib=_library)
+    transforms.register(_library, _call, _split)

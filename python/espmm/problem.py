@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import warnings
 from math import isfinite, sqrt
 from typing import Any, Iterable, Optional, Sequence
@@ -37,7 +38,9 @@ class TPProblem:
         compile_left_right, compile_right, _specialized_code, _optimize_einsums: accepted and ignored; they
             choose among e3nn's own code generators.
         normalization: deprecated name of ``irrep_normalization``.
-        irrep_dtype, weight_dtype: ``"float32"`` or ``"float64"``, as string, torch dtype or numpy dtype.
+        irrep_dtype: ``"float32"`` or ``"float64"``, as string, torch dtype or numpy dtype. None, as in e3nn, for torch's default
+            dtype (``torch.set_default_dtype``); float32 where torch is not imported.
+        weight_dtype: the same for the weights; None for ``irrep_dtype``.
         layout: ``"mul_ir"`` (e3nn's) or ``"ir_mul"``: order of the elements within a block of x, y and z.
 
     Attributes:
@@ -94,8 +97,8 @@ class TPProblem:
         normalization: Optional[str] = None,
         _specialized_code: Optional[bool] = None,
         _optimize_einsums: Optional[bool] = None,
-        irrep_dtype: Any = "float32",
-        weight_dtype: Any = "float32",
+        irrep_dtype: Any = None,
+        weight_dtype: Any = None,
         layout: str = "mul_ir",
     ) -> None:
         if normalization is not None:
@@ -134,6 +137,9 @@ class TPProblem:
         if internal_weights and not shared_weights:
             raise ProblemAssertionError("internal_weights = True needs shared_weights = True, got shared_weights = False")
 
+        if irrep_dtype is None:
+            torch = sys.modules.get("torch")
+            irrep_dtype = "float32" if torch is None else torch.get_default_dtype()
         self._freeze(
             irreps,
             tuple(
@@ -151,7 +157,7 @@ class TPProblem:
             bool(shared_weights),
             bool(internal_weights),
             dtype_name(irrep_dtype, "irrep_dtype"),
-            dtype_name(weight_dtype, "weight_dtype"),
+            dtype_name(irrep_dtype if weight_dtype is None else weight_dtype, "weight_dtype"),
             layout,
         )
 

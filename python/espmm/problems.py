@@ -20,6 +20,12 @@ NAMED = {
     ),
 }
 
+#: Convolutions over unequal multiplicities: SevenNet's, and one that no width divides.
+UNEVEN = {
+    "sevennet": ("128x0e+64x1e+32x2e", "1x0e+1x1e+1x2e", "0e+1e+2e"),
+    "uneven": ("100x0e+17x1o", "0e+1o", "0e+1o+1e+2e"),
+}
+
 #: Dense products (mode "uvw") of other networks: (in1, in2, out).
 DENSE = {
     "diffdock-L1": ("10x1o+10x1e+48x0e+48x0o", "1x0e+1x1o", "10x1o+10x1e+48x0e+48x0o"),
@@ -61,10 +67,11 @@ def every_path_problem(irreps_in1: Any, irreps_in2: Any, irreps_out: Any, **argu
 
 
 def named_problem(name: str, **arguments: Any) -> TPProblem:
-    """One of :data:`NAMED`, with weights by edge; ``arguments`` are TPProblem's (dtypes, layout)."""
-    if name not in NAMED:
-        raise ProblemError(f"unknown problem {name!r}, expected one of {', '.join(NAMED)}")
-    return every_path_problem(*NAMED[name], **arguments)
+    """One of :data:`NAMED` or :data:`UNEVEN`, with weights by edge; ``arguments`` are TPProblem's (dtypes, layout)."""
+    irreps = {**NAMED, **UNEVEN}
+    if name not in irreps:
+        raise ProblemError(f"unknown problem {name!r}, expected one of {', '.join(irreps)}")
+    return every_path_problem(*irreps[name], **arguments)
 
 
 def fully_connected_problem(irreps_in1: Any, irreps_in2: Any, irreps_out: Any, **arguments: Any) -> TPProblem:

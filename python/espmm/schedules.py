@@ -1,14 +1,16 @@
 """Schedules that were found by measuring (:func:`espmm.tune`), kept beside compiled code and used where none is given.
 
-An entry is a JSON file named after its key: the program (text, derivative steps, ``deterministic``), the chip and espmm's
-version. Files are written whole and renamed into place, so that a reader never sees half of one and the last of several
-writers wins. ``ESPMM_TUNED=0`` has them ignored; with ``ESPMM_CACHE=0`` they last as long as the process.
+An entry is a JSON file named after its key: the program's string, the chip and espmm's version. The library reads it too, for the
+operators of :mod:`espmm.operators`. Files are written whole and renamed into place, so that a reader never sees half of one and the last of several
+writers wins. As with compiled code, the folder and the files have to be the user's own, and nobody else's to write to.
+``ESPMM_TUNED=0`` has them ignored; with ``ESPMM_CACHE=0`` they last as long as the process.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import warnings
 from pathlib import Path
 from typing import Any, Mapping, Optional
@@ -33,17 +35,19 @@ def folder() -> Optional[Path]:
             base = Path.home() / ".cache"
         except RuntimeError:
             return None
+        if not base.is_absolute():
+            return None
     return base / "espmm"
 
 
 def key(program: Program, target: str) -> str:
-    """What a schedule is kept under. It does not depend on the program's own schedule."""
+    """What a schedule is kept under, as the library finds it (``lib/Runtime/ProgramText.cpp``). It does not depend on the program's own schedule."""
     import hashlib  # it and tempfile take longer to import than a cached program to load
 
     from . import __version__
 
-    parts = [_FORMAT, __version__, target, program.text, program.steps, program.deterministic]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=24).hexdigest()
+    text = f"{_FORMAT}\n{__version__}\n{target}\n{program.with_schedule({}).serialize()}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def path(program: Program, target: str) -> Optional[Path]:
@@ -87,6 +91,8 @@ def store(program: Program, target: str, schedule: Mapping[str, int], notes: Map
     file = place / f"{name}.schedule.json"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (problem := _distrust(place.stat())) is not None:
+            raise OSError(f"it {problem}")
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=place)
         try:
             with os.fdopen(descriptor, "w") as stream:
@@ -101,26 +107,58 @@ def store(program: Program, target: str, schedule: Mapping[str, int], notes: Map
     return file
 
 
+def files() -> list[Path]:
+    """The files of all entries."""
+    place = folder()
+    return [] if place is None else sorted(place.glob("*.schedule.json"))
+
+
 def count() -> int:
     """How many entries lie in the folder."""
-    place = folder()
-    return 0 if place is None else len(list(place.glob("*.schedule.json")))
+    return len(files())
 
 
-def _read(file: Path) -> Optional[dict]:
+def _distrust(status: os.stat_result) -> Optional[str]:
+    """What speaks against using a file or folder, as with compiled code; None if nothing does."""
+    if status.st_uid != os.geteuid():
+        return "belongs to another user"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "can be written to by others"
+    return None
+
+
+def read(file: Path) -> dict:
+    """The entry in a file.
+
+    Raises:
+        FileNotFoundError: there is none. ValueError: it can't be trusted or read; says why ("is damaged: ...").
+    """
     try:
+        status = file.lstat()
+        problem = "is a link" if stat.S_ISLNK(status.st_mode) else _distrust(status)
+        if problem is not None:
+            raise ValueError(problem)
         text = file.read_text()
-    except FileNotFoundError:
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(str(file)) from None
     except (OSError, UnicodeDecodeError) as error:
-        warnings.warn(f"the schedule {file} can't be read ({error}); it is ignored", stacklevel=4)
-        return None
+        raise ValueError(f"can't be read: {error}") from None
     try:
         entry = json.loads(text)
         if entry["format"] != _FORMAT:
             raise ValueError(f"format {entry['format']}")
         entry["schedule"] = check_schedule(entry["schedule"])
     except (ValueError, KeyError, TypeError) as error:
-        warnings.warn(f"the schedule {file} is damaged ({error}); it is ignored", stacklevel=4)
-        return None
+        raise ValueError(f"is damaged: {error}") from None
     return entry
+
+
+def _read(file: Path) -> Optional[dict]:
+    try:
+        # The library warns of a folder that it can't trust.
+        return None if _distrust(file.parent.stat()) else read(file)
+    except OSError:
+        return None
+    except ValueError as error:
+        warnings.warn(f"the schedule {file} {error}; it is ignored", stacklevel=4)
+        return None

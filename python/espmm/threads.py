@@ -7,9 +7,6 @@ import sys
 
 from . import _capi
 
-_chosen = False
-_followed = 0
-
 
 def set_num_threads(threads: int) -> None:
     """Sets the number of threads of host kernels, from now on whatever torch's number is.
@@ -17,12 +14,10 @@ def set_num_threads(threads: int) -> None:
     Raises:
         TypeError, ValueError: not an integer, or less than 1.
     """
-    global _chosen
     threads = operator.index(threads)
     if threads < 1:
         raise ValueError(f"expected at least 1 thread, got {threads}")
     _capi.set_num_threads(threads)
-    _chosen = True
 
 
 def get_num_threads() -> int:
@@ -34,9 +29,4 @@ def get_num_threads() -> int:
 
 def follow_torch() -> None:
     """Takes over torch's number of threads, if the user has not chosen one."""
-    global _followed
-    if not _chosen:
-        threads = sys.modules["torch"].get_num_threads()
-        if threads != _followed:
-            _capi.set_num_threads(threads)
-            _followed = threads
+    _capi.follow_num_threads(sys.modules["torch"].get_num_threads())

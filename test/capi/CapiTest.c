@@ -58,6 +58,46 @@ static void launch(const char *pipeline, void **buffers, size_t count) {
   espmm_executable_release(exe);
 }
 
+/* A program by its string: what it takes and gives, and its launch as the gradient of the weights. */
+static void check_program(void) {
+  const char *header = "// espmm-program {\"version\":1,\"space\":\"graph\",\"arguments\":[[\"x\",\"float64\",\"senders\",24],[\"y\",\"float64\","
+                       "\"edges\",3],[\"w\",\"float64\",\"edges\",8]],\"results\":[[\"z\",\"float64\",\"receivers\",8]],\"terms\":[[[0,1,2]]],"
+                       "\"steps\":[[[2],[0]]],\"deterministic\":false,\"schedule\":{}}\n";
+  char text[4096];
+  snprintf(text, sizeof text, "%s%s", header, program);
+  espmm_executable *exe = NULL;
+  check(espmm_program_load(text, -1, &exe) == ESPMM_OK, "espmm_program_load");
+  if (!exe)
+    return;
+  espmm_signature signature;
+  espmm_tensor tensor;
+  espmm_rows side;
+  espmm_plan_array array;
+  check(espmm_executable_signature(exe, &signature) == ESPMM_OK && signature.graph && signature.arguments == 4 && signature.plan_arrays == 4 &&
+            signature.results == 1,
+        "espmm_executable_signature");
+  check(espmm_executable_argument(exe, 3, &tensor) == ESPMM_OK && !strcmp(tensor.name, "gz") && !strcmp(tensor.dtype, "f64") &&
+            tensor.rows == ESPMM_RECEIVERS && tensor.width == 8 && tensor.used,
+        "the cotangent");
+  check(espmm_executable_argument(exe, 2, &tensor) == ESPMM_OK && !strcmp(tensor.name, "w") && !tensor.used, "the weights are not used");
+  check(espmm_executable_result(exe, 0, &tensor) == ESPMM_OK && tensor.rows == ESPMM_EDGES && tensor.width == 8, "the result");
+  check(espmm_executable_result(exe, 1, &tensor) == ESPMM_INVALID, "there is one result");
+  check(espmm_executable_plan(exe, 2, &side, &array) == ESPMM_OK && side == ESPMM_RECEIVERS && array == ESPMM_OTHER, "a plan array");
+  check(espmm_executable_plan(exe, 4, &side, &array) == ESPMM_INVALID, "there are four plan arrays");
+  espmm_executable_release(exe);
+
+  check(espmm_program_load(program, -1, &exe) == ESPMM_INVALID && strstr(espmm_last_error(), "expected a serialised program"), "no header");
+  text[strlen("// espmm-program ")] = '[';
+  check(espmm_program_load(text, -1, &exe) == ESPMM_INVALID, "a header that is not JSON");
+  check(espmm_program_load(text, 99, &exe) != ESPMM_OK, "no such device");
+
+  espmm_follow_num_threads(3);
+  check(espmm_get_num_threads() == 3, "the number that another has");
+  espmm_set_num_threads(2);
+  espmm_follow_num_threads(5);
+  check(espmm_get_num_threads() == 2, "what is set stays");
+}
+
 int main(void) {
   srand(7);
   double *inputs[] = {x, y, w, gz};
@@ -95,6 +135,8 @@ int main(void) {
   launch("equivariant-differentiate{wrt=3 cotangents=0},equivariant-to-cpu", backward, 9);
   for (int n = 0; n < edges * channels; ++n)
     check(fabs(gw[n] - expected_gw[n]) < 1e-14, "the gradient of the weights");
+
+  check_program();
 
   espmm_executable *exe = NULL;
   check(espmm_compile("func.func @f(", "equivariant-to-cpu", &exe) == ESPMM_INVALID && strstr(espmm_last_error(), "line 1"),

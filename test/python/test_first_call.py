@@ -239,7 +239,7 @@ for number in range(4):
         z.sum().backward()
         other = espmm.TensorProductConv(problem.replace(layout="ir_mul"))
         other(x, y, w, index, index).sum().backward()
-        print(compiling, bool(torch.isfinite(x.grad).all()), flush=True)
+        os.write(1, f"{compiling} {bool(torch.isfinite(x.grad).all())}\\n".encode())  # one piece: four write at once
         os._exit(0)
     children.append(child)
     double = problem.replace(irrep_dtype="float64", weight_dtype="float64")

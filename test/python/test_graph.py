@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 
 import numpy as np
 import pytest
@@ -189,3 +191,12 @@ def test_a_graph_of_the_cache_makes_its_senders_side_after_the_edges_are_gone(de
     r, s = receivers.cpu().numpy(), senders.cpu().numpy()
     del receivers, senders
     check_side(graph.side("senders"), s, r, 20)
+
+
+def test_pickles_and_copies(device):
+    edges = [torch.tensor([3, 0, 2, 0], device=device), torch.tensor([1, 4, 0, 0], device=device)]
+    graph = Graph(*edges, num_receivers=4, num_senders=6)
+    again = pickle.loads(pickle.dumps(graph))
+    assert (again.num_receivers, again.num_senders, again.device) == (4, 6, graph.device)
+    assert all(torch.equal(a.long(), b) for a, b in zip(again.indices(), edges))
+    assert copy.deepcopy(graph) is graph

@@ -3,10 +3,17 @@
 #include "espmm/Runtime/DiskCache.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
+#include <random>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <thread>
 
 using namespace espmm;
 using test::Warnings;
@@ -177,6 +184,359 @@ static void testNoRoom() {
   }));
 }
 
+/// A file that others can write to, is another user's, or is no file, is not used; nor is such a folder.
+static void testTrust() {
+  test::TemporaryFolder folder;
+  DiskCache cache(folder.path("cache"));
+  std::string key = cacheKey({"trust"}), path = cache.path(key);
+  CHECK(cache.put(key, sample));
+  auto refused = [&](const char *why) {
+    Warnings warnings;
+    CHECK(!cache.get(key));
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+    CHECK_CONTAINS(Warnings::texts.empty() ? "" : Warnings::texts[0], path + " " + why);
+    CHECK(cache.put(key, sample)); // replaced
+    CHECK(cache.get(key) == sample);
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+  };
+  for (mode_t mode : {0602, 0620, 0666}) {
+    CHECK(chmod(path.c_str(), mode) == 0);
+    refused("can be written to by others");
+  }
+  CHECK(rename(path.c_str(), (path + ".real").c_str()) == 0 && symlink((path + ".real").c_str(), path.c_str()) == 0);
+  refused("is a link");
+  CHECK(unlink(path.c_str()) == 0 && mkdir(path.c_str(), 0700) == 0);
+  {
+    Warnings warnings;
+    CHECK(!cache.get(key));
+    CHECK_CONTAINS(Warnings::texts[0], path + " is not a file");
+  }
+  CHECK(rmdir(path.c_str()) == 0 && mkfifo(path.c_str(), 0600) == 0);
+  refused("is not a file"); // and not waited for
+  if (chown(path.c_str(), 1, -1) == 0)
+    refused("belongs to another user");
+
+  // The same of a file beside the entries.
+  std::string beside = folder.path("cache/KEY.schedule.json"), why;
+  CHECK(!cache.readBeside("KEY.schedule.json", why) && why.empty());
+  writeFile(beside, "{}");
+  CHECK(chmod(beside.c_str(), 0600) == 0);
+  CHECK(cache.readBeside("KEY.schedule.json", why) == "{}");
+  CHECK(chmod(beside.c_str(), 0606) == 0);
+  CHECK(!cache.readBeside("KEY.schedule.json", why));
+  CHECK_EQUAL(why, "can be written to by others");
+  {
+    Warnings warnings;
+    cache.reject(key, "is of no use");
+    CHECK_CONTAINS(Warnings::texts[0], path + " is of no use; it is compiled anew");
+    CHECK(!cache.get(key) && cache.put(key, sample));
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+  }
+
+  // Each in a process of its own, as a folder is spoken of once in a process.
+  auto folderRefused = [&](const std::string &path, const char *why) {
+    CHECK(test::inChild([&] {
+      Warnings warnings;
+      DiskCache cache(path);
+      for (int i = 0; i < 3; ++i)
+        CHECK(!cache.get(key) && !cache.put(key, sample));
+      int made = 0;
+      for (int i = 0; i < 2; ++i)
+        CHECK(bool(cache.makeOnce(key, [&]() -> DiskCache::Made { return ++made, sample; })));
+      CHECK_EQUAL(made, 2); // works all the same
+      CHECK_CONTAINS(cache.problem(), why);
+      CHECK_EQUAL(Warnings::texts.size(), 1u);
+      CHECK_CONTAINS(Warnings::texts[0], "can't be kept in " + path + ": it " + why);
+      CHECK_CONTAINS(test::textOf(cache.forEach([](const DiskCache::Entry &) {})), path + " " + why);
+      CHECK_CONTAINS(test::textOf(cache.clear()), path + " " + why);
+      return true;
+    }));
+  };
+  for (mode_t mode : {0702, 0720, 01777}) {
+    CHECK(chmod(cache.folder().c_str(), mode) == 0);
+    folderRefused(cache.folder(), "can be written to by others");
+  }
+  CHECK(chmod(cache.folder().c_str(), 0755) == 0); // may be read
+  CHECK(cache.get(key) == sample);
+  if (geteuid() == 0)
+    CHECK(chown(cache.folder().c_str(), 1, -1) == 0);
+  folderRefused(geteuid() == 0 ? cache.folder() : "/", "belongs to another user");
+}
+
+/// Sets the time of last use back.
+static void setUsed(const std::string &path, int secondsAgo) {
+  timespec times[2] = {{time(nullptr) - secondsAgo, 0}, {time(nullptr) - secondsAgo, 0}};
+  CHECK(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+}
+
+static void testLimit() {
+  test::TemporaryFolder folder;
+  const Blobs blobs = {{"a", std::string(1000, 'a')}};
+  DiskCache cache(folder.path(), 20000);
+  auto key = [](int i) { return cacheKey({"limit", std::to_string(i)}); };
+  Warnings warnings;
+  for (int i = 0; i < 10; ++i) {
+    CHECK(cache.put(key(i), blobs));
+    setUsed(cache.path(key(i)), 10000 - i);
+  }
+  uint64_t bytes = readFile(cache.path(key(0))).size();
+  writeFile(folder.path(".tmp-0123"), "left by a writer that was killed");
+  writeFile(folder.path(".tmp-4567"), "of a writer that writes");
+  setUsed(folder.path(".tmp-0123"), 3700);
+  CHECK(cache.get(key(2)) == blobs); // now used last
+  // Another limit for the same folder: an eighth less than it stays, of what was used last.
+  DiskCache smaller(folder.path(), 5 * bytes);
+  CHECK(smaller.put(key(10), blobs));
+  for (int i = 0; i <= 10; ++i)
+    CHECK_EQUAL(bool(cache.get(key(i))), i == 2 || i >= 8);
+  CHECK_EQUAL(filesIn(folder.path()).size(), 5u);
+  // However many are written, about the limit is kept.
+  size_t most = 0;
+  for (int i = 0; i < 300; ++i) {
+    CHECK(smaller.put(key(i), blobs));
+    most = std::max(most, filesIn(folder.path()).size());
+  }
+  CHECK_EQUAL(most, 6u); // five and a temporary
+  CHECK(Warnings::texts.empty());
+  // The same where entries are small, and few of them have the folder looked over.
+  DiskCache large(folder.path("large"), 300 * bytes);
+  for (int i = 0; i < 1000; ++i)
+    CHECK(large.put(key(i), blobs));
+  size_t kept = filesIn(large.folder()).size();
+  CHECK(kept > 200 && kept < 330);
+  // Listing is no use; clearing removes all but what is being written.
+  setUsed(large.path(key(999)), 5000);
+  size_t listed = 0;
+  int64_t oldest = INT64_MAX;
+  CHECK(!large.forEach([&](const DiskCache::Entry &entry) {
+    ++listed;
+    CHECK(entry.problem.empty() && entry.blobs == blobs && entry.bytes == bytes);
+    oldest = std::min(oldest, entry.used);
+  }));
+  CHECK_EQUAL(listed, kept);
+  setUsed(large.path(key(999)), 4000);
+  CHECK(large.get(key(999)) == blobs); // but this is
+  int64_t now = time(nullptr);
+  CHECK(!large.forEach([&](const DiskCache::Entry &entry) { CHECK(now - entry.used < 1000); }));
+  CHECK(now - oldest >= 5000);
+  CHECK_EQUAL(*large.clear(), int(kept));
+  CHECK_EQUAL(filesIn(large.folder()).size(), 0u);
+  CHECK(test::inChild([&] {
+    Warnings warnings;
+    DiskCache none(folder.path("none"), 100);
+    CHECK(!none.put(key(0), blobs) && !none.put(key(0), blobs));
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+    CHECK_CONTAINS(Warnings::texts[0], "is more than ESPMM_CACHE_LIMIT");
+    return true;
+  }));
+}
+
+/// Memory that forked children share.
+template <typename T> static T &shared() {
+  void *memory = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return *new (memory) T();
+}
+
+static pid_t startChild(const std::function<bool()> &body) {
+  std::fflush(nullptr);
+  pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    test::failures = 0;
+    bool ok = body();
+    std::fflush(nullptr);
+    _exit(ok && test::failures == 0 ? 0 : 1);
+  }
+  return child;
+}
+
+static bool endsWell(pid_t child) {
+  int status = 0;
+  return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/// Eight processes of two threads each, which all begin at once, each with another entry: each entry is made once.
+static void testMakersAtOnce() {
+  test::TemporaryFolder folder;
+  DiskCache cache(folder.path("cache"));
+  constexpr int entries = 5;
+  struct State {
+    std::atomic<int> started{0}, made[entries]{}, skipped{0};
+  };
+  State &state = shared<State>();
+  auto content = [](int i) { return Blobs{{"a", std::string(50000 + i, char('a' + i))}}; };
+  auto work = [&](int process) {
+    ++state.started;
+    while (state.started < 16)
+      std::this_thread::yield();
+    for (int n = 0; n < entries; ++n) {
+      int i = (process + n) % entries;
+      auto make = [&]() -> DiskCache::Made {
+        ++state.made[i];
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        return content(i);
+      };
+      auto blobs = cache.makeOnceUnlessBusy(cacheKey({"once", std::to_string(i)}), make);
+      if (blobs && !*blobs) {
+        ++state.skipped;
+        auto waited = cache.makeOnce(cacheKey({"once", std::to_string(i)}), make);
+        CHECK(waited && *waited == content(i));
+      } else {
+        CHECK(blobs && **blobs == content(i));
+      }
+    }
+  };
+  std::vector<pid_t> children;
+  for (int process = 0; process < 8; ++process)
+    children.push_back(startChild([&] {
+      Warnings warnings;
+      DiskCache::Counts before = DiskCache::counts();
+      std::thread other(work, process + 1);
+      work(process);
+      other.join();
+      CHECK(Warnings::texts.empty());
+      DiskCache::Counts after = DiskCache::counts();
+      CHECK_EQUAL(after.found + after.made - before.found - before.made, 2 * entries);
+      return true;
+    }));
+  for (pid_t child : children)
+    CHECK(endsWell(child));
+  for (std::atomic<int> &made : state.made)
+    CHECK_EQUAL(made.load(), 1);
+  CHECK(state.skipped > 0);
+}
+
+/// A maker that fails lets the next one try; the failure is told to whoever asked.
+static void testMakersThatFail() {
+  test::TemporaryFolder folder;
+  DiskCache cache(folder.path());
+  std::string key = cacheKey({"fails"});
+  for (int i = 0; i < 2; ++i)
+    CHECK_CONTAINS(test::textOf(cache.makeOnce(key, []() -> DiskCache::Made { return makeError(ESPMM_INVALID, "no such thing"); })),
+                   "no such thing");
+  CHECK(*cache.makeOnce(key, []() -> DiskCache::Made { return sample; }) == sample);
+  CHECK(cache.get(key) == sample);
+}
+
+/// Of two processes that want an entry one is killed at a random moment, 200 times: the other soon has it, and no reader ever finds
+/// half of it.
+static void testKilledMakers() {
+  using Clock = std::chrono::steady_clock;
+  test::TemporaryFolder folder;
+  DiskCache cache(folder.path());
+  // Large, so that many are killed while they write.
+  auto content = [](int round) { return Blobs{{"a", std::string(2000000, char('a' + round % 26))}}; };
+  auto key = [](int round) { return cacheKey({"killed", std::to_string(round)}); };
+  struct State {
+    std::atomic<bool> begun{false};
+    double seconds = 0;
+  };
+  State &state = shared<State>();
+  auto work = [&](int round) {
+    Clock::time_point start = Clock::now();
+    state.begun = true;
+    auto blobs = cache.makeOnce(key(round), [&]() -> DiskCache::Made {
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+      return content(round);
+    });
+    state.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    return blobs && *blobs == content(round);
+  };
+  std::mt19937 random(7);
+  constexpr int rounds = 200;
+  int midway = 0, leftovers = 0;
+  double undisturbed = 0, longest = 0;
+  Warnings warnings;
+  for (int round = -5; round < 0; ++round) {
+    CHECK(endsWell(startChild([&] { return work(round + 1000); })));
+    undisturbed += state.seconds / 5;
+  }
+  for (int round = 0; round < rounds; ++round) {
+    pid_t victim = startChild([&] { return work(round); });
+    while (!state.begun.exchange(false))
+      std::this_thread::yield();
+    pid_t other = startChild([&] { return work(round); });
+    std::this_thread::sleep_for(std::chrono::duration<double>(undisturbed * std::uniform_real_distribution<>()(random)));
+    kill(victim, SIGKILL);
+    Clock::time_point killed = Clock::now();
+    cache.get(key(round)); // there or not, but never half
+    int status = 0;
+    CHECK(waitpid(victim, &status, 0) == victim);
+    midway += WIFSIGNALED(status);
+    CHECK(endsWell(other));
+    longest = std::max(longest, std::chrono::duration<double>(Clock::now() - killed).count());
+    CHECK(cache.get(key(round)) == content(round));
+    CHECK(unlink(cache.path(key(round)).c_str()) == 0);
+  }
+  CHECK(Warnings::texts.empty());
+  CHECK(midway > rounds / 8);
+  CHECK(longest < 30); // a lock that is left would be waited for
+  for (const std::string &file : filesIn(folder.path()))
+    if (llvm::StringRef(file).contains("/.tmp-")) {
+      ++leftovers;
+      setUsed(file, 3700);
+    }
+  std::printf("%d of %d makers killed midway, %d while they wrote; the other had it after %.1f ms at the latest\n", midway, rounds,
+              leftovers, longest * 1e3);
+  CHECK(leftovers > 0);
+  CHECK_EQUAL(*cache.clear(), leftovers + 5); // and those of before
+  CHECK_EQUAL(filesIn(folder.path()).size(), 1u); // the locks' file
+}
+
+/// A small file system of its own, if this process may mount one.
+static bool mountTiny(const std::string &folder, unsigned long flags) {
+  std::string user = std::to_string(geteuid()), group = std::to_string(getegid());
+  if (unshare(CLONE_NEWNS) != 0) {
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+      return false;
+    // Without, the user could own no file.
+    writeFile("/proc/self/uid_map", "0 " + user + " 1");
+    writeFile("/proc/self/setgroups", "deny");
+    writeFile("/proc/self/gid_map", "0 " + group + " 1");
+  }
+  mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  return mount("tmpfs", folder.c_str(), "tmpfs", flags, "size=64k,mode=0700") == 0;
+}
+
+static void testFullDisk() {
+  test::TemporaryFolder folder;
+  int *mounted = &shared<int>();
+  std::string key = cacheKey({"full"});
+  CHECK(test::inChild([&] {
+    if (!mountTiny(folder.path(), 0))
+      return true;
+    ++*mounted;
+    Warnings warnings;
+    DiskCache cache(folder.path("espmm"));
+    CHECK(cache.put(key, {{"a", "small"}}));
+    for (int i = 0; i < 3; ++i) {
+      auto blobs = cache.makeOnce(cacheKey({"large"}), []() -> DiskCache::Made { return Blobs{{"a", std::string(100000, 'a')}}; });
+      CHECK(blobs && blobs->at("a").size() == 100000);
+    }
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+    CHECK_CONTAINS(Warnings::texts[0], "No space left on device");
+    CHECK(cache.get(key) == Blobs({{"a", "small"}}));
+    CHECK_EQUAL(filesIn(cache.folder()).size(), 2u); // with the locks' file
+    return true;
+  }));
+  CHECK(test::inChild([&] {
+    if (!mountTiny(folder.path(), MS_RDONLY))
+      return true;
+    ++*mounted;
+    Warnings warnings;
+    DiskCache cache(folder.path("espmm"));
+    for (int i = 0; i < 3; ++i) {
+      CHECK(!cache.get(key));
+      CHECK(bool(cache.makeOnce(key, []() -> DiskCache::Made { return sample; })));
+    }
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+    CHECK_CONTAINS(Warnings::texts[0], "Read-only file system");
+    return true;
+  }));
+  if (*mounted < 2)
+    std::printf("a full and a read-only file system: not tested, no right to mount\n");
+}
+
 static void testEnvironment() {
   std::string before = std::getenv("ESPMM_CACHE_DIR");
   setenv("ESPMM_CACHE", "0", 1);
@@ -201,6 +561,38 @@ static void testEnvironment() {
     CHECK_EQUAL(Warnings::texts.size(), 1u);
     return true;
   }));
+  CHECK(test::inChild([] {
+    unsetenv("ESPMM_CACHE_DIR");
+    unsetenv("XDG_CACHE_HOME");
+    setenv("HOME", "", 1); // no home at all
+    Warnings warnings;
+    for (int i = 0; i < 3; ++i) {
+      CHECK(!DiskCache::fromEnvironment().enabled());
+      CHECK(bool(DiskCache::fromEnvironment().makeOnce(cacheKey({}), []() -> DiskCache::Made { return sample; })));
+    }
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+    CHECK_CONTAINS(Warnings::texts[0], "no home");
+    return true;
+  }));
+  CHECK(test::inChild([] {
+    auto limit = [](const char *text) {
+      setenv("ESPMM_CACHE_LIMIT", text, 1);
+      return DiskCache::fromEnvironment().limit();
+    };
+    Warnings warnings;
+    CHECK_EQUAL(limit(""), uint64_t(1) << 30);
+    CHECK_EQUAL(limit("0"), 0u);
+    CHECK_EQUAL(limit("12345"), 12345u);
+    CHECK_EQUAL(limit("3K"), 3072u);
+    CHECK_EQUAL(limit("500M"), uint64_t(500) << 20);
+    CHECK_EQUAL(limit("2G"), uint64_t(2) << 30);
+    CHECK(Warnings::texts.empty());
+    for (const char *text : {"G", "much", "-1", "1.5G", "99999999999G"})
+      CHECK_EQUAL(limit(text), uint64_t(1) << 30);
+    CHECK_EQUAL(Warnings::texts.size(), 1u);
+    CHECK_CONTAINS(Warnings::texts[0], "such as 500M or 2G, got 'G'");
+    return true;
+  }));
   unsetenv("ESPMM_CACHE");
 }
 
@@ -209,5 +601,11 @@ void testCache() {
   testDamage();
   testConcurrentWriters();
   testNoRoom();
+  testTrust();
+  testLimit();
+  testMakersAtOnce();
+  testMakersThatFail();
+  testKilledMakers();
+  testFullDisk();
   testEnvironment();
 }

@@ -61,7 +61,7 @@ def test_contents(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         package = {str(Path("espmm") / path.relative_to(ROOT / "python/espmm")) for path in (ROOT / "python/espmm").rglob("*.py")}
-        assert package | {"espmm/lib/libespmm.so", "espmm/py.typed"} <= set(names)
+        assert package | {"espmm/lib/libespmm.so", "espmm/lib/libespmm_torch.so", "espmm/py.typed"} <= set(names)
         record = next(name for name in names if name.endswith(".dist-info/RECORD"))
         rows = list(csv.reader(io.StringIO(archive.read(record).decode())))
         assert [row[0] for row in rows] == names
@@ -89,12 +89,14 @@ def test_refuses_newer_glibc(tmp_path: Path) -> None:
     """arc4random came with glibc 2.36."""
     library = shared_library(tmp_path, "unsigned arc4random(void); unsigned f(void) { return arc4random(); }")
     with pytest.raises(make_wheel.WheelError, match=r"needs GLIBC_2\.36, newer than the tag py3-none-manylinux_2_34_x86_64"):
-        make_wheel.make_wheel(library, tmp_path)
+        make_wheel.make_wheel(library, tmp_path, with_torch=False)
 
 
 def test_refuses_other_libraries(tmp_path: Path) -> None:
     library = shared_library(tmp_path, "int f(void) { return 0; }", "-Wl,--no-as-needed", "-lz")
     with pytest.raises(make_wheel.WheelError, match=r"is linked to libz\.so\.1"):
+        make_wheel.make_wheel(library, tmp_path, with_torch=False)
+    with pytest.raises(make_wheel.WheelError, match=r"libespmm_torch\.so is not there: build it first"):
         make_wheel.make_wheel(library, tmp_path)
 
 
@@ -132,6 +134,9 @@ def test_readme_example(wheel: Path, tmp_path: Path) -> None:
     (Path(site) / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     program = "\n".join(block.split("```", 1)[0] for block in readme.split("```python\n")[1:])
-    program += "\nimport pathlib, sys\nassert pathlib.Path(espmm.__file__).is_relative_to(sys.prefix), espmm.__file__\n"
+    program += "\nimport pathlib, sys\nfor path in (espmm.__file__, espmm.torch_library()): assert pathlib.Path(path).is_relative_to(sys.prefix), path\n"
+    # The operators of the wheel, not of the checkout: what is traced runs with them.
+    program += "traced = torch.jit.trace(conv, (x, y, w, receivers, senders), check_trace=False)\n"
+    program += "torch.testing.assert_close(traced(x, y, w, receivers, senders), z)\n"
     (tmp_path / "readme.py").write_text(program, encoding="utf-8")
     subprocess.run([str(interpreter), "readme.py"], check=True, cwd=tmp_path, env=check_wheel.clean_environment())

@@ -64,6 +64,7 @@ private:
 /// What the C interface hands out.
 struct espmm_executable {
   std::shared_ptr<espmm::Executable> executable;
+  std::vector<std::string> names = {}; // of its arguments, where the program that it was loaded from gave them
 };
 
 #endif

@@ -17,6 +17,9 @@ int hostVectorBits();
 /// Version, host, CUDA driver and devices, ptxas and cache; where something is not there, an "error" that says why.
 llvm::json::Object collectInfo();
 
+/// The disk cache and every entry in it; see espmm_cache_list.
+llvm::Expected<llvm::json::Object> listCache();
+
 } // namespace espmm
 
 #endif

@@ -18,6 +18,8 @@ enum class ElementType { F32, F64 };
 enum class PlanArray { Offsets, Order, Other, Parts, Nodes };
 
 llvm::StringRef rowsName(Rows rows);
+/// "f32"
+llvm::StringRef elementName(ElementType element);
 
 /// How many rows a tensor or a side has; Rows::All is one row.
 int64_t rowCount(Rows rows, const Sizes &sizes);

@@ -15,6 +15,8 @@ void parallelFor(HostKernel kernel, const uint64_t *args, int64_t tasks, int thr
 
 /// At least 1; a smaller number counts as 1.
 void setNumThreads(int threads);
+/// The same, unless setNumThreads was called before: for frameworks, whose own number this one goes by.
+void followNumThreads(int threads);
 int numThreads();
 
 /// The processors that this process may run on.

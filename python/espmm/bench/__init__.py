@@ -7,8 +7,9 @@
     python -m espmm bench --problem mace-large --graph 500x60 --device cpu --dtype float64
 
 Suites: `conv`, convolutions on large graphs (GPU: A and B; CPU: small); `batch`, products without a graph (GPU: 50,000
-rows; CPU: 2,560); `modes`, dense products, with weights by row and shared (GPU: 50,000 rows; CPU: 1,000); `small`, convolutions on small graphs, timed from the host as well on the GPU; `compile`, from the
-Python call to kernels that are ready, without and with the disk cache.
+rows; CPU: 2,560); `modes`, dense products, with weights by row and shared (GPU: 50,000 rows; CPU: 1,000); `uneven`,
+convolutions over unequal multiplicities (GPU: A; CPU: small); `small`, convolutions on small graphs, timed from the host
+as well on the GPU; `compile`, from the Python call to kernels that are ready, without and with the disk cache.
 
 Graphs: A is carbon diamond, 1000 nodes x 158 neighbours, B a cubic lattice, 23,000 x 6, small 64 x 40 at random; NxK is
 any other at random; N alone is a batch of N rows; the rest are described in `espmm.bench.graphs`. What a pass, its time
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
 
 # Largest relative error (norm) that counts as right.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
-SUITES = ("conv", "batch", "modes", "small", "compile")
+SUITES = ("conv", "batch", "modes", "uneven", "small", "compile")
 PEER_NAMES = ("e3nn", "openequivariance", "openequivariance-det", "cuequivariance", "flashtp")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    from ..problems import DENSE, NAMED
+    from ..problems import DENSE, NAMED, UNEVEN
 
-    names = [*NAMED, *DENSE, *(f"{name}-shared" for name in DENSE)]
+    names = [*NAMED, *UNEVEN, *DENSE, *(f"{name}-shared" for name in DENSE)]
 
     result = argparse.ArgumentParser(
         prog="python -m espmm bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -84,9 +85,11 @@ def parser() -> argparse.ArgumentParser:
 
 def suite_problems(suite: str) -> list[str]:
     """The suite's own problems."""
-    from ..problems import DENSE, NAMED
+    from ..problems import DENSE, NAMED, UNEVEN
 
-    return [*DENSE, *(f"{name}-shared" for name in DENSE)] if suite == "modes" else list(NAMED)
+    if suite == "modes":
+        return [*DENSE, *(f"{name}-shared" for name in DENSE)]
+    return list(UNEVEN if suite == "uneven" else NAMED)
 
 
 def suite_graphs(suite: str, device: str) -> list[str]:
@@ -97,6 +100,8 @@ def suite_graphs(suite: str, device: str) -> list[str]:
         return ["50000" if device == "cuda" else "2560"]
     if suite == "small":
         return ["small", "8x20"]
+    if suite == "uneven":
+        return ["A" if device == "cuda" else "small"]
     return ["A", "B"] if device == "cuda" else ["small"]
 
 

@@ -179,9 +179,10 @@ class OpenEquivariance(Peer):
 
     def form(self, product: Product, dtype: torch.dtype, layout: str, batch: bool) -> Form:
         module = _openequivariance_module(product, dtype, layout, batch, self.deterministic and not batch)
-        columns = torch.arange(product.dims[2]).unsqueeze(0)
-        order = tuple(module.reorder_weights_from_e3nn(columns, True)[0].tolist())
-        return Form(layout, None if order == tuple(columns[0].tolist()) else order)
+        columns = torch.arange(product.dims[2])
+        # It takes shared weights without a batch dimension, whatever the second argument says.
+        order = module.reorder_weights_from_e3nn(columns if product.shared_weights else columns.unsqueeze(0), True)
+        return Form(layout, None if torch.equal(order.flatten(), columns) else tuple(order.flatten().tolist()))
 
     def bind(self, product: Product, nodes: int, layout: str, operands: Operands) -> Bound:
         dtype, batch = operands.x.dtype, operands.receivers is None

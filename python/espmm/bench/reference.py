@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..irreps import Irreps
 from ..problem import TPProblem
-from ..problems import DENSE, NAMED, every_path, fully_connected_problem
+from ..problems import DENSE, NAMED, UNEVEN, every_path, fully_connected_problem
 
 # What the float64 reference may take at a time; e3nn's double backward holds some 16 buffers of an output row each.
 _REFERENCE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}
@@ -32,13 +32,13 @@ class Product:
 
     @classmethod
     def named(cls, name: str) -> Product:
-        """One of `espmm.problems.NAMED` or `DENSE`, or of the latter with "-shared" after it."""
+        """One of `espmm.problems.NAMED`, `UNEVEN` or `DENSE`, or of the last with "-shared" after it."""
         base = name.removesuffix("-shared")
         if base in DENSE:
             in1, in2, out = DENSE[base]
             instructions = [tuple(ins)[:5] for ins in fully_connected_problem(in1, in2, out).instructions]
             return cls(name, in1, in2, out, tuple(instructions), name != base)
-        in1, in2, targets = NAMED[name]
+        in1, in2, targets = {**NAMED, **UNEVEN}[name]
         irreps_out, instructions = every_path(in1, in2, targets)
         return cls(name, in1, in2, str(irreps_out), tuple(instructions))
 

@@ -349,7 +349,7 @@ private:
     auto makeSchedule = [&](int64_t registers) {
       return ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, slabBegin, slabEnd,
                                       choose(wishes.rows, 2), choose(wishes.warps, side == Access::Edge ? 1 : 4),
-                                      choose(wishes.stages, hasRows() ? 2 : 3), registers, wishes.deterministic);
+                                      choose(wishes.stages, chooseStages(clone)), registers, wishes.deterministic);
     };
     ScheduleAttr schedule = makeSchedule(wishes.registers);
     if (schedule && !wishes.registers)
@@ -358,6 +358,26 @@ private:
       return failure();
     clone->setAttr("schedule", schedule);
     return success();
+  }
+
+  /// Slots of the ring of edges that are under way. Warps whose edges are short need more of them to keep memory busy.
+  int64_t chooseStages(KernelOp clone) {
+    constexpr int64_t bytesUnderWay = 4096, mostStages = 4;
+    int64_t own = hasRows() ? 2 : 3;
+    int64_t bytes = 4 * warpSize * countCopiedWords(clone);
+    return side == Access::Edge || !bytes ? own : std::max(own, std::min(mostStages, bytesUnderWay / bytes));
+  }
+
+  /// 32-bit words of a channel that are copied for each edge.
+  int64_t countCopiedWords(KernelOp clone) {
+    KernelAnalysis edge(clone);
+    int64_t words = 0;
+    for (BlockOp block : clone.getBody().getOps<BlockOp>())
+      if (edge.hasChannels(block.getResult()) && !isGrouped(clone.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber()))) {
+        auto type = block.getType();
+        words += type.getNumElements() / type.getDimSize(0) * type.getElementTypeBitWidth() / 32;
+      }
+    return words;
   }
 
   /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.

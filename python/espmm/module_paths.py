@@ -1,0 +1,82 @@
+"""Errors name the module of the model that they come from: ``layers.1.conv: expected w of shape ...``.
+
+Modules have no names of their own. Nothing is noted while all goes well; when an error is raised, the modules that live are searched
+for those that hold the one that raised it. In a backward pass, where no module is called, the program that failed leads to those that have it.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+from typing import Any, Callable, Iterator, TypeVar
+
+import torch
+
+from .program import Program
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: How many paths are named where there are several, such as of layers that share a program.
+_MOST = 4
+
+
+def names_errors(forward: F) -> F:
+    """For a module's ``forward``: an exception that leaves it begins with the module's path in the model, if it is in one."""
+
+    @functools.wraps(forward)
+    def call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return forward(self, *args, **kwargs)
+        except Exception as error:
+            if not torch.compiler.is_compiling():
+                _name(error, "", lambda: [self])
+            raise
+
+    return call  # type: ignore[return-value]
+
+
+def name_gradient(error: Exception, program: Program) -> None:
+    """Has an exception of a backward pass begin with the path of the module whose gradient it is.
+
+    Args:
+        program: the one that autograd was to differentiate: a module's own, or a derivative of it.
+    """
+    _name(error, "backward of ", lambda: [m for m in _living() if m.__dict__.get("_program") is program._root])
+
+
+def _name(error: Exception, prefix: str, find: Callable[[], list[torch.nn.Module]]) -> None:
+    # Others' exceptions that carry no text, such as those by which checkpointing ends a forward pass early, are left alone.
+    if len(error.args) != 1 or not isinstance(error.args[0], str) or hasattr(error, "espmm_module"):
+        return
+    names = sorted(set(paths(find())))
+    if names:
+        error.espmm_module = names[0]  # type: ignore[attr-defined]
+        text = " or ".join(names[:_MOST]) + (" or others" if len(names) > _MOST else "")
+        error.args = (f"{prefix}{text}: {error.args[0]}",)
+
+
+def paths(modules: list[torch.nn.Module]) -> list[str]:
+    """The paths of modules in the outermost modules that hold them; none for one that nothing holds."""
+    holders: dict[int, list[tuple[str, torch.nn.Module]]] = {}
+    for holder in _living():
+        for name, module in holder.__dict__.get("_modules", {}).items():
+            holders.setdefault(id(module), []).append((name, holder))
+
+    def climb(module: torch.nn.Module, path: tuple[str, ...], seen: frozenset[int]) -> Iterator[str]:
+        above = [(name, holder) for name, holder in holders.get(id(module), ()) if id(holder) not in seen]
+        for name, holder in above:
+            # What torch.compile makes of a module is in nobody's mind a part of its path.
+            yield from climb(holder, path if name == "_orig_mod" else (name, *path), seen | {id(holder)})
+        if not above and path:
+            yield ".".join(path)
+
+    return [path for module in modules for path in climb(module, (), frozenset({id(module)}))]
+
+
+def _living() -> list[torch.nn.Module]:
+    """All modules of this process."""
+    classes, new = {torch.nn.Module}, [torch.nn.Module]
+    while new:
+        new = [c for known in new for c in type.__subclasses__(known) if c not in classes]
+        classes.update(new)
+    return [found for found in gc.get_objects() if type(found) in classes]
