@@ -72,6 +72,32 @@ def test_modules_follow_dtypes(library):
     assert conv.to("cpu")._program is before  # nothing but a dtype makes another program
 
 
+class Scripted(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = FusedConvolution(product())
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+        return self.conv(x, y, w, edges[0], edges[1])
+
+
+def test_inside_torch_jit_script(library):
+    model = Scripted()
+    expected, scripted = model.conv, torch.jit.script(model)
+    file = io.BytesIO()
+    torch.jit.save(scripted, file)
+    file.seek(0)
+    loaded = torch.jit.load(file)
+    for nodes, edges in ((5, 12), (9, 31), (2, 1)):
+        x, y, w, receivers, senders = inputs(expected.weight_numel, edges, nodes)
+        arguments = [t.requires_grad_() for t in (x, y, w)]
+        results = []
+        for z in (expected(*arguments, receivers, senders), loaded(*arguments, torch.stack([receivers, senders]))):
+            results.append((z, *torch.autograd.grad(z.square().sum(), arguments)))
+        for a, b in zip(*results):
+            torch.testing.assert_close(b, a, rtol=1e-12, atol=1e-12)
+
+
 def test_which_products_are_plain():
     class Own(o3.TensorProduct):
         def forward(self, x, y, weight=None):

@@ -121,6 +121,11 @@ def test_transpose_irreps():
         oeq.transpose_irreps(array, "2x1o", "mul_ir", "ir_mul")
 
 
+def test_the_library_for_cpp(library):
+    path = oeq.torch_ext_so_path()
+    assert path is None or path == espmm.torch_library()
+
+
 def test_install_does_not_hide_the_real_one(monkeypatch, installed):
     oeq.install()  # again is nothing
     oeq.uninstall()

@@ -241,9 +241,8 @@ def transpose_irreps(array: torch.Tensor, irreps: Any, src_layout: str, dst_layo
 
 def torch_ext_so_path() -> Optional[str]:
     """The library that C++ programs load for the operators; None if there is none."""
-    find = getattr(_capi, "torch_library", None)
     try:
-        return None if find is None else find()
+        return _capi.torch_library()
     except ImportError:
         return None
 
