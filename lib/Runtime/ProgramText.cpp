@@ -157,22 +157,22 @@ static bool readHeader(const llvm::json::Value &json, ProgramText &program, llvm
 }
 
 llvm::Expected<ProgramText> ProgramText::parse(llvm::StringRef program) {
-  auto [line, module] = program.split('\n');
-  auto failure = [line = line](const llvm::Twine &why) {
-    return makeError(ESPMM_INVALID, "expected a serialised program, beginning with '" + header + "' and JSON, got '" +
-                                        line.take_front(80) + "' (" + why + ")");
+  auto failure = [program](const llvm::Twine &why) {
+    return makeError(ESPMM_INVALID, "expected a serialised program, ending with '" + header + "' and JSON, got '" +
+                                        program.take_back(80) + "' (" + why + ")");
   };
-  llvm::StringRef text = line;
-  if (!text.consume_front(header))
-    return failure("no header");
-  llvm::Expected<llvm::json::Value> json = llvm::json::parse(text);
+  size_t comment = program.rfind(header);
+  if (comment == llvm::StringRef::npos)
+    return failure("no such comment");
+  llvm::Expected<llvm::json::Value> json = llvm::json::parse(program.drop_front(comment + header.size()));
   if (!json)
     return failure(llvm::toString(json.takeError()));
   ProgramText result;
   llvm::json::Path::Root root("header");
   if (!readHeader(*json, result, root))
     return failure(llvm::toString(root.getError()));
-  result.module = module.str();
+  result.module = program.take_front(comment).str();
+  llvm::replace(result.module, '\t', '\n');
   return result;
 }
 
@@ -209,14 +209,14 @@ std::optional<ProgramText::Derivative> pruned(const ProgramText &program, llvm::
 
 llvm::Expected<std::string> derivative(llvm::StringRef program, const ProgramText::Derivative &step) {
   // By the text, so that all else stays as it is, in Python's order.
-  llvm::StringRef key = "\"steps\":[", line = program.take_until([](char c) { return c == '\n'; });
-  size_t end = line.find(key);
+  llvm::StringRef key = "\"steps\":[";
+  size_t end = program.rfind(key);
   if (end == llvm::StringRef::npos)
-    return makeError(ESPMM_INVALID, "expected a program's canonical string, got '" + line.take_front(80) + "'");
+    return makeError(ESPMM_INVALID, "expected a program's canonical string, got '" + program.take_back(80) + "'");
   end += key.size();
-  bool isFirst = line[end] == ']';
-  for (int depth = 1; end < line.size(); ++end) {
-    depth += line[end] == '[' ? 1 : line[end] == ']' ? -1 : 0;
+  bool isFirst = program[end] == ']';
+  for (int depth = 1; end < program.size(); ++end) {
+    depth += program[end] == '[' ? 1 : program[end] == ']' ? -1 : 0;
     if (depth == 0)
       break;
   }

@@ -32,6 +32,7 @@ SCHEDULE = {
     "tile_registers": range(1, 1 << 16),
 }
 
+#: Before the JSON in a program's string.
 _HEADER = "// espmm-program "
 _TARGET = re.compile(r"cuda:(sm_\d+[af]?)\Z")
 
@@ -260,9 +261,9 @@ class Program:
         return program
 
     def serialize(self) -> str:
-        """The program as one string, canonical: its text under a comment line that holds the rest as JSON.
+        """The program as one line, canonical: its text, with tabs for the ends of its lines, and a comment that holds the rest as JSON.
 
-        The string is itself a valid module.
+        It is itself a valid module. Code that is generated around the operator quotes it in comments: a line's end would end them.
         """
         if self._serialized is None:
             root = self._root
@@ -276,7 +277,7 @@ class Program:
                 "deterministic": self.deterministic,
                 "schedule": self.schedule,
             }
-            self._serialized = _HEADER + json.dumps(head, separators=(",", ":")) + "\n" + self.text
+            self._serialized = self.text.replace("\n", "\t") + _HEADER + json.dumps(head, separators=(",", ":"))
             with _lock:
                 _programs.setdefault(self._serialized, self)
         return self._serialized
@@ -286,18 +287,18 @@ class Program:
         """The inverse of :meth:`serialize`.
 
         Raises:
-            ValueError: the string does not begin with our comment line.
+            ValueError: the string does not end with our comment.
         """
         found = _programs.get(serialized)
         if found is not None:
             return found
-        line, _, text = serialized.partition("\n")
+        text, header, rest = serialized.rpartition(_HEADER)
         try:
-            if not line.startswith(_HEADER):
-                raise ValueError("no header")
-            head = json.loads(line[len(_HEADER) :])
+            if not header:
+                raise ValueError("no such comment")
+            head = json.loads(rest)
             program = Program(
-                text,
+                text.replace("\t", "\n"),
                 head["space"],
                 [Spec(*spec) for spec in head["arguments"]],
                 [Spec(*spec) for spec in head["results"]],
@@ -309,7 +310,7 @@ class Program:
                 program = program.vjp(wrt, cotangents)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"expected a serialised program, beginning with {_HEADER!r} and JSON, got {line[:80]!r} ({error})"
+                f"expected a serialised program, ending with {_HEADER!r} and JSON, got {serialized[-80:]!r} ({error})"
             ) from None
         program.serialize()
         with _lock:

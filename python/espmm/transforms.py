@@ -100,13 +100,17 @@ def _can_fold(program: Program, dims: Sequence[Optional[int]]) -> bool:
     )
 
 
+#: torch's older vmap has so many levels.
+_LEGACY_LEVELS = 63
+
+
 def _legacy_batch(run: Run, program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
     """``run`` inside ``torch.autograd.grad(is_grads_batched=True)``, whose vmap is an older one than torch.func's."""
-    level = torch._C._vmapmode_increment_nesting() - 1
-    torch._C._vmapmode_decrement_nesting()
+    given = [tensor is not None and is_legacy_batchedtensor(tensor) for tensor in tensors]
+    level = max(_legacy_level(tensor) for tensor, batched in zip(tensors, given) if batched)  # type: ignore[arg-type]
     plain, dims, size = [], [], 0
-    for tensor in tensors:
-        batched = tensor is not None and is_legacy_batchedtensor(tensor)
+    for tensor, batched in zip(tensors, given):
+        batched = batched and _has_legacy_level(tensor, level)  # type: ignore[arg-type]
         if batched:
             tensor = torch._remove_batch_dim(tensor, level, 1, 0)
             size = tensor.shape[0]
@@ -114,6 +118,17 @@ def _legacy_batch(run: Run, program: Program, space: Any, tensors: Tensors) -> S
         dims.append(0 if batched else None)
     results = batch(run, _like(space), size, dims, program, space, plain)
     return [torch._add_batch_dim(result, 0, level) for result in results]
+
+
+def _legacy_level(tensor: torch.Tensor) -> int:
+    """The innermost vmap that a tensor is batched by. The thread's own count says nothing: a device's backward pass has a thread of its own."""
+    return next(level for level in range(_LEGACY_LEVELS, 0, -1) if _has_legacy_level(tensor, level))
+
+
+def _has_legacy_level(tensor: torch.Tensor, level: int) -> bool:
+    # Of a batch that is not there torch makes one of the size that it is told.
+    sizes = [torch._remove_batch_dim(tensor, level, size, 0).shape[0] for size in (1, 2)]
+    return sizes[0] == sizes[1]
 
 
 def _like(space: Any) -> Callable[[int], Any]:

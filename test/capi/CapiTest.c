@@ -62,9 +62,9 @@ static void launch(const char *pipeline, void **buffers, size_t count) {
 static void check_program(void) {
   const char *header = "// espmm-program {\"version\":1,\"space\":\"graph\",\"arguments\":[[\"x\",\"float64\",\"senders\",24],[\"y\",\"float64\","
                        "\"edges\",3],[\"w\",\"float64\",\"edges\",8]],\"results\":[[\"z\",\"float64\",\"receivers\",8]],\"terms\":[[[0,1,2]]],"
-                       "\"steps\":[[[2],[0]]],\"deterministic\":false,\"schedule\":{}}\n";
+                       "\"steps\":[[[2],[0]]],\"deterministic\":false,\"schedule\":{}}";
   char text[4096];
-  snprintf(text, sizeof text, "%s%s", header, program);
+  snprintf(text, sizeof text, "%s%s", program, header);
   espmm_executable *exe = NULL;
   check(espmm_program_load(text, -1, &exe) == ESPMM_OK, "espmm_program_load");
   if (!exe)
@@ -87,7 +87,7 @@ static void check_program(void) {
   espmm_executable_release(exe);
 
   check(espmm_program_load(program, -1, &exe) == ESPMM_INVALID && strstr(espmm_last_error(), "expected a serialised program"), "no header");
-  text[strlen("// espmm-program ")] = '[';
+  text[strlen(program) + strlen("// espmm-program ")] = '[';
   check(espmm_program_load(text, -1, &exe) == ESPMM_INVALID, "a header that is not JSON");
   check(espmm_program_load(text, 99, &exe) != ESPMM_OK, "no such device");
 

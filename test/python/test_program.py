@@ -189,7 +189,7 @@ def test_is_a_value_with_one_derivative_of_each_kind():
 def test_string_form():
     program = forward_program(MIXED, conv=True, deterministic=True).vjp((0, 2), (0,)).vjp((1, 3), (1,))
     text = program.serialize()
-    assert text.endswith(program.text) and text.startswith("// ") and text.count("\n//") == 0
+    assert text.splitlines() == [text] and text.replace("\t", "\n").startswith(program.text + "// ")
     assert Program.deserialize(text) is program
     # In another process the string is all there is.
     from espmm import program as module
@@ -200,7 +200,7 @@ def test_string_form():
     for name in ("arguments", "results", "terms", "steps", "space", "deterministic", "used"):
         assert getattr(again, name) == getattr(program, name)
     assert pickle.loads(pickle.dumps(program)) == program
-    for bad in ("", "module {}", "// espmm-program {}\n", "// espmm-program nonsense\n"):
+    for bad in ("", "module {}", "// espmm-program {}", "// espmm-program nonsense"):
         with pytest.raises(ValueError, match="expected a serialised program"):
             Program.deserialize(bad)
 

@@ -129,7 +129,7 @@ def test_a_plan(edges, nodes, others, is_sorted, index, device):
         (lambda p, t, a: (p, t, [a[0].long(), *a[1:]]), "expected receivers.offsets to be a contiguous int32 array, got int64"),
         (lambda p, t, a: (p, t, [a[0][:0], *a[1:]]), "receivers.offsets to have one element more than there are nodes"),
         (lambda p, t, a: (p, t, [*a[:6], a[6][:3], a[7]]), "expected senders.other to have 17 elements, got 3"),
-        (lambda p, t, a: ("func", t, a), "expected a serialised program, beginning with '// espmm-program ' and JSON, got 'func'"),
+        (lambda p, t, a: ("func", t, a), "expected a serialised program, ending with '// espmm-program ' and JSON, got 'func'"),
         (lambda p, t, a: (p.replace('"version":1', '"version":2'), t, a), "expected 1 at header.version"),
         (lambda p, t, a: (p.replace('"steps":[]', '"steps":[[[7],[0]]]'), t, a), "numbers of the program's (3 )?arguments"),
         (lambda p, t, a: (p.replace('"schedule":{}', '"schedule":{"warps":3}'), t, a), "warps"),

@@ -55,7 +55,7 @@ def test_nothing_leaks(programs):
     text = """
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-long = program + "// " + "x" * 2**20 + "\\n"
+long = "// " + "x" * 2**20 + "\\n" + program
 rows = [torch.randn(2000, t.shape[1], dtype=torch.float64) for t in batch]
 def call(count):
     for _ in range(count):
