@@ -379,3 +379,22 @@ def test_operators_are_what_torch_expects_of_them(device):
     (z,) = torch.ops.espmm.run(program.serialize(), *plan, *inputs)
     expected = reference_conv(PROBLEM, receivers.cpu(), senders.cpu(), 5)
     assert relative_error(z, expected(*(t.detach().cpu() for t in inputs))) < 1e-12
+
+
+def test_the_level_of_a_batch_is_found_in_any_thread():
+    """A device's backward pass has a thread of its own, which knows nothing of the vmap that it is in."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from espmm import transforms
+    from torch._vmap_internals import _vmap
+
+    def level(tensor):
+        with ThreadPoolExecutor(1) as pool:
+            found.append(pool.submit(transforms._legacy_level, tensor).result())
+        return tensor
+
+    found = []
+    for shape in ((3, 5), (1, 5), (2, 5)):
+        _vmap(level)(torch.randn(shape))
+        _vmap(_vmap(level))(torch.randn(4, *shape))
+    assert found == [1, 2] * 3
