@@ -127,8 +127,8 @@ def test_nothing_kept_is_a_pickle(folder):
     for file in kept:
         with pytest.raises((pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError)), file.open("rb") as stream:
             pickle.load(stream)
-    source = {name for path in Path(espmm.__file__).parent.rglob("*.py") for name in ("pickle.load", "torch.load") if name in path.read_text()}
-    assert not source
+    readers = [Path(espmm.__file__).with_name(name).read_text() for name in ("cache.py", "schedules.py", "_capi.py")]
+    assert not any("pickle" in text or "torch.load" in text for text in readers)
 
 
 def out_of(capsys, *argv: str, status: int = 0) -> str:

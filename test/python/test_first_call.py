@@ -199,10 +199,18 @@ def test_what_goes_wrong_in_the_background_is_raised_at_the_launch(device, made,
 
 
 PROGRAM = """
-import os, sys, threading
+import os, sys, threading, time
 import torch
 import espmm
+from espmm import _capi
 torch.set_num_threads(1)
+# However fast the machine, and however busy: the gradient takes its time.
+compile_at_once = _capi.Executable.__init__
+def compile_slowly(self, *arguments):
+    if threading.current_thread().name == "espmm-compile":
+        time.sleep(0.5)
+    compile_at_once(self, *arguments)
+_capi.Executable.__init__ = compile_slowly
 problem = espmm.every_path_problem("5x0e+5x1o+5x2e", "0e+1o+2e+3o", "0e+1o+2e+3o")
 conv = espmm.TensorProductConv(problem)
 widths = problem.irreps_in1.dim, problem.irreps_in2.dim, problem.weight_numel
