@@ -24,8 +24,8 @@ class Acceleration:
         client: ``"MACE"``, ``"NequIP"`` or ``"SevenNet"``; several joined by "+" if a calculator has several.
         replaced: for the path of each layer whose convolution is espmm's now, what it computes.
         left: for the path of each layer that is as it was, the reason.
-        expected_speedup: how many times faster energy and forces may be: what was measured for that client on two CPU cores, and what
-            it would be if convolutions took no time. None if nothing was replaced.
+        expected_speedup: how many times faster energy and forces may be, for a client, not for the model at hand: less than what was measured
+            of one of its models on two CPU cores, and what it would be if convolutions took no time. None if nothing was replaced.
     """
 
     client: str

@@ -14,7 +14,7 @@ from .fused import FusedConvolution, is_product
 
 NAME = "SevenNet"
 
-#: Energy and forces of 64 atoms of diamond with 7net-0, on two CPU cores: measured, and if the convolutions cost nothing.
+#: Energy and forces of 64 atoms of diamond with 7net-0, on two CPU cores: less than was measured, and if the convolutions cost nothing.
 SPEEDUP = (8, 15)
 
 
