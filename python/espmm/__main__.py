@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import espmm
 
@@ -24,7 +24,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if argv[:1] == ["cache"]:
         from . import cache
 
-        return cache.main(argv[1:])
+        return _told(lambda: cache.main(argv[1:]))
     parser = argparse.ArgumentParser(prog="python -m espmm", description="Equivariant tensor products, compiled.")
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="versions, targets, devices, cache folder")
@@ -34,8 +34,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     commands.add_parser("bench", help="benchmarks against e3nn (python -m espmm bench --help)")
     commands.add_parser("cache", help="the disk cache: list, verify, clear (python -m espmm cache --help)")
     arguments = parser.parse_args(argv)
+    return _told(lambda: {"info": _info, "compile": _compile, "accelerate": _accelerate}[arguments.command](arguments))
+
+
+def _told(command: Callable[[], int]) -> int:
+    """A command's exit status; of an error that its caller can do something about, the message."""
     try:
-        return {"info": _info, "compile": _compile, "accelerate": _accelerate}[arguments.command](arguments)
+        return command()
     except (ValueError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from typing import NamedTuple, Optional, Sequence
 
@@ -94,14 +93,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     actions.add_parser("verify", help="check every entry; the exit status is 1 if one would not be used")
     add = actions.add_parser("clear", help="remove everything")
     add.add_argument("--keep-schedules", action="store_true", help="but not the schedules that espmm.tune has found")
-    try:
-        return _run(parser.parse_args(argv))
-    except (ValueError, RuntimeError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader, such as head, has had enough
-        sys.stderr.close()
-        return 0
+    return _run(parser.parse_args(argv))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -43,6 +43,16 @@ def keep_state(module: torch.nn.Module, source: torch.nn.Module) -> None:
             module.add_module(name, holder)
 
 
+def with_convolution(kind: type, layer: torch.nn.Module, name: str) -> Any:
+    """A layer of another class that has all of the layer's own, and a :class:`FusedConvolution` for its product ``name``."""
+    convolution = FusedConvolution(getattr(layer, name))
+    new = kind.__new__(kind)
+    new.__dict__.update(layer.__dict__)
+    new._modules = layer._modules.copy()
+    setattr(new, name, convolution)
+    return new
+
+
 def home(kind: type) -> str:
     """The module that defines a class, also for a class of a model that torch.package has brought with its own code."""
     name = kind.__module__

@@ -8,7 +8,7 @@ import torch
 from nequip.nn._tp_scatter_base import TensorProductScatter
 
 from ..errors import ProblemError
-from .fused import FusedConvolution, is_a, is_product
+from .fused import FusedConvolution, is_a, is_product, with_convolution
 
 NAME = "NequIP"
 
@@ -24,12 +24,7 @@ class FusedTensorProductScatter(TensorProductScatter):
 
     @classmethod
     def of(cls, layer: TensorProductScatter) -> "FusedTensorProductScatter":
-        convolution = FusedConvolution(layer.tp)
-        new = cls.__new__(cls)
-        new.__dict__.update(layer.__dict__)
-        new._modules = layer._modules.copy()
-        new.tp = convolution
-        return new
+        return with_convolution(cls, layer, "tp")
 
     def forward(
         self,

@@ -10,7 +10,7 @@ from e3nn.util.jit import compile_mode
 from sevenn.nn.convolution import IrrepsConvolution, IrrepsScatterGatterFusedConvolution
 
 from ..errors import ProblemError
-from .fused import FusedConvolution, is_product
+from .fused import FusedConvolution, is_product, with_convolution
 
 NAME = "SevenNet"
 
@@ -24,12 +24,7 @@ class FusedIrrepsConvolution(IrrepsConvolution):
 
     @classmethod
     def of(cls, layer: IrrepsConvolution) -> "FusedIrrepsConvolution":
-        convolution = FusedConvolution(layer.convolution)
-        new = cls.__new__(cls)
-        new.__dict__.update(layer.__dict__)
-        new._modules = layer._modules.copy()
-        new.convolution = convolution
-        return new
+        return with_convolution(cls, layer, "convolution")
 
     def forward(self, data: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         weight = self.weight_nn(data[self.key_weight_input])
