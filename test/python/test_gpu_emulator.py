@@ -44,19 +44,32 @@ SLABS = {
     "several blocks a node": {"edges": 700},
     "eight warps": {"edges": 300, "schedule": {"warps": 8, "stages": 4}},
     "one warp, small tiles": {"schedule": {"warps": 1, "tile_registers": 20}},
+    "all slabs at once": {"schedule": {"slabs": 2}},
+    "all slabs at once, deterministic": {"deterministic": True, "schedule": {"slabs": 2}},
+    "three slabs at once, one alone": {"irreps": "100x0e+17x1o", "schedule": {"slabs": 3}},
+    "two times two slabs at once": {"irreps": "103x0e+100x1o", "schedule": {"slabs": 2}},
 }
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", SLABS)
 def test_slabs_of_a_convolution(name, dtype, tmp_path, library):
-    problem = espmm.every_path_problem("40x0e+5x1o", "0e+1o", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
-    check(problem, True, tmp_path, **SLABS[name])
+    arguments = dict(SLABS[name])
+    irreps = arguments.pop("irreps", "40x0e+5x1o")
+    problem = espmm.every_path_problem(irreps, "0e+1o", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
+    check(problem, True, tmp_path, **arguments)
 
 
+@pytest.mark.parametrize("slabs", [1, 2, 3])
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
-def test_slabs_of_a_batch(layout, tmp_path, library):
-    check(espmm.every_path_problem("17x0e+33x1o+4x2e", "0e+1o+2e", "0e+1o+2e", layout=layout), False, tmp_path)
+def test_slabs_of_a_batch(layout, slabs, tmp_path, library):
+    problem = espmm.every_path_problem("17x0e+65x1o+4x2e", "0e+1o+2e", "0e+1o+2e", layout=layout)
+    check(problem, False, tmp_path, schedule={"slabs": slabs})
+
+
+def test_slabs_at_once_in_ir_mul(tmp_path, library):
+    problem = espmm.every_path_problem("103x0e+66x1o", "0e+1o", "0e+1o", layout="ir_mul")
+    check(problem, True, tmp_path, schedule={"slabs": 4})
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
