@@ -99,6 +99,12 @@ def test_weights_shared_by_all(name, conv, tmp_path, library):
     check(test_shared_weights.problem(name, torch.float32), conv, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["uvu", "uvw"])
+def test_weights_shared_by_all_of_many_edges(name, tmp_path, library):
+    """Five warps sum some 140 edges each: more than a warp sums before it adds that with compensation."""
+    check(test_shared_weights.problem(name, torch.float32), True, tmp_path, order=1, edges=700)
+
+
 def test_an_emulated_wait_for_nobody_is_an_error(tmp_path, library):
     """The emulator is no test that cannot fail: a barrier that one lane does not reach is found."""
     program = espmm.forward_program(espmm.every_path_problem("8x0e", "0e", "0e"), True, False, None)
