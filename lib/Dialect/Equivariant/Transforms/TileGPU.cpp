@@ -243,10 +243,11 @@ private:
   int64_t getBudget() {
     if (wishes.tileRegisters)
       return wishes.tileRegisters;
+    // Doubles take two each; a kernel of fewer paths would read features, and add to their gradients, more often than it gains.
     if (side != Access::Edge && !(hasRows() && hasSums()))
-      return 75;
+      return isDouble() ? 105 : 75;
     // What is not held is twice as much for doubles too.
-    return side != Access::Edge && isDouble() ? 90 : 150;
+    return side != Access::Edge && isDouble() ? 110 : 150;
   }
 
   bool isDouble() { return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType().isF64(); }
@@ -446,7 +447,7 @@ private:
   int64_t countRegisters(KernelOp clone, ScheduleAttr schedule) {
     // Beside the values that are alive at once ptxas takes a few for addresses and indices (most of those it keeps in uniform registers), and for what it
     // loads early of each channel.
-    int64_t wanted = estimateCost(clone, schedule).registers + 12 * schedule.getSlabs();
+    int64_t wanted = estimateCost(clone, schedule).registers + 12 * schedule.getSlabs() * (isDouble() ? 2 : 1);
     // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
     // its features there are about 45 products and addresses.
     if (side == Access::Edge)
