@@ -18,7 +18,7 @@ public:
     memory = place(memorySize);
   }
 
-  static NestLimits getLimits() { return {warpSize, /*summands=*/8, /*block=*/8, /*sums=*/16, /*parts=*/1, /*rows=*/0, /*early=*/1024, /*recomputed=*/16, /*lanesAreThreads=*/true}; }
+  static NestLimits getLimits() { return {warpSize, /*summands=*/8, /*block=*/8, /*sums=*/16, /*parts=*/1, /*rows=*/0, /*early=*/1024, /*recomputed=*/16, /*lanesAreThreads=*/true, /*shared=*/80}; }
 
   mlir::Type getLaneType() override { return element; }
 

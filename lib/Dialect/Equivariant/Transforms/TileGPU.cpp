@@ -60,7 +60,7 @@ private:
     KernelAnalysis nests(kernel, LoopedAxes::Nests);
     NestPlan plan(nests, GPUNestTarget::getLimits());
     bool hasLoops = llvm::any_of(plan.getSteps(), [&](const NestPlan::Step &step) {
-      const NestShape &shape = plan.getShape(step.op);
+      const NestShape &shape = plan.getShape(step.ops.front());
       return shape.blockLetter || !shape.summed.empty();
     });
     int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
