@@ -365,6 +365,33 @@ void NestPlan::shareLoops() {
 // Order
 //===----------------------------------------------------------------------===//
 
+int64_t NestPlan::countWork(Operation *op) const {
+  const NestShape &shape = getShape(op);
+  int64_t positions = 1, atPosition = 0;
+  for (auto [letter, extent] : shape.looped)
+    positions *= letter == shape.laneLetter ? (extent + limits.lanes - 1) / limits.lanes : extent;
+  std::function<void(Operation *)> visit = [&](Operation *each) {
+    std::map<char, int64_t> all;
+    for (Value value : llvm::concat<Value>(SmallVector<Value>(each->getOperands()), SmallVector<Value>(each->getResults())))
+      for (auto [letter, extent] : llvm::zip(analysis.getLetters(value), cast<RankedTensorType>(value.getType()).getShape()))
+        if (!shape.looped.count(letter))
+          all[letter] = extent;
+    int64_t products = 1;
+    for (auto [letter, extent] : all)
+      products *= extent;
+    atPosition += products;
+    for (Value operand : each->getOperands())
+      if (Operation *producer = operand.getDefiningOp(); analysis.isNest(producer) && isInlined(producer))
+        visit(producer);
+  };
+  visit(op);
+  SmallVector<Value> leaves;
+  collectLeaves(op, leaves);
+  for (Value leaf : leaves)
+    atPosition += countElements(leaf, shape.looped);
+  return positions * atPosition;
+}
+
 namespace {
 /// A buffer, or a block of a result.
 using Place = std::tuple<void *, unsigned, int64_t>;
@@ -375,6 +402,9 @@ struct Written {
   int64_t owner; // -1: by all parts, or to be read by lanes that have not written it
 };
 } // namespace
+
+/// What waiting for all parts costs, as instructions.
+static constexpr int64_t workOfWaiting = 128;
 
 void NestPlan::order() {
   struct Unit {
@@ -404,7 +434,12 @@ void NestPlan::order() {
   llvm::DenseSet<Value> known;
   SmallVector<Written> written;
   SmallVector<Value> unread;
-  int64_t nextOwner = 0;
+  // What each part has to do since all have waited.
+  SmallVector<int64_t> work(limits.parts);
+  auto wait = [&] {
+    span += *llvm::max_element(work) + workOfWaiting;
+    work.assign(limits.parts, 0);
+  };
   auto isOrdinary = [](Operation *op) { return !isa<PairsOp, PairSumOp>(op); };
   auto isAlone = [&](const Unit &unit) { return limits.parts > 1 && !getShape(unit.ops.front()).isShared(); };
   auto isReady = [&](const Unit &unit) { return llvm::all_of(unit.reads, [&](Value value) { return known.contains(value); }); };
@@ -442,7 +477,7 @@ void NestPlan::order() {
         return -1;
       }
     }
-    return owner >= 0 ? owner : isAlone(unit) ? nextOwner % limits.parts : 0;
+    return owner >= 0 ? owner : isAlone(unit) ? llvm::min_element(work) - work.begin() : 0;
   };
 
   while (!waiting.empty()) {
@@ -463,13 +498,18 @@ void NestPlan::order() {
         // Buffers that were read make room once all have read them.
         Step step{SmallVector<Operation *>(unit.ops), separates || (!hasRoom(unit) && !unread.empty()), {}};
         if (step.separates) {
+          wait();
           written.clear();
           step.released = std::exchange(unread, {});
           for (Value value : step.released)
             inUse -= getBufferSize(value);
         }
         step.owner = findOwner(unit);
-        nextOwner += isAlone(unit);
+        for (Operation *op : unit.ops) {
+          bool isOwn = isAlone(unit) && !getShape(op).sumsParts;
+          for (int64_t part = 0; part < limits.parts; ++part)
+            work[part] += isOwn ? (part == step.owner ? countWork(op) : 0) : countWork(op) / limits.parts;
+        }
         if (unit.ops.size() > 1)
           step.loops = *makeSharedShape(unit.ops);
         for (Operation *op : unit.ops) {
@@ -487,6 +527,7 @@ void NestPlan::order() {
       }
     }
   }
+  wait();
 }
 
 //===----------------------------------------------------------------------===//

@@ -117,6 +117,8 @@ public:
   int64_t countTemporaries(mlir::Operation *op) const;
   /// Numbers that an operation works with at once, at most: of what it reads and what it computes.
   int64_t countLive() const;
+  /// About how many instructions go by from the first operation to the last one: of the part that has most to do, each time that they wait for each other.
+  int64_t getSpan() const { return span; }
   /// What all buffers take, beside rows of so many elements.
   int64_t measure(mlir::Type element, llvm::ArrayRef<int64_t> rows) const;
 
@@ -125,6 +127,8 @@ public:
 private:
   void findRows();
   NestShape makeShape(mlir::Operation *op) const;
+  /// About how many instructions an operation takes, with those inlined in it.
+  int64_t countWork(mlir::Operation *op) const;
   /// Puts operations together that share loops: what all of them read, weights above all, is then read once.
   void shareLoops();
   /// True if loops over all letters, those of sums last, serve an operation: it sums over lanes, or over the last letters besides.
@@ -140,6 +144,7 @@ private:
 
   const KernelAnalysis &analysis;
   bool sumsOverRows = true;
+  int64_t span = 0;
   llvm::DenseSet<mlir::Value> byRow;
   llvm::DenseMap<mlir::Operation *, NestShape> shapes;
   llvm::SmallVector<llvm::SmallVector<mlir::Operation *>> units; // of operations that share loops

@@ -147,6 +147,9 @@ void NestStaging::stage(Operation *op, int64_t owner) {
   Value result = op->getResult(0);
   begin(plan.getShape(op));
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+  // What the same part has written, lane by lane for its rows, is read by other lanes.
+  if (shape.sumsRows())
+    target.separateLanes();
   if (!shape.isShared() && !shape.sumsParts)
     ownAlone(owner);
   // What several positions have in common is read outside of their loop.
