@@ -136,12 +136,13 @@ private:
 
   //===-- Rows ------------------------------------------------------------===//
 
-  static constexpr int64_t copiesAtOnce = 8;
+  /// How many loads a thread has under way. Where registers leave room for one block only, nobody works while it waits.
+  int64_t getCopiesAtOnce() { return schedule.getRegisters() > 128 ? 16 : 8; }
 
   /// The elements of a tile, which lie one after the other in memory, by thread: where each is there, and where in the tile.
   void forElements(Value tensor, llvm::function_ref<void(ArrayRef<Value>, ArrayRef<Value>)> body) {
     int64_t width = getWidth(tensor), threads = warps * warpSize, size = width * tileRows;
-    int64_t steps = (size + threads - 1) / threads;
+    int64_t steps = (size + threads - 1) / threads, copiesAtOnce = getCopiesAtOnce();
     for (int64_t begin = 0; begin < steps; begin += copiesAtOnce) {
       SmallVector<Value> inMemory, inTile;
       for (int64_t n = begin; n < std::min(begin + copiesAtOnce, steps); ++n) {

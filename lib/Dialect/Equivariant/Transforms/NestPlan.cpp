@@ -173,7 +173,11 @@ NestShape NestPlan::makeShape(Operation *op) const {
   } else if (shape.blockLetter) {
     int64_t most = std::max<int64_t>(limits.block / elements, 1);
     bool isOnlyLoop = shape.kept.size() == 1 + shape.kept.count(shape.laneLetter);
-    shape.block = chooseUnrolling(ofGroup(shape.blockLetter), isOnlyLoop ? std::min(most, (extent + limits.parts - 1) / limits.parts) : most);
+    // Parts have the same share of the only loop there is, if that is not much more.
+    int64_t share = (extent + limits.parts - 1) / limits.parts;
+    if (isOnlyLoop)
+      most = limits.parts > 1 && share * elements <= 2 * limits.block ? share : std::min(most, share);
+    shape.block = chooseUnrolling(ofGroup(shape.blockLetter), most);
   }
   // What all parts wait for is better not done by one.
   shape.sumsParts = limits.parts > 1 && !shape.blockLetter && shape.laneLetter == rowLetter && !shape.sumsLanes && !shape.summed.empty() && !hasBuffer(op) &&
