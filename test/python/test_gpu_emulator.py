@@ -105,6 +105,27 @@ def test_weights_shared_by_all_of_many_edges(name, tmp_path, library):
     check(test_shared_weights.problem(name, torch.float32), True, tmp_path, order=1, edges=700)
 
 
+SHARED_LOOPS = {
+    "more w than lanes, groups of lanes": ("10x1o+12x0e", "1x0e+1x1o", "10x1o+40x0e", "float32"),
+    "three letters": ("6x0e", "7x0e+5x1o", "40x0e+9x1o", "float32"),
+    "float64": ("10x1o+6x0e", "1x0e+1x1o", "33x0e+10x1o", "float64"),
+}
+
+
+@pytest.mark.parametrize("name", SHARED_LOOPS)
+def test_operations_that_read_the_same_weights(name, tmp_path, library):
+    """Those of a double backward pass share loops over weights by row."""
+    *irreps, dtype = SHARED_LOOPS[name]
+    problem = espmm.fully_connected_problem(*irreps, shared_weights=False, internal_weights=False, irrep_dtype=dtype, weight_dtype=dtype)
+    check(problem, False, tmp_path)
+
+
+def test_rows_of_one_channel_that_share_weights(tmp_path, library):
+    """Products of one channel are handed from the lanes of rows to those of channels, by the same warp."""
+    problem = espmm.fully_connected_problem("1x0e+1x1o", "1x0e+1x1o", "40x0e+16x1o+16x1e", shared_weights=True, internal_weights=False)
+    check(problem, False, tmp_path)
+
+
 def test_an_emulated_wait_for_nobody_is_an_error(tmp_path, library):
     """The emulator is no test that cannot fail: a barrier that one lane does not reach is found."""
     program = espmm.forward_program(espmm.every_path_problem("8x0e", "0e", "0e"), True, False, None)

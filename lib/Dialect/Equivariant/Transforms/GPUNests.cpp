@@ -302,7 +302,7 @@ LogicalResult espmm::equivariant::stageNestsForGPU(KernelOp kernel, HostProgram 
   if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
     return failure();
   auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
-  if (schedule.getRows() == warpSize && measureRowTile(kernel, schedule.getWarps()))
+  if (schedule.getRows() == warpSize && measureRowTile(kernel, schedule.getWarps(), schedule.getStages()))
     stageRowTilesForGPU(kernel, host);
   else
     GPUNestKernel(kernel, host).run();

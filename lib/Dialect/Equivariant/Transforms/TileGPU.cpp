@@ -60,7 +60,7 @@ private:
     KernelAnalysis nests(kernel, LoopedAxes::Nests);
     NestPlan plan(nests, GPUNestTarget::getLimits());
     bool hasLoops = llvm::any_of(plan.getSteps(), [&](const NestPlan::Step &step) {
-      const NestShape &shape = plan.getShape(step.op);
+      const NestShape &shape = plan.getShape(step.ops.front());
       return shape.blockLetter || !shape.summed.empty();
     });
     int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
@@ -111,16 +111,24 @@ private:
       return failure();
     auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
     auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
-    constexpr int64_t warpsOfTile = 8, warpsOfRows = 4;
-    int64_t tileBytes = measureRowTile(kernel, choose(wishes.warps, warpsOfTile));
-    bool isTile = tileBytes && tileBytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
+    constexpr int64_t warpsOfTile = 8, warpsOfRows = 4, mostStages = 8;
+    int64_t ofTile = choose(wishes.warps, warpsOfTile), stages = choose(wishes.stages, 2);
+    std::optional<RowTile> tile = measureRowTile(kernel, ofTile, stages);
+    bool isTile = tile && tile->bytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
+    // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
+    bool isAlone = isTile && tile->bytes > wishes.sharedBytes / 2;
+    // More memory to compute ahead in, if less is waited for then, and as many blocks have room.
+    for (int64_t more = stages + 1; isTile && !wishes.stages && more <= mostStages; ++more)
+      if (auto other = measureRowTile(kernel, ofTile, more); other->bytes <= wishes.sharedBytes / (isAlone ? 1 : 2) && other->span < tile->span * 95 / 100) {
+        tile = other;
+        stages = more;
+      }
     // A tile would hold too much for what is added up.
     if (!isTile)
       addUp();
-    // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
-    int64_t registers = isTile ? tileBytes <= wishes.sharedBytes / 2 ? 128 : 255 : chooseRegisters();
+    int64_t registers = isTile ? isAlone ? 255 : 128 : chooseRegisters();
     auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1),
-                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), /*stages=*/int64_t(2),
+                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), stages,
                                              choose(wishes.registers, registers), wishes.deterministic);
     if (schedule)
       kernel->setAttr("schedule", schedule);

@@ -154,7 +154,8 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `rows`: rows that a task (CPU) or a warp (GPU) works on where there is no grouping.
     - `warps`: warps of a block (GPU). If nodes have many edges, the warps of a block share a node's; if not, each has a node of its own. Which of the two is
       decided at launch.
-    - `stages`: slots of a warp's ring in shared memory: while one edge's rows are worked on, those of the next `stages - 1` are on their way (GPU).
+    - `stages`: slots of a warp's ring in shared memory: while one edge's rows are worked on, those of the next `stages - 1` are on their way (GPU). Where 32
+      rows share weights: how much room there is for what is computed before it has to be, that many times 3072 elements.
     - `registers`: how many a thread may have, which decides how many warps a multiprocessor holds (GPU; 0: as many as it likes).
     - `deterministic`: no sums in memory whose order changes from run to run (the CPU has none).
 
