@@ -120,7 +120,10 @@ private:
     int64_t scratchBytes = 0;
     check(espmm_executable_scratch(program.executable, sizes.values, &scratchBytes));
     void *scratch = nullptr, *stream = nullptr;
-    if (scratchBytes) {
+    alignas(64) unsigned char little[1 << 15]; // asking torch takes longer than a small kernel
+    if (place.isCpu() && scratchBytes <= int64_t(sizeof little)) {
+      scratch = little;
+    } else if (scratchBytes) {
       kept.push_back(empty({scratchBytes}, aoti_torch_dtype_uint8(), place));
       scratch = kept.back().data_ptr();
     }
@@ -168,10 +171,10 @@ TensorList runProgram(std::string_view text, const Optionals &tensors, const Opt
 }
 
 /// A program's tensors that it reads, and E, R, S and the addresses of its plan's arrays.
-TensorList launchProgram(const Program &program, const TensorList &tensors, const std::vector<int64_t> &words) {
-  if (tensors.empty() || words.size() != 3 + program.plan.size())
+TensorList launchProgram(const Program &program, const TensorList &tensors, const int64_t *words, size_t count) {
+  if (tensors.empty() || count < 3 + program.plan.size())
     throw std::invalid_argument("expected the tensors that the program reads, and " + std::to_string(3 + program.plan.size()) + " words, got " +
-                                std::to_string(tensors.size()) + " and " + std::to_string(words.size()));
+                                std::to_string(tensors.size()) + " and " + std::to_string(count));
   Launch launch(program, placeOf(tensors[0]), {{words[0], words[1], words[2]}});
   auto next = tensors.begin();
   for (const Program::Spec &spec : program.arguments) {
@@ -182,7 +185,7 @@ TensorList launchProgram(const Program &program, const TensorList &tensors, cons
     else
       launch.add(*next++, spec.align);
   }
-  for (size_t i = 3; i < words.size(); ++i)
+  for (size_t i = 3; i < 3 + program.plan.size(); ++i)
     launch.add(reinterpret_cast<void *>(words[i]));
   return launch.run();
 }
@@ -207,8 +210,9 @@ void program(StableIValue *stack, uint64_t, uint64_t) {
 void launch(StableIValue *stack, uint64_t, uint64_t) {
   auto *program = reinterpret_cast<const Program *>(torch::stable::detail::to<int64_t>(stack[0]));
   auto tensors = torch::stable::detail::to<TensorList>(stack[1]);
-  auto words = torch::stable::detail::to<std::vector<int64_t>>(stack[2]);
-  stack[0] = torch::stable::detail::from(launchProgram(*program, tensors, words));
+  auto *words = reinterpret_cast<const int64_t *>(torch::stable::detail::to<int64_t>(stack[2]));
+  auto count = size_t(torch::stable::detail::to<int64_t>(stack[3]));
+  stack[0] = torch::stable::detail::from(launchProgram(*program, tensors, words, count));
 }
 
 } // namespace espmm::torch_ops

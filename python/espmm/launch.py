@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import Any, Mapping, Optional, Sequence
 
@@ -35,7 +36,7 @@ class RowSpace:
 
     def __init__(self, rows: int, receivers: int = 0, senders: int = 0) -> None:
         self.sizes = _capi.Sizes(rows, receivers, senders)
-        self.words = [rows, receivers, senders]
+        self.words = (ctypes.addressof(self.sizes), 3)
 
 
 def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int]]:
@@ -120,12 +121,16 @@ class Launcher:
                         fold(result, segments)
         return results
 
-    def _by_operator(self, tensors: Tensors, words: Sequence[int]) -> Optional[list[torch.Tensor]]:
-        """Allocates and launches in C++; None if there is no operator for it, or no memory."""
+    def _by_operator(self, tensors: Tensors, words: tuple[int, int]) -> Optional[list[torch.Tensor]]:
+        """Allocates and launches in C++; None if there is no operator for it, or no memory.
+
+        Args:
+            words: where sizes and the addresses of plan arrays are, int64, and how many these are.
+        """
         if self._operand is None:
             return None
         try:
-            return _torchlib.launch(self._operand, [tensors[i] for i in self._reads], words)
+            return _torchlib.launch(self._operand, [tensors[i] for i in self._reads], *words)
         except RuntimeError as error:
             if "allocating a tensor failed" in str(error):
                 return None  # of an exception of torch's own class tells who asks torch itself
@@ -242,7 +247,7 @@ def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]
         space: a :class:`Graph` or :class:`RowSpace`.
         tensors: one for each argument, of shape (rows, width); those that the program does not read may be None.
     """
-    device = next(tensors[i] for i in program.used).device  # type: ignore[union-attr]
+    device = tensors[program.first_used].device  # type: ignore[union-attr]
     if space.sizes[0] == 0 or device.type == "meta":
         # Without edges every result is a sum over nothing.
         return [

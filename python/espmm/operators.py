@@ -23,15 +23,25 @@ _NO_PLAN = (None,) * 8
 #: As many as the operator has room for (``lib/Torch/Operators.h``).
 _MOST_TENSORS = 20
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
+#: Classes of tensors that interpret no operators, and None's.
+PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
+
+
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_is_jit_tracing = torch._C._is_tracing
+
+
+def is_tracing() -> bool:
+    """Whether a tracer is looking at all that is done."""
+    return torch.compiler.is_compiling() or _dispatch_modes() > 0 or _is_jit_tracing()
 
 
 def is_traced(tensors: Tensors) -> bool:
-    """Whether a tracer is looking: then only operators count, and tensors may have no memory."""
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing():
+    """Whether a tracer is looking, at everything or at these: then only operators count, and tensors may have no memory."""
+    if is_tracing():
         return True
     for tensor in tensors:
-        if type(tensor) not in _PLAIN and _is_symbolic(tensor):
+        if type(tensor) not in PLAIN and _is_symbolic(tensor):
             return True
     return False
 

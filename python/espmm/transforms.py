@@ -8,6 +8,7 @@ was traced would be zero.
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any, Callable, Optional, Sequence
 
 import torch
@@ -36,9 +37,11 @@ def gradients(
     if found is not None:
         gradient, step = found
         tensors = [*saved, *[cotangents[i] for i in step.cotangents]]
-        batched = any([tensor is not None and is_legacy_batchedtensor(tensor) for tensor in tensors])
-        values = _legacy_batch(run, gradient, space, tensors) if batched else run(gradient, space, tensors)
-        for i, value in zip(step.wrt, values):
+        for tensor in tensors:
+            if tensor is not None and is_legacy_batchedtensor(tensor):
+                run = functools.partial(_legacy_batch, run)
+                break
+        for i, value in zip(step.wrt, run(gradient, space, tensors)):
             result[i] = value
     return result
 
