@@ -193,13 +193,13 @@ TensorList launchProgram(const Program &program, const TensorList &tensors, cons
 } // namespace
 
 void run(StableIValue *stack, uint64_t, uint64_t) {
-  String program(stack[0]);
+  String program(stack[0]), module(stack[1 + planArrays + maxTensors]);
   Optionals plan, tensors;
   plan.reserve(planArrays);
   tensors.reserve(maxTensors);
   for (size_t i = 1; i <= planArrays + maxTensors; ++i)
     (i <= planArrays ? plan : tensors).push_back(torch::stable::detail::to<std::optional<Tensor>>(stack[i]));
-  stack[0] = torch::stable::detail::from(runProgram(program.view(), tensors, plan));
+  stack[0] = torch::stable::detail::from(inModule(module.view(), [&] { return runProgram(program.view(), tensors, plan); }));
 }
 
 void program(StableIValue *stack, uint64_t, uint64_t) {

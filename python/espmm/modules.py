@@ -8,12 +8,12 @@ from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import torch
 
-from .autograd import run
+from .autograd import run_eager
 from .errors import ProblemError
 from .graph import Graph, check_device, check_indices, graph_of, known_graph
 from .launch import RowSpace, torch_dtype
-from .module_paths import names_errors
-from .operators import PLAIN, TracedSpace, is_traced, is_tracing
+from .module_paths import names_errors, path_of
+from .operators import PLAIN, TracedSpace, is_recorded, is_traced, is_tracing, run_traced
 from .problem import TPProblem
 from .program import Program, forward_program
 
@@ -174,7 +174,25 @@ class _Product(torch.nn.Module):
     def _run(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         if self._has_one_row:
             tensors = [*tensors[:2], tensors[2].unsqueeze(0)]
-        return run(self._program, space, tensors)[0]  # type: ignore[arg-type]
+        if is_traced(tensors):
+            if not isinstance(space, TracedSpace):
+                space = TracedSpace.of(space, self._recorded_path())
+            (z,) = run_traced(self._program, space, tensors)  # type: ignore[arg-type]
+        else:
+            (z,) = run_eager(self._program, space, tensors)  # type: ignore[arg-type]
+        return z
+
+    def _recorded_path(self) -> str:
+        """What errors of a program that is recorded now will begin with."""
+        return self._path() if is_recorded() else ""
+
+    def _path(self) -> str:
+        """Where this module is in the model now; "" if nothing holds it."""
+        return path_of([self])
+
+    # torch.compile takes what it gives while it traces, and compiles nothing again for modules with other names. This is all that
+    # torch.compiler.assume_constant_result does, which loads torch's compiler for it.
+    _path._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def _views(self, weight: Optional[torch.Tensor]) -> torch.Tensor:
         """The weights that views are taken of."""
@@ -278,7 +296,7 @@ class TensorProduct(_Product):
             return x.new_zeros(*lead, self.irreps_out.dim)
         tensors = [*by_row, w] if w is not None and self.shared_weights else by_row
         if is_traced(tensors):
-            space: Any = TracedSpace()
+            space: Any = TracedSpace(module=self._recorded_path())
         else:
             space = RowSpace(by_row[0].shape[0])
             self._keep_passed(given, tensors)
@@ -382,7 +400,7 @@ class TensorProductConv(_Product):
         if isinstance(receivers, Graph):
             space = receivers
         elif is_traced([*tensors, receivers, senders]):
-            space = TracedSpace.of_edges(receivers, senders, x)
+            space = TracedSpace.of_edges(receivers, senders, x, self._recorded_path())
         elif x.device.type == "meta":
             space = RowSpace(edges, num_senders, num_senders)
         else:
