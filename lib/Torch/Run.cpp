@@ -90,13 +90,17 @@ class Launch {
 public:
   Launch(const Program &program, Place place, const Sizes &sizes) : program(program), place(place), sizes(sizes) {
     buffers.reserve(program.arguments.size() + program.plan.size() + program.results.size());
-    kept.reserve(program.arguments.size() + 1);
   }
 
   void addUnread() { buffers.push_back(nullptr); }
+  /// A tensor that lives until it is launched.
   void add(const Tensor &tensor, int64_t align) {
-    kept.push_back(prepared(tensor, align));
-    buffers.push_back(kept.back().data_ptr());
+    void *data = tensor.is_contiguous() ? tensor.data_ptr() : nullptr;
+    if (!data || uintptr_t(data) % uintptr_t(align)) {
+      kept.push_back(prepared(tensor, align));
+      data = kept.back().data_ptr();
+    }
+    buffers.push_back(data);
   }
   /// Of the plan's arrays, after all arguments.
   void add(void *array) { buffers.push_back(array); }

@@ -87,6 +87,7 @@ class Graph:
         self._sides: dict[str, Side] = {}
         self._segments: dict[str, Optional[Segments]] = {}
         self._plans: dict[tuple[tuple[str, ...], int], LaunchPlan] = {}
+        self._is_on_host = self.device.type != "cuda"
         self._streams = {side: _Streams(self.device) for side in SIDES}
         if self.device.type == "meta":
             raise ValueError("expected receivers and senders with values, got tensors on the meta device")
@@ -165,7 +166,7 @@ class Graph:
 
     def launch_plan(self, names: tuple[str, ...]) -> LaunchPlan:
         """What a program needs that reads these plan arrays."""
-        stream = self._streams["receivers"].current()
+        stream = 0 if self._is_on_host else self._streams["receivers"].current()
         found = self._plans.get((names, stream))
         if found is None:
             arrays = [self.array(name) for name in names]

@@ -111,10 +111,10 @@ class Launcher:
 
     def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
         plan = space.launch_plan(self.plan) if self.plan else None
-        results = self._by_operator(tensors, plan.words if plan else space.words) if allocate is _allocate else None
+        results = self._by_operator(tensors, (plan or space).words) if allocate is _allocate else None
         if results is None:
             results = self._by_ctypes(tensors, space, plan)
-        if plan and plan.cut:
+        if plan is not None and plan.cut:
             for size, segments in plan.cut:
                 for result, (rows, _, _) in zip(results, self.results):
                     if rows == size:
@@ -248,6 +248,9 @@ def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]
         tensors: one for each argument, of shape (rows, width); those that the program does not read may be None.
     """
     device = tensors[program.first_used].device  # type: ignore[union-attr]
+    launcher = program.memo.get(device)
+    if launcher is not None and space.sizes[0]:
+        return launcher(tensors, space)
     if space.sizes[0] == 0 or device.type == "meta":
         # Without edges every result is a sum over nothing.
         return [

@@ -172,15 +172,18 @@ class _Product(torch.nn.Module):
             self.__dict__["_passed"] = (*map(_metadata, given), extent)
 
     def _run(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        if self._has_one_row:
-            tensors = [*tensors[:2], tensors[2].unsqueeze(0)]
-        if is_traced(tensors):
-            if not isinstance(space, TracedSpace):
-                space = TracedSpace.of(space, self._recorded_path())
-            (z,) = run_traced(self._program, space, tensors)  # type: ignore[arg-type]
-        else:
-            (z,) = run_eager(self._program, space, tensors)  # type: ignore[arg-type]
-        return z
+        if not is_traced(tensors):
+            return self._run_eager(space, tensors)
+        if not isinstance(space, TracedSpace):
+            space = TracedSpace.of(space, self._recorded_path())
+        return run_traced(self._program, space, self._operands(tensors))[0]  # type: ignore[arg-type]
+
+    def _run_eager(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        return run_eager(self._program, space, self._operands(tensors) if self._has_one_row else tensors)[0]  # type: ignore[arg-type]
+
+    def _operands(self, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """What the program takes: shared weights are one row."""
+        return [*tensors[:2], tensors[2].unsqueeze(0)] if self._has_one_row else tensors
 
     def _recorded_path(self) -> str:
         """What errors of a program that is recorded now will begin with."""
@@ -277,7 +280,7 @@ class TensorProduct(_Product):
         """
         given = self._given(x, y, weight)
         if not is_tracing() and self._passed is not None and self._is_like_last(given):
-            return self._run(RowSpace(x.shape[0]), given)
+            return self._run_eager(RowSpace(x.shape[0]), given)
         x = self._feature("x", x, self._widths[0])
         y = self._feature("y", y, self._widths[1])
         if x.device != y.device:
@@ -368,7 +371,7 @@ class TensorProductConv(_Product):
         if not is_tracing() and self._passed is not None:
             graph = receivers if senders is None else known_graph(receivers, senders, x)
             if isinstance(graph, Graph) and self._is_like_last(given, graph.extent):
-                return self._run(graph, given)
+                return self._run_eager(graph, given)
         x = self._feature("x", x, self._widths[0])
         y = self._feature("y", y, self._widths[1])
         w = self._weight(weight, x.device)
