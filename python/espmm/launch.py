@@ -32,6 +32,7 @@ def _current_stream(device: int) -> int:
 class RowSpace:
     """The index space of a batch; on the meta device also that of a graph, of which the sizes are enough."""
 
+    # ``words``: where the sizes are, int64, and how many.
     __slots__ = ("sizes", "words")
 
     def __init__(self, rows: int, receivers: int = 0, senders: int = 0) -> None:
@@ -111,8 +112,14 @@ class Launcher:
 
     def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
         plan = space.launch_plan(self.plan) if self.plan else None
-        results = self._by_operator(tensors, (plan or space).words) if allocate is _allocate else None
-        if results is None:
+        results = None
+        if self._operand is not None and allocate is _allocate:
+            try:  # allocates and launches in C++
+                results = _torchlib.launch(self._operand, [tensors[i] for i in self._reads], *(plan or space).words)
+            except RuntimeError as error:
+                if "allocating a tensor failed" not in str(error):
+                    raise self._explained(error) from None
+        if results is None:  # there is no operator for it, or no memory, of which torch itself tells by an exception of its own class
             results = self._by_ctypes(tensors, space, plan)
         if plan is not None and plan.cut:
             for size, segments in plan.cut:
@@ -120,21 +127,6 @@ class Launcher:
                     if rows == size:
                         fold(result, segments)
         return results
-
-    def _by_operator(self, tensors: Tensors, words: tuple[int, int]) -> Optional[list[torch.Tensor]]:
-        """Allocates and launches in C++; None if there is no operator for it, or no memory.
-
-        Args:
-            words: where sizes and the addresses of plan arrays are, int64, and how many these are.
-        """
-        if self._operand is None:
-            return None
-        try:
-            return _torchlib.launch(self._operand, [tensors[i] for i in self._reads], *words)
-        except RuntimeError as error:
-            if "allocating a tensor failed" in str(error):
-                return None  # of an exception of torch's own class tells who asks torch itself
-            raise self._explained(error) from None
 
     def _by_ctypes(self, tensors: Tensors, space: Any, plan: Optional[LaunchPlan]) -> list[torch.Tensor]:
         """Allocates by torch and launches through the C interface."""

@@ -44,7 +44,7 @@ def is_recorded() -> bool:
 
 def is_traced(tensors: Tensors) -> bool:
     """Whether a tracer is looking, at everything or at these: then only operators count, and tensors may have no memory."""
-    if is_tracing():
+    if torch.compiler.is_compiling() or _dispatch_modes() > 0 or _is_jit_tracing():  # is_tracing, without a call
         return True
     for tensor in tensors:
         if type(tensor) not in PLAIN and _is_symbolic(tensor):
