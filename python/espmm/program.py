@@ -73,7 +73,7 @@ class Program:
         terms: for each result the terms it sums, each a frozenset of argument numbers.
         deterministic: whether results must not depend on the order of execution.
         schedule: numbers of GPU schedules that are given, not chosen; see :data:`SCHEDULE`.
-        used: the argument numbers that occur in any term.
+        used: the argument numbers that occur in any term; first_used: the least of them.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Program:
         self.deterministic = deterministic
         self.schedule = check_schedule(schedule)
         self.used = frozenset(i for sums in self.terms for term in sums for i in term)
+        self.first_used = min(self.used, default=0)
         self._key = (text, self.steps, deterministic, tuple(self.schedule.items()))
         self._hash = hash(self._key)
         self._vjps: dict[Step, Program] = {}
