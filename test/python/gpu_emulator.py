@@ -30,8 +30,9 @@ _CALLS = {
     "cp.async.commit.group": "commit",
     "cp.async.wait.group": "wait",
 }
-_DTYPES = {"f32": np.float32, "f64": np.float64}
-_LLVM = {"f32": "float", "f64": "double"}
+#: numpy has no bfloat16: such arrays are of their bits.
+_DTYPES = {"f32": np.float32, "f64": np.float64, "bf16": np.uint16, "f16": np.float16}
+_LLVM = {"f32": "float", "f64": "double", "b16": "i16"}
 
 
 def clang() -> str | None:
@@ -58,7 +59,7 @@ def translate(ir: str) -> str:
         if found := re.match(r"cp\.async\.c[ag]\.shared\.global\.L2::cache_hint \[\$0\], \[\$1\], (\d+)(, \$3)?, \$2;", text):
             width = found[1]
             return call("copy", "ptr, ptr, i32, i32", f"{values[0]}, {values[1]}, i32 {width}, {values[3] if found[2] else f'i32 {width}'}")
-        if found := re.match(r"(st\.global\.cs|red\.relaxed\.gpu\.global\.add)(?:\.v(\d))?\.(f32|f64) ", text):
+        if found := re.match(r"(st\.global\.cs|red\.relaxed\.gpu\.global\.add)(?:\.v(\d))?\.(f32|f64|b16) ", text):
             kind, count = "store" if found[1].startswith("st") else "add", int(found[2] or 1)
             return call(f"{kind}_{count}_{found[3]}", ", ".join(["ptr"] + [_LLVM[found[3]]] * count), ", ".join(values))
         raise ValueError(f"expected inline assembly of copies, stores or reductions, got {text}")
@@ -70,6 +71,10 @@ def translate(ir: str) -> str:
     ir = re.sub(r'call ptr asm sideeffect "mov.b64 \$0, \$1;", "=l,l"\(ptr ([^()]*(?:\([^()]*\))?)\)', r"freeze ptr \1", ir)
     ir = re.sub(r"call void @llvm\.nvvm\.cp\.async\.c[ag]\.shared\.global\.(\d+)(\.s)?\(([^)]*)\)", copy, ir)
     ir = re.sub(r'call void asm sideeffect "([^"]*)", "[^"]*"\(([^)]*)\)', assembly, ir)
+    # Not every host has a function of its own for it.
+    if re.search(r"fptrunc float \S+ to bfloat", ir):
+        declared.add("declare i16 @emu_round_bf16(float)")
+    ir = re.sub(r"%(\w+) = fptrunc float (\S+) to bfloat", r"%bits_\1 = call i16 @emu_round_bf16(float \2)\n  %\1 = bitcast i16 %bits_\1 to bfloat", ir)
     ir = re.sub(r"@llvm\.nvvm\.([a-z0-9.]+)", lambda match: f"@emu_{_CALLS[match[1]]}", ir)
     return ir + "\n" + "\n".join(sorted(declared)) + "\n"
 
@@ -113,7 +118,7 @@ class EmulatedProgram:
             return {"+": a + b, "-": a - b, "*": a * b, "ceildiv": -(-a // b) if b else 0, "min": min(a, b), "max": max(a, b)}[operation]
 
         rows = {"edges": sizes["E"], "receivers": sizes["R"], "senders": sizes["S"], "all": 1}
-        results = [np.full((rows[r["rows"]], r["width"]), np.nan, _DTYPES[r["dtype"]]) for r in self.manifest["results"]]
+        results = [np.full((rows[r["rows"]], r["width"]), 0xFFFF if r["dtype"] == "bf16" else np.nan, _DTYPES[r["dtype"]]) for r in self.manifest["results"]]
         scratch = [np.full(max(evaluate(entry["bytes"]), 1), 0xFF, np.uint8) for entry in self.manifest["scratch"]]
 
         def address(reference: Sequence[Any]) -> int:

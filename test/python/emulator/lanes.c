@@ -157,3 +157,15 @@ int emu_launch(void (*kernel)(void **), void **words, int64_t grid, int width, i
   void emu_add_4_##name(type *to, type a, type b, type c, type d) { to[0] += a, to[1] += b, to[2] += c, to[3] += d; }
 VECTOR(float, f32)
 VECTOR(double, f64)
+#undef VECTOR
+
+void emu_store_1_b16(uint16_t *to, uint16_t a) { to[0] = a; }
+void emu_store_2_b16(uint16_t *to, uint16_t a, uint16_t b) { to[0] = a, to[1] = b; }
+void emu_store_4_b16(uint16_t *to, uint16_t a, uint16_t b, uint16_t c, uint16_t d) { to[0] = a, to[1] = b, to[2] = c, to[3] = d; }
+
+/// `cvt.rn.bf16.f32`: to the nearest, of two to the even one; what is no number to one pattern.
+uint16_t emu_round_bf16(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  return value != value ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
