@@ -71,10 +71,6 @@ def translate(ir: str) -> str:
     ir = re.sub(r'call ptr asm sideeffect "mov.b64 \$0, \$1;", "=l,l"\(ptr ([^()]*(?:\([^()]*\))?)\)', r"freeze ptr \1", ir)
     ir = re.sub(r"call void @llvm\.nvvm\.cp\.async\.c[ag]\.shared\.global\.(\d+)(\.s)?\(([^)]*)\)", copy, ir)
     ir = re.sub(r'call void asm sideeffect "([^"]*)", "[^"]*"\(([^)]*)\)', assembly, ir)
-    # Not every host has a function of its own for it.
-    if re.search(r"fptrunc float \S+ to bfloat", ir):
-        declared.add("declare i16 @emu_round_bf16(float)")
-    ir = re.sub(r"%(\w+) = fptrunc float (\S+) to bfloat", r"%bits_\1 = call i16 @emu_round_bf16(float \2)\n  %\1 = bitcast i16 %bits_\1 to bfloat", ir)
     ir = re.sub(r"@llvm\.nvvm\.([a-z0-9.]+)", lambda match: f"@emu_{_CALLS[match[1]]}", ir)
     return ir + "\n" + "\n".join(sorted(declared)) + "\n"
 

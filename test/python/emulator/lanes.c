@@ -163,9 +163,12 @@ void emu_store_1_b16(uint16_t *to, uint16_t a) { to[0] = a; }
 void emu_store_2_b16(uint16_t *to, uint16_t a, uint16_t b) { to[0] = a, to[1] = b; }
 void emu_store_4_b16(uint16_t *to, uint16_t a, uint16_t b, uint16_t c, uint16_t d) { to[0] = a, to[1] = b, to[2] = c, to[3] = d; }
 
-/// `cvt.rn.bf16.f32`: to the nearest, of two to the even one; what is no number to one pattern.
-uint16_t emu_round_bf16(float value) {
+/// What the host's compiler calls for `cvt.rn.bf16.f32`, which not every host's library has: to the nearest, of two to the even one; what is no
+/// number to one pattern. It returns a __bf16, which lies where the lower half of a float does.
+float __truncsfbf2(float value) {
   uint32_t bits;
   memcpy(&bits, &value, 4);
-  return value != value ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  bits = value != value ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  memcpy(&value, &bits, 4);
+  return value;
 }
