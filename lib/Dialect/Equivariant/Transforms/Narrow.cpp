@@ -18,9 +18,7 @@ bool isForGPU(KernelOp kernel) { return kernel->getAttrOfType<ScheduleAttr>("sch
 
 /// True if an operand's rows can be extended where the kernel reads them.
 bool readsNarrow(KernelOp kernel, unsigned i) {
-  if (needsNests(kernel))
-    return false;
-  if (!isForGPU(kernel))
+  if (!isForGPU(kernel) || needsNests(kernel))
     return true;
   // What passes through shared memory is copied by at least 4 bytes at a time.
   KernelAnalysis analysis(kernel);
@@ -28,21 +26,36 @@ bool readsNarrow(KernelOp kernel, unsigned i) {
   return layout.size == 0 || getCopyWidth(layout, getWidth(kernel.getInputs()[i]), 2) >= 2;
 }
 
+/// True if nests, which write a row where it lies, write each place of it once.
+bool isWrittenOnce(const KernelAnalysis &analysis, unsigned r) {
+  llvm::SmallDenseSet<int64_t> offsets;
+  return llvm::all_of(analysis.getContributions(), [&](const Contribution &c) {
+    return c.result != r || !c.isOfNest || (offsets.insert(c.offset).second && !isa<PairSumOp>(c.value.getDefiningOp()));
+  });
+}
+
 /// True if a result's rows are written once, from sums that the kernel holds.
 bool writesNarrow(OpResult result) {
   auto kernel = result.getDefiningOp<KernelOp>();
-  if (!kernel || needsNests(kernel))
-    return false;
-  Access access = kernel.getResultAccess(result.getResultNumber());
+  unsigned r = result.getResultNumber();
+  Access access = kernel ? kernel.getResultAccess(r) : Access::All;
   if (access == Access::All)
     return false;
-  if (!isForGPU(kernel))
-    return true;
+  if (!isForGPU(kernel)) {
+    // Rows that are summed, and those of channels with irreps, have a buffer in which they are; to other rows of irreps nests add.
+    KernelAnalysis analysis(kernel, LoopedAxes::All);
+    if (access != Access::Edge || (getIrreps(result) && analysis.isChannelRow(analysis.getAssemble(r).getResult())))
+      return true;
+    auto isAdded = [&](const Contribution &c) { return c.result == r && c.isOfNest; };
+    return getIrreps(result) ? llvm::none_of(analysis.getContributions(), isAdded) : isWrittenOnce(analysis, r);
+  }
+  if (access != Access::Edge && access != chooseGroupSide(kernel))
+    return false;
+  if (needsNests(kernel))
+    return getIrreps(result) || isWrittenOnce(KernelAnalysis(kernel, LoopedAxes::Nests), r);
+  // Sums over channels are added to by every slab.
   KernelAnalysis analysis(kernel);
-  return (access == Access::Edge || access == chooseGroupSide(kernel)) &&
-         llvm::all_of(analysis.getContributions(), [&](const Contribution &c) {
-           return c.result != result.getResultNumber() || analysis.hasChannels(c.value);
-         });
+  return llvm::all_of(analysis.getContributions(), [&](const Contribution &c) { return c.result != r || analysis.hasChannels(c.value); });
 }
 
 /// The kernels' results that a value is the sum of, parts of one row each.

@@ -140,9 +140,9 @@ def EquivariantNarrow : Pass<"equivariant-narrow", "::mlir::ModuleOp"> {
   let summary = "let kernels read and write rows in the type that they are stored in";
   let description = [{
     A convert of an operand, or of a result that a kernel writes once, becomes part of the kernel: the tensor is then of bf16 or f16 outside, its rows of f32 inside.
-    What is summed in memory is summed in f32, and stays converted after: sums by atomics, sums of copies, sums over all rows. So do rows that a kernel has no code to
-    convert: those of kernels with loops over several multiplicities, and on the GPU those of an edge that are no multiple of 4 bytes, which is what it copies
-    at least. Those converts are kernels of their own.
+    What is summed in memory is summed in f32, and stays converted after: sums by atomics, sums of copies, sums over all rows, rows that loops over several
+    multiplicities add to. So do rows that pass through a GPU's shared memory and are no multiple of 4 bytes, which is what is copied at least. Those converts are
+    kernels of their own.
 
     ```mlir
     // before
