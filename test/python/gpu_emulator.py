@@ -32,7 +32,7 @@ _CALLS = {
 }
 #: numpy has no bfloat16: such arrays are of their bits.
 _DTYPES = {"f32": np.float32, "f64": np.float64, "bf16": np.uint16, "f16": np.float16}
-_LLVM = {"f32": "float", "f64": "double", "b16": "i16"}
+_LLVM = {"f32": "float", "f64": "double", "b16": "i16", "b32": "i32"}
 
 
 def clang() -> str | None:
@@ -59,7 +59,7 @@ def translate(ir: str) -> str:
         if found := re.match(r"cp\.async\.c[ag]\.shared\.global\.L2::cache_hint \[\$0\], \[\$1\], (\d+)(, \$3)?, \$2;", text):
             width = found[1]
             return call("copy", "ptr, ptr, i32, i32", f"{values[0]}, {values[1]}, i32 {width}, {values[3] if found[2] else f'i32 {width}'}")
-        if found := re.match(r"(st\.global\.cs|red\.relaxed\.gpu\.global\.add)(?:\.v(\d))?\.(f32|f64|b16) ", text):
+        if found := re.match(r"(st\.global\.cs|red\.relaxed\.gpu\.global\.add)(?:\.v(\d))?\.(f32|f64|b16|b32) ", text):
             kind, count = "store" if found[1].startswith("st") else "add", int(found[2] or 1)
             return call(f"{kind}_{count}_{found[3]}", ", ".join(["ptr"] + [_LLVM[found[3]]] * count), ", ".join(values))
         raise ValueError(f"expected inline assembly of copies, stores or reductions, got {text}")

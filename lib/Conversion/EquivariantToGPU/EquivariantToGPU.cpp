@@ -254,6 +254,12 @@ private:
   /// A store that caches give up first; the backend has none.
   void storeOnce(Value value, Value to, int64_t width) {
     Type element = getScalarType(value.getType());
+    if (element.isInteger(16) && width > 1) {
+      // Two of them in a register.
+      element = builder.getI32Type();
+      width /= 2;
+      value = LLVM::BitcastOp::create(builder, loc, width == 1 ? element : VectorType::get({width}, element), value);
+    }
     SmallVector<Value> operands{to};
     operands.append(getElements(value, width));
     std::string text = "st.global.cs", list = "$1", constraints = "l";
@@ -262,8 +268,8 @@ private:
     for (int64_t i = 1; i < width; ++i)
       list += ", $" + std::to_string(i + 1);
     for (int64_t i = 0; i < width; ++i)
-      constraints += element.isF32() ? ",f" : element.isF64() ? ",d" : ",h";
-    text += element.isF32() ? ".f32 [$0], " : element.isF64() ? ".f64 [$0], " : ".b16 [$0], ";
+      constraints += element.isF32() ? ",f" : element.isF64() ? ",d" : element.isInteger(32) ? ",r" : ",h";
+    text += element.isF32() ? ".f32 [$0], " : element.isF64() ? ".f64 [$0], " : element.isInteger(32) ? ".b32 [$0], " : ".b16 [$0], ";
     emitPTX(text + (width > 1 ? "{" + list + "};" : list + ";"), constraints, operands);
   }
 

@@ -160,8 +160,8 @@ VECTOR(double, f64)
 #undef VECTOR
 
 void emu_store_1_b16(uint16_t *to, uint16_t a) { to[0] = a; }
-void emu_store_2_b16(uint16_t *to, uint16_t a, uint16_t b) { to[0] = a, to[1] = b; }
-void emu_store_4_b16(uint16_t *to, uint16_t a, uint16_t b, uint16_t c, uint16_t d) { to[0] = a, to[1] = b, to[2] = c, to[3] = d; }
+void emu_store_1_b32(uint32_t *to, uint32_t a) { to[0] = a; }
+void emu_store_2_b32(uint32_t *to, uint32_t a, uint32_t b) { to[0] = a, to[1] = b; }
 
 /// What the host's compiler calls for `cvt.rn.bf16.f32`, which not every host's library has: to the nearest, of two to the even one; what is no
 /// number to one pattern. It returns a __bf16, which lies where the lower half of a float does.
