@@ -363,8 +363,8 @@ def forward_program(
     computed = [ARITHMETIC.get(dtype, dtype) for dtype in (problem.irrep_dtype, problem.weight_dtype)]
     if computed[0] != computed[1] and problem.weight_numel > 0:
         raise UnsupportedError(
-            f"expected weight_dtype and irrep_dtype to be computed with in one type, got weight_dtype = {problem.weight_dtype} "
-            f"(in {computed[1]}) and irrep_dtype = {problem.irrep_dtype} (in {computed[0]}): mixed precision is not lowered"
+            f"expected weights and irreps that are both computed with in {computed[0]}, got weight_dtype = {problem.weight_dtype} and "
+            f"irrep_dtype = {problem.irrep_dtype}: mixed precision is not lowered"
         )
     paths = [ins for ins in problem.instructions if not ins.is_empty]
     if not paths:
