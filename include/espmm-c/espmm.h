@@ -80,7 +80,7 @@ typedef enum espmm_plan_array {
 } espmm_plan_array;
 typedef struct espmm_tensor {
   const char *name;  /* of an argument, valid as long as the executable; "" for a result */
-  const char *dtype; /* "f32" or "f64" */
+  const char *dtype; /* "f32", "f64", "bf16" or "f16" */
   espmm_rows rows;   /* how many rows: E, R, S or one */
   int64_t width;
   int64_t align;     /* what its address has to be a multiple of, in bytes */

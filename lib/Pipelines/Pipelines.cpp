@@ -42,6 +42,8 @@ static void addCommonPasses(OpPassManager &pm, espmm::Stage until, const Equivar
     pm.addPass(createEquivariantFactor(factor));
   if (until >= espmm::Stage::Tiled)
     pm.addPass(createEquivariantTile(tile));
+  if (until >= espmm::Stage::Tiled)
+    pm.addPass(createEquivariantNarrow());
   if (until >= espmm::Stage::Staged)
     pm.addPass(createEquivariantStage());
   if (until >= espmm::Stage::Scalar)

@@ -6,7 +6,7 @@
 namespace espmm {
 
 static const llvm::StringRef rowsNames[] = {"edges", "receivers", "senders", "all"};
-static const llvm::StringRef elementNames[] = {"f32", "f64"};
+static const llvm::StringRef elementNames[] = {"f32", "f64", "bf16", "f16"};
 static const llvm::StringRef planArrayNames[] = {"offsets", "order", "other", "parts", "nodes"};
 static const llvm::StringRef bufferNames[] = {"argument", "plan", "scratch", "result"};
 

@@ -1,6 +1,7 @@
 //===- Codegen.cpp - LLVM's back ends in process --------------------------===//
 #include "espmm/Target/Codegen.h"
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/CodeGen/Passes.h"
@@ -127,7 +128,20 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(ModuleOp source, llvm:
   return machine;
 }
 
+/// True if something is converted to or from f16.
+static bool convertsHalves(ModuleOp module) {
+  auto isHalf = [](Type type) { return getScalarType(type).isF16(); };
+  WalkResult result = module.walk([&](Operation *op) {
+    bool converts = isa<LLVM::FPExtOp, LLVM::FPTruncOp>(op) && (isHalf(op->getOperand(0).getType()) || isHalf(op->getResult(0).getType()));
+    return converts ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return result.wasInterrupted();
+}
+
 static FailureOr<std::string> generateHostCode(ModuleOp module, espmm::CodeKind kind) {
+  // There LLVM calls functions that we do not have.
+  if (!llvm::sys::getHostCPUFeatures().lookup("f16c") && convertsHalves(module))
+    return emitError(module.getLoc(), "float16 on a processor without F16C has no lowering yet");
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> translated = translate(module, context);
   if (!translated)

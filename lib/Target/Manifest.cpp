@@ -11,6 +11,13 @@ namespace json = llvm::json;
 
 namespace {
 
+/// "f32"
+std::string getElementName(Type element) {
+  std::string name;
+  llvm::raw_string_ostream(name) << element;
+  return name;
+}
+
 class ManifestWriter {
 public:
   ManifestWriter(func::FuncOp host, StringRef target) : host(host), target(target) {}
@@ -82,7 +89,7 @@ private:
     auto used = width ? getAttribute<BoolAttr>(argument, "used") : nullptr;
     if (!used)
       return failure();
-    json::Object tensor{{"dtype", dtype.getValue().isF64() ? "f64" : "f32"}, {"rows", rows.getValue()}, {"width", width.getInt()}};
+    json::Object tensor{{"dtype", getElementName(dtype.getValue())}, {"rows", rows.getValue()}, {"width", width.getInt()}};
     if (auto align = host.getArgAttrOfType<IntegerAttr>(argument.getArgNumber(), "equivariant.align"))
       tensor["align"] = align.getInt();
     if (role == "argument") {

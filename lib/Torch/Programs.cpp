@@ -1,7 +1,6 @@
 #include "Programs.h"
 #include "Tensors.h"
 #include <atomic>
-#include <cstring>
 #include <memory>
 #include <stdexcept>
 
@@ -13,9 +12,16 @@ const char *planArrayName(size_t i) {
   return names[i];
 }
 
+static int32_t dtypeNamed(std::string_view name) {
+  if (name == "f64")
+    return aoti_torch_dtype_float64();
+  if (name == "bf16")
+    return aoti_torch_dtype_bfloat16();
+  return name == "f16" ? aoti_torch_dtype_float16() : aoti_torch_dtype_float32();
+}
+
 static Program::Spec specOf(const espmm_tensor &tensor) {
-  int32_t dtype = std::strcmp(tensor.dtype, "f64") == 0 ? aoti_torch_dtype_float64() : aoti_torch_dtype_float32();
-  return {tensor.name, dtype, tensor.rows, tensor.width, tensor.align, tensor.used != 0};
+  return {tensor.name, dtypeNamed(tensor.dtype), tensor.rows, tensor.width, tensor.align, tensor.used != 0};
 }
 
 static std::unique_ptr<Program> describe(espmm_executable *executable) {

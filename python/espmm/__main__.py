@@ -71,7 +71,7 @@ def _add_compile(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--conv", action="store_true", help="the graph convolution around the product")
     parser.add_argument("--order", type=int, default=0, metavar="N", help="order of derivative (default 0)")
     parser.add_argument("--layout", default="mul_ir", help="mul_ir (default) or ir_mul")
-    parser.add_argument("--dtype", default="float32", help="float32 (default) or float64")
+    parser.add_argument("--dtype", default="float32", help="float32 (default), float64, bfloat16 or float16")
     parser.add_argument("--target", default="cpu", help="cpu (default) or cuda:sm_90 and the like")
     parser.add_argument("--deterministic", action="store_true", help="bit-equal results on every run on the GPU")
     parser.add_argument("--emit", default="cost", choices=_EMIT, metavar="STAGE", help=f"one of {', '.join(_EMIT)}")

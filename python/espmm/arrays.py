@@ -12,9 +12,12 @@ from typing import Any, NamedTuple, Optional, Sequence
 
 from .dtypes import ITEMSIZE
 
-_TYPESTR = {"<f4": "float32", "<f8": "float64", "<i4": "int32", "<i8": "int64"}
+_TYPESTR = {"<f2": "float16", "<f4": "float32", "<f8": "float64", "<i4": "int32", "<i8": "int64"}
 #: (type code, bits) of DLPack.
-_DLPACK = {(2, 32): "float32", (2, 64): "float64", (0, 32): "int32", (0, 64): "int64"}
+_DLPACK = {
+    (2, 16): "float16", (4, 16): "bfloat16", (2, 32): "float32", (2, 64): "float64", (0, 32): "int32", (0, 64): "int64",
+}  # fmt: skip
+_NAMES = "float32, float64, bfloat16, float16, int32 or int64"
 
 #: Bytes: the largest vector of a host, and a cache line.
 _ALIGNMENT = 64
@@ -58,8 +61,8 @@ def view(array: Any, name: str) -> View:
         name: for messages.
 
     Raises:
-        TypeError: no such protocol, an element type that is not float32, float64, int32 or int64, or a device that is
-            neither the host nor CUDA.
+        TypeError: no such protocol, an element type that is not float32, float64, bfloat16, float16, int32 or int64, or a device
+            that is neither the host nor CUDA.
         ValueError: not contiguous.
     """
     for protocol, device in (("__cuda_array_interface__", None), ("__array_interface__", -1)):
@@ -67,7 +70,9 @@ def view(array: Any, name: str) -> View:
             interface = getattr(array, protocol, None)
         except RuntimeError as error:  # torch, for tensors that require a gradient
             raise TypeError(f"{name}: {error}") from None
-        if interface is not None:
+        # bfloat16 has no type string of its own.
+        unnamed = interface is not None and interface["typestr"] not in _TYPESTR
+        if interface is not None and not (unnamed and hasattr(array, "__dlpack__")):
             return _from_interface(array, interface, device, name)
     if hasattr(array, "__dlpack__"):
         return _from_dlpack(array, name)
@@ -96,7 +101,7 @@ def _require_contiguous(contiguous: bool, name: str, strides: Any) -> None:
 def _from_interface(array: Any, interface: dict, device: Optional[int], name: str) -> View:
     dtype = _TYPESTR.get(interface["typestr"])
     if dtype is None:
-        raise TypeError(f"expected {name} to have elements float32, float64, int32 or int64, got {interface['typestr']!r}")
+        raise TypeError(f"expected {name} to have elements {_NAMES}, got {interface['typestr']!r}")
     strides = interface.get("strides")
     _require_contiguous(_contiguous(interface["shape"], strides, int(interface["typestr"][2:])), name, strides)
     if device is None:
@@ -117,7 +122,7 @@ def _from_dlpack(array: Any, name: str) -> View:
     dtype = _DLPACK.get((tensor.code, tensor.bits)) if tensor.lanes == 1 else None
     if dtype is None:
         raise TypeError(
-            f"expected {name} to have elements float32, float64, int32 or int64, got DLPack type code {tensor.code}, "
+            f"expected {name} to have elements {_NAMES}, got DLPack type code {tensor.code}, "
             f"{tensor.bits} bits, {tensor.lanes} lanes"
         )
     kind = tensor.device.device_type

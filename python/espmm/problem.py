@@ -38,9 +38,10 @@ class TPProblem:
         compile_left_right, compile_right, _specialized_code, _optimize_einsums: accepted and ignored; they
             choose among e3nn's own code generators.
         normalization: deprecated name of ``irrep_normalization``.
-        irrep_dtype: ``"float32"`` or ``"float64"``, as string, torch dtype or numpy dtype. None, as in e3nn, for torch's default
-            dtype (``torch.set_default_dtype``); float32 where torch is not imported.
-        weight_dtype: the same for the weights; None for ``irrep_dtype``.
+        irrep_dtype: ``"float32"``, ``"float64"``, ``"bfloat16"`` or ``"float16"``, as string, torch dtype or numpy dtype. None, as in
+            e3nn, for torch's default dtype (``torch.set_default_dtype``); float32 where torch is not imported. Of the latter two x, y, z
+            and their gradients are stored; all arithmetic and all sums are float32, and each result is rounded once.
+        weight_dtype: the same for the weights; None for ``irrep_dtype``. It may be another one if what is computed with is float32 for both.
         layout: ``"mul_ir"`` (e3nn's) or ``"ir_mul"``: order of the elements within a block of x, y and z.
 
     Attributes:

@@ -14,7 +14,7 @@ import shlex
 import threading
 from typing import Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
-from .dtypes import MLIR_NAME
+from .dtypes import ARITHMETIC, MLIR_NAME
 from .errors import ProblemError, UnsupportedError
 from .instruction import MODES, Instruction
 from .problem import TPProblem
@@ -360,11 +360,12 @@ def forward_program(
 
     Raises:
         ProblemError: the product has no path left: its result is zero and there is nothing to compile.
-        UnsupportedError: the dtype of the weights is not that of the irreps.
+        UnsupportedError: the weights are not computed with in the type that the irreps are.
     """
-    if problem.irrep_dtype != problem.weight_dtype and problem.weight_numel > 0:
+    computed = [ARITHMETIC.get(dtype, dtype) for dtype in (problem.irrep_dtype, problem.weight_dtype)]
+    if computed[0] != computed[1] and problem.weight_numel > 0:
         raise UnsupportedError(
-            f"expected weight_dtype to be irrep_dtype, got weight_dtype = {problem.weight_dtype} and "
+            f"expected weights and irreps that are both computed with in {computed[0]}, got weight_dtype = {problem.weight_dtype} and "
             f"irrep_dtype = {problem.irrep_dtype}: mixed precision is not lowered"
         )
     paths = [ins for ins in problem.instructions if not ins.is_empty]
@@ -380,7 +381,7 @@ def forward_program(
         Spec("y", dtype, "edges", problem.irreps_in2.dim),
     ]
     if weighted:
-        arguments.append(Spec("w", dtype, "all" if problem.shared_weights else "edges", problem.weight_numel))
+        arguments.append(Spec("w", problem.weight_dtype, "all" if problem.shared_weights else "edges", problem.weight_numel))
     terms = [frozenset({0, 1, 2})] * bool(weighted) + [frozenset({0, 1})] * bool(weightless)
     return Program(
         "\n".join(_module(problem, weighted, weightless, conv)) + "\n",
@@ -396,7 +397,7 @@ def forward_program(
 def _module(problem: TPProblem, weighted: list[Instruction], weightless: list[Instruction], conv: bool) -> Iterator[str]:
     """The lines of the level-0 module."""
     irreps = {"x": problem.irreps_in1, "y": problem.irreps_in2, "z": problem.irreps_out}
-    element = MLIR_NAME[problem.irrep_dtype]
+    element = MLIR_NAME[ARITHMETIC.get(problem.irrep_dtype, problem.irrep_dtype)]
     types = {name: f"tensor<?x{blocks.dim}x{element}, #{name}>" for name, blocks in irreps.items()}
     types["w"] = f"tensor<?x{problem.weight_numel}x{element}>"
     space = "graph" if conv else "rows"
@@ -419,30 +420,44 @@ def _module(problem: TPProblem, weighted: list[Instruction], weightless: list[In
     for name, blocks in irreps.items():
         yield f'#{name} = #equivariant.irreps<"{blocks}", {problem.layout}>'
 
-    parameters = [f"%g: !equivariant.{space}", f"%x: {types['x']}", f"%y: {types['y']}"]
     shared_type = f"tensor<1x{problem.weight_numel}x{element}>"
+    given = {"x": types["x"], "y": types["y"]}
     if weighted:
-        parameters.append(f"%w: {shared_type if problem.shared_weights else types['w']}")
-    yield f"func.func @{'conv' if conv else 'tp'}({', '.join(parameters)}) -> {types['z']} {{"
+        given["w"] = shared_type if problem.shared_weights else types["w"]
 
-    values = {"x": "x", "y": "y"}
+    def stored(name: str, type_: str) -> str:
+        dtype = problem.weight_dtype if name == "w" else problem.irrep_dtype
+        return type_.replace(f"x{element}", f"x{MLIR_NAME[dtype]}")
+
+    parameters = [f"%g: !equivariant.{space}", *(f"%{name}: {stored(name, type_)}" for name, type_ in given.items())]
+    returned = stored("z", types["z"])
+    yield f"func.func @{'conv' if conv else 'tp'}({', '.join(parameters)}) -> {returned} {{"
+
+    # The values that are computed with.
+    values = {name: name for name in given}
+    for name, type_ in given.items():
+        if stored(name, type_) != type_:
+            values[name] = f"{name}c"
+            yield f"  %{name}c = equivariant.convert %{name} : {stored(name, type_)} -> {type_}"
     if conv:
+        yield gather("xe", values["x"], "senders", types["x"], types["x"])
         values["x"] = "xe"
-        yield gather("xe", "x", "senders", types["x"], types["x"])
     if weighted and problem.shared_weights:
-        yield gather("we", "w", "all", shared_type, types["w"])
+        yield gather("we", values["w"], "all", shared_type, types["w"])
+        values["w"] = "we"
     result = "m" if conv else "z"
     both = bool(weighted and weightless)
     if weighted:
-        weight = "we" if problem.shared_weights else "w"
-        yield from contract("a" if both else result, "p", {**values, "w": weight})
+        yield from contract("a" if both else result, "p", values)
     if weightless:
-        yield from contract("b" if both else result, "q" if both else "p", values)
+        yield from contract("b" if both else result, "q" if both else "p", {name: values[name] for name in ("x", "y")})
     if both:
         yield f"  %{result} = equivariant.add %a, %b : {types['z']}"
     if conv:
         yield f"  %z = equivariant.segment_sum %m at receivers of %g : {types['z']} -> {types['z']} over !equivariant.graph"
-    yield f"  return %z : {types['z']}"
+    if returned != types["z"]:
+        yield f"  %zc = equivariant.convert %z : {types['z']} -> {returned}"
+    yield f"  return %{'z' if returned == types['z'] else 'zc'} : {returned}"
     yield "}"
 
 

@@ -72,5 +72,9 @@ def fold(result: torch.Tensor, segments: Segments) -> None:
     """Turns a result by segment into one by node, in place: (N + X, width) to (N, width). The same bits on every run."""
     extra = segments.nodes[segments.num_nodes :].long()
     whole = result[: segments.num_nodes]
-    whole.index_put_((extra,), result[segments.num_nodes :], accumulate=True)
+    if result.element_size() < 4:  # storage only: sums are float32
+        sums = whole.float().index_put_((extra,), result[segments.num_nodes :].float(), accumulate=True)
+        whole.copy_(sums)
+    else:
+        whole.index_put_((extra,), result[segments.num_nodes :], accumulate=True)
     result.resize_(whole.shape)

@@ -30,7 +30,7 @@ CANDIDATES: Mapping[str, Sequence[int]] = {
 _GAIN = 0.99
 
 #: Relative error (norm) up to which two orders of summation may differ.
-_ROUNDING = {"float32": 1e-5, "float64": 1e-12}
+_ROUNDING = {"float32": 1e-5, "float64": 1e-12, "bfloat16": 1e-2, "float16": 2e-3}
 
 
 class Runner(Protocol):

@@ -30,8 +30,9 @@ _CALLS = {
     "cp.async.commit.group": "commit",
     "cp.async.wait.group": "wait",
 }
-_DTYPES = {"f32": np.float32, "f64": np.float64}
-_LLVM = {"f32": "float", "f64": "double"}
+#: numpy has no bfloat16: such arrays are of their bits.
+_DTYPES = {"f32": np.float32, "f64": np.float64, "bf16": np.uint16, "f16": np.float16}
+_LLVM = {"f32": "float", "f64": "double", "b16": "i16", "b32": "i32"}
 
 
 def clang() -> str | None:
@@ -58,7 +59,7 @@ def translate(ir: str) -> str:
         if found := re.match(r"cp\.async\.c[ag]\.shared\.global\.L2::cache_hint \[\$0\], \[\$1\], (\d+)(, \$3)?, \$2;", text):
             width = found[1]
             return call("copy", "ptr, ptr, i32, i32", f"{values[0]}, {values[1]}, i32 {width}, {values[3] if found[2] else f'i32 {width}'}")
-        if found := re.match(r"(st\.global\.cs|red\.relaxed\.gpu\.global\.add)(?:\.v(\d))?\.(f32|f64) ", text):
+        if found := re.match(r"(st\.global\.cs|red\.relaxed\.gpu\.global\.add)(?:\.v(\d))?\.(f32|f64|b16|b32) ", text):
             kind, count = "store" if found[1].startswith("st") else "add", int(found[2] or 1)
             return call(f"{kind}_{count}_{found[3]}", ", ".join(["ptr"] + [_LLVM[found[3]]] * count), ", ".join(values))
         raise ValueError(f"expected inline assembly of copies, stores or reductions, got {text}")
@@ -113,7 +114,7 @@ class EmulatedProgram:
             return {"+": a + b, "-": a - b, "*": a * b, "ceildiv": -(-a // b) if b else 0, "min": min(a, b), "max": max(a, b)}[operation]
 
         rows = {"edges": sizes["E"], "receivers": sizes["R"], "senders": sizes["S"], "all": 1}
-        results = [np.full((rows[r["rows"]], r["width"]), np.nan, _DTYPES[r["dtype"]]) for r in self.manifest["results"]]
+        results = [np.full((rows[r["rows"]], r["width"]), 0xFFFF if r["dtype"] == "bf16" else np.nan, _DTYPES[r["dtype"]]) for r in self.manifest["results"]]
         scratch = [np.full(max(evaluate(entry["bytes"]), 1), 0xFF, np.uint8) for entry in self.manifest["scratch"]]
 
         def address(reference: Sequence[Any]) -> int:

@@ -71,7 +71,7 @@ def test_repro(capsys):
         (["compile", "mace-large", "--target", "tpu", "--emit", "fused"], "unknown target 'tpu'"),
         (["compile", "mace-large", "--emit", "ptx", "--repro"], "expected a stage"),
         (["compile", "mace-large", "--order", "-1"], "grad_order"),
-        (["compile", "mace-large", "--dtype", "float16"], "irrep_dtype to be 'float32' or 'float64'"),
+        (["compile", "mace-large", "--dtype", "float8"], "irrep_dtype to be 'float32', 'float64', 'bfloat16' or 'float16'"),
     ],
 )
 def test_errors_are_one_line(argv, message, capsys):

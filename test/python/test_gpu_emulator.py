@@ -21,6 +21,15 @@ pytestmark = pytest.mark.skipif(clang() is None, reason="no clang to build devic
 NODES, EDGES, ROWS = 5, 23, 7
 
 
+def bits(array: torch.Tensor) -> np.ndarray:
+    """The array as the emulator takes it: numpy has no bfloat16."""
+    return array.view(torch.uint16).numpy() if array.dtype == torch.bfloat16 else array.numpy()
+
+
+def values(array: np.ndarray, dtype: str) -> np.ndarray:
+    return torch.from_numpy(array).view(getattr(torch, dtype)).double().numpy()
+
+
 def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, deterministic=False, edges=EDGES, schedule=None) -> None:
     receivers, senders = (index.numpy() for index in random_edges(NODES, edges))
     sizes = {"E": edges, "R": NODES, "S": NODES} if conv else {"E": ROWS, "R": 0, "S": 0}
@@ -29,13 +38,16 @@ def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, deterministi
     rows = {"edges": sizes["E"], "receivers": NODES, "senders": NODES, "all": 1}
     generator = np.random.default_rng(0)
     for program in programs_up_to(problem, conv, order, deterministic, schedule or {}):
-        arrays = [generator.standard_normal((rows[a.rows], a.width)).astype(a.dtype) for a in program.arguments]
-        results = EmulatedProgram(program, folder)(arrays, sizes, plan)
+        arrays = [
+            torch.from_numpy(generator.standard_normal((rows[a.rows], a.width))).to(getattr(torch, a.dtype)) for a in program.arguments
+        ]
+        results = EmulatedProgram(program, folder)([bits(a) for a in arrays], sizes, plan)
         expected = CompiledProgram(program, "cpu")(*arrays, **graph)
-        for n, (got, want) in enumerate(zip(results, expected)):
+        for n, (spec, got, want) in enumerate(zip(program.results, results, expected)):
+            got, want = values(got, spec.dtype), values(bits(want), spec.dtype)
             assert np.isfinite(got).all(), f"order {program.order}, result {n}: something was not written"
             error = np.linalg.norm(got - want) / np.linalg.norm(want)
-            assert error <= TOLERANCE[getattr(torch, str(want.dtype))], f"order {program.order}, result {n}: {error:.1e}"
+            assert error <= TOLERANCE[getattr(torch, spec.dtype)], f"order {program.order}, result {n}: {error:.1e}"
 
 
 SLABS = {
@@ -58,6 +70,31 @@ def test_slabs_of_a_convolution(name, dtype, tmp_path, library):
     irreps = arguments.pop("irreps", "40x0e+5x1o")
     problem = espmm.every_path_problem(irreps, "0e+1o", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
     check(problem, True, tmp_path, **arguments)
+
+
+@pytest.mark.parametrize("dtype, name", [("bfloat16", name) for name in SLABS] + [("float16", "conv"), ("float16", "deterministic")])
+def test_slabs_of_a_convolution_in_narrow_types(dtype, name, tmp_path, library):
+    """Rows of weights by 16 bytes at a time, of x by 4, of y by element: what is too little for a copy is converted before."""
+    arguments = dict(SLABS[name])
+    irreps = arguments.pop("irreps", "40x0e+6x1o")
+    problem = espmm.every_path_problem(irreps, "1o+0e+2e", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
+    check(problem, True, tmp_path, **arguments)
+
+
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+@pytest.mark.parametrize("name", ["uvw into few channels", "uvv", "uvu<v"])
+def test_modes_in_narrow_types(name, conv, tmp_path, library):
+    check(test_modes.problem(name, torch.float16 if conv else torch.bfloat16, "ir_mul" if conv else "mul_ir"), conv, tmp_path)
+
+
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+@pytest.mark.parametrize("name", ["uvu with several channels of y", "uvw"])
+def test_shared_weights_in_narrow_types(name, conv, tmp_path, library):
+    check(test_shared_weights.problem(name, torch.bfloat16), conv, tmp_path)
+
+
+def test_third_derivatives_in_a_narrow_type(tmp_path, library):
+    check(espmm.every_path_problem("4x0e+36x1o", "1o+0e", "0e+1o+2e", irrep_dtype="float16"), True, tmp_path, order=3)
 
 
 @pytest.mark.parametrize("slabs", [1, 2, 3])

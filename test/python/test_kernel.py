@@ -177,7 +177,8 @@ def test_bad_arrays():
     for call, error, message in [
         (lambda: kernel(x, y), TypeError, r"expected 3 arrays \(x, y, w\), got 2"),
         (lambda: kernel(x.astype(np.float32), y, w), TypeError, "x to be float64, got float32"),
-        (lambda: kernel(x.astype(np.float16), y, w), TypeError, "x to have elements float32, float64, .* got '<f2'"),
+        (lambda: kernel(x.astype(np.int16), y, w), TypeError, "x to have elements float32, float64, .* got DLPack type code 0, 16 bits"),
+        (lambda: kernel(x.astype(np.float16), y, w), TypeError, "x to be float64, got float16"),
         (lambda: kernel(x, y[:, :3], w), ValueError, "y to be contiguous"),
         (lambda: kernel(x, y[:, :3].copy(), w), ValueError, r"y of shape \(6, 4\) \(edges, width\), got \(6, 3\)"),
         (lambda: kernel(x, y, [1.0]), TypeError, "w to be an array .* got list"),

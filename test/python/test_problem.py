@@ -244,7 +244,7 @@ MORE_BAD = {
     "instructions not a list": (("8x1o", "1x1o", "8x0e", 3), {}, "expected instructions to be a list"),
     "instruction not a tuple": (("8x1o", "1x1o", "8x0e", [7]), {}, "expected instruction 0 to be a tuple, got 7"),
     "l too large": (("8x12e", "1x12e", "8x0e", [(0, 0, 0, "uvu", True)]), {}, "block 0 of irreps_in1 .* up to l = 11"),
-    "irrep_dtype": (DOT, {"irrep_dtype": torch.float16}, "irrep_dtype to be 'float32' or 'float64'.*torch.float16"),
+    "irrep_dtype": (DOT, {"irrep_dtype": torch.int16}, "irrep_dtype to be 'float32', 'float64', 'bfloat16' or 'float16'.*torch.int16"),
     "weight_dtype": (DOT, {"weight_dtype": "int32"}, "weight_dtype to be"),
     "layout": (DOT, {"layout": "row"}, "layout to be 'mul_ir' or 'ir_mul', got 'row'"),
     "infinite": (("8x1o", "1x1o", "8x0e", [(0, 0, 0, "uvu", True, float("inf"))]), {}, "expected a finite number"),

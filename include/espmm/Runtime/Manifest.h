@@ -14,7 +14,7 @@ namespace espmm {
 
 enum class TargetKind { Host, Cuda };
 enum class Rows { Edges, Receivers, Senders, All };
-enum class ElementType { F32, F64 };
+enum class ElementType { F32, F64, BF16, F16 };
 enum class PlanArray { Offsets, Order, Other, Parts, Nodes };
 
 llvm::StringRef rowsName(Rows rows);
@@ -32,7 +32,7 @@ struct TensorInfo {
   int64_t align = 0; // bytes that its base address must be a multiple of
   bool used = true;  // a launch may leave an unused argument null
 
-  int64_t elementBytes() const { return element == ElementType::F64 ? 8 : 4; }
+  int64_t elementBytes() const { return element == ElementType::F64 ? 8 : element == ElementType::F32 ? 4 : 2; }
 };
 
 struct PlanInfo {

@@ -1,5 +1,6 @@
 //===- EquivariantToCPU.cpp - relayout and lane_sum as shuffles -----------===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 
 namespace espmm::equivariant {
 #define GEN_PASS_DEF_CONVERTEQUIVARIANTTOCPU
@@ -16,7 +17,8 @@ class RelayoutLowering {
 public:
   explicit RelayoutLowering(RelayoutOp op)
       : op(op), builder(op), loc(op.getLoc()), element(op.getElementType()), lanes(op.getVector()),
-        vector(VectorType::get({lanes}, element)), alignment(element.getIntOrFloatBitWidth() / 8) {}
+        vector(VectorType::get({lanes}, element)), sourceType(op.getScatter() ? element : op.getStored().value_or(element)),
+        targetType(op.getScatter() ? op.getStored().value_or(element) : element) {}
 
   void run() {
     auto pad = [&](int64_t mul) { return (mul + lanes - 1) / lanes * lanes; };
@@ -61,14 +63,14 @@ private:
     if (whole > 0)
       forEachVector(whole, [&](Value channel) {
         if (op.getScatter())
-          storeVector(loadVector(op.getSource(), channel, component), op.getTarget(), channel, memory);
+          storeVector(loadVector(channel, component), channel, memory);
         else
-          storeVector(loadVector(op.getSource(), channel, memory), op.getTarget(), channel, component);
+          storeVector(loadVector(channel, memory), channel, component);
       });
     if (whole == mul)
       return;
     if (!op.getScatter())
-      storeVector(zero(vector), op.getTarget(), index(whole), component);
+      storeVector(zero(vector), index(whole), component);
     for (int64_t u = whole; u < mul; ++u) {
       int64_t from = op.getScatter() ? component + u : memory + u, to = op.getScatter() ? memory + u : component + u;
       copyScalar(from, to);
@@ -79,7 +81,7 @@ private:
   void copyTail(int64_t mul, int64_t dim, int64_t whole, int64_t memory, int64_t component, int64_t stride) {
     for (int64_t i = 0; i < dim; ++i) {
       if (!op.getScatter())
-        storeVector(zero(vector), op.getTarget(), index(whole), component + i * stride);
+        storeVector(zero(vector), index(whole), component + i * stride);
       for (int64_t u = whole; u < mul; ++u) {
         int64_t m = memory + u * dim + i, c = component + i * stride + u;
         op.getScatter() ? copyScalar(c, m) : copyScalar(m, c);
@@ -93,12 +95,12 @@ private:
     SmallVector<Value> registers;
     Value start = mul(channel, dim);
     for (int64_t q = 0; q < dim; ++q)
-      registers.push_back(loadVector(op.getSource(), start, memory + q * lanes));
+      registers.push_back(loadVector(start, memory + q * lanes));
     for (int64_t i = 0; i < dim; ++i) {
       SmallVector<int64_t> places;
       for (int64_t u = 0; u < lanes; ++u)
         places.push_back(u * dim + i);
-      storeVector(dim % 2 ? permuteBlend(registers, places) : collect(registers, places), op.getTarget(), channel, component + i * stride);
+      storeVector(dim % 2 ? permuteBlend(registers, places) : collect(registers, places), channel, component + i * stride);
     }
   }
 
@@ -135,12 +137,12 @@ private:
     if (dim % 2 == 0) {
       SmallVector<Value> components;
       for (int64_t i = 0; i < dim; ++i)
-        components.push_back(loadVector(op.getSource(), channel, component + i * stride));
+        components.push_back(loadVector(channel, component + i * stride));
       for (int64_t q = 0; q < dim; ++q) {
         SmallVector<int64_t> places;
         for (int64_t t = q * lanes; t < (q + 1) * lanes; ++t)
           places.push_back(t % dim * lanes + t / dim);
-        storeVector(collect(components, places), op.getTarget(), mul(channel, dim), memory + q * lanes);
+        storeVector(collect(components, places), mul(channel, dim), memory + q * lanes);
       }
       return;
     }
@@ -149,14 +151,14 @@ private:
       SmallVector<int32_t> permutation(lanes);
       for (int64_t u = 0; u < lanes; ++u)
         permutation[(u * dim + i) % lanes] = u;
-      permuted.push_back(shuffle(loadVector(op.getSource(), channel, component + i * stride), permutation));
+      permuted.push_back(shuffle(loadVector(channel, component + i * stride), permutation));
     }
     Value start = mul(channel, dim);
     for (int64_t q = 0; q < dim; ++q) {
       SmallVector<int64_t> source(lanes);
       for (int64_t t = 0; t < lanes; ++t)
         source[t] = (q * lanes + t) % dim;
-      storeVector(blend(permuted, source), op.getTarget(), start, memory + q * lanes);
+      storeVector(blend(permuted, source), start, memory + q * lanes);
     }
   }
 
@@ -186,21 +188,24 @@ private:
   Value mul(Value a, int64_t b) { return arith::MulIOp::create(builder, loc, a, index(b)); }
   Value zero(Type type) { return LLVM::ZeroOp::create(builder, loc, type); }
 
-  Value address(Value base, Value position, int64_t offset) {
-    Value start = LLVM::GEPOp::create(builder, loc, base.getType(), element, base, ArrayRef<LLVM::GEPArg>{position});
-    return LLVM::GEPOp::create(builder, loc, base.getType(), element, start,
+  Value address(Value base, Value position, int64_t offset, Type stored) {
+    Value start = LLVM::GEPOp::create(builder, loc, base.getType(), stored, base, ArrayRef<LLVM::GEPArg>{position});
+    return LLVM::GEPOp::create(builder, loc, base.getType(), stored, start,
                                ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(offset)});
   }
-  Value loadVector(Value base, Value position, int64_t offset) {
-    return LLVM::LoadOp::create(builder, loc, vector, address(base, position, offset), alignment);
+  /// From the source, and to the target, of which either may be stored in another type.
+  Value load(Type type, Value position, int64_t offset) {
+    Value loaded = LLVM::LoadOp::create(builder, loc, getMemoryType(type, sourceType), address(op.getSource(), position, offset, sourceType),
+                                        sourceType.getIntOrFloatBitWidth() / 8);
+    return extendStored(builder, loc, loaded, type, sourceType);
   }
-  void storeVector(Value value, Value base, Value position, int64_t offset) {
-    LLVM::StoreOp::create(builder, loc, value, address(base, position, offset), alignment);
+  void store(Value value, Value position, int64_t offset) {
+    Value rounded = roundToStored(builder, loc, value, targetType);
+    LLVM::StoreOp::create(builder, loc, rounded, address(op.getTarget(), position, offset, targetType), targetType.getIntOrFloatBitWidth() / 8);
   }
-  void copyScalar(int64_t from, int64_t to) {
-    Value value = LLVM::LoadOp::create(builder, loc, element, address(op.getSource(), index(0), from), alignment);
-    LLVM::StoreOp::create(builder, loc, value, address(op.getTarget(), index(0), to), alignment);
-  }
+  Value loadVector(Value position, int64_t offset) { return load(vector, position, offset); }
+  void storeVector(Value value, Value position, int64_t offset) { store(value, position, offset); }
+  void copyScalar(int64_t from, int64_t to) { store(load(element, index(0), from), index(0), to); }
 
   RelayoutOp op;
   OpBuilder builder;
@@ -208,7 +213,7 @@ private:
   Type element;
   int64_t lanes;
   VectorType vector;
-  unsigned alignment;
+  Type sourceType, targetType;
 };
 
 /// Sums over lanes, several vectors at once. Of two vectors whose lanes are to hold different elements, each lane keeps its own and takes
@@ -304,6 +309,44 @@ private:
   OpBuilder builder;
 };
 
+/// To bf16, as integers: processors that have an instruction for it take what is not normal for zero, and others have none.
+class RoundingLowering {
+public:
+  explicit RoundingLowering(LLVM::FPTruncOp op) : op(op), builder(op), loc(op.getLoc()), word(withScalar(builder.getI32Type())) {}
+
+  void run() {
+    Value bits = LLVM::BitcastOp::create(builder, loc, word, op.getArg());
+    Value isOdd = LLVM::AndOp::create(builder, loc, shift(bits), constant(1));
+    Value up = LLVM::AddOp::create(builder, loc, isOdd, constant(0x7fff));
+    Value rounded = shift(LLVM::AddOp::create(builder, loc, bits, up));
+    // What is no number stays none.
+    Value quiet = LLVM::OrOp::create(builder, loc, shift(bits), constant(0x40));
+    Value isNone = LLVM::FCmpOp::create(builder, loc, LLVM::FCmpPredicate::uno, op.getArg(), op.getArg());
+    Value chosen = LLVM::SelectOp::create(builder, loc, isNone, quiet, rounded);
+    Value half = LLVM::TruncOp::create(builder, loc, withScalar(builder.getI16Type()), chosen);
+    op.getResult().replaceAllUsesWith(LLVM::BitcastOp::create(builder, loc, op.getType(), half));
+    op.erase();
+  }
+
+private:
+  Type withScalar(Type scalar) {
+    auto vector = dyn_cast<VectorType>(op.getType());
+    return vector ? Type(VectorType::get(vector.getShape(), scalar)) : scalar;
+  }
+  Value constant(int32_t value) {
+    TypedAttr attr = builder.getI32IntegerAttr(value);
+    if (auto vector = dyn_cast<VectorType>(word))
+      attr = DenseElementsAttr::get(vector, cast<Attribute>(attr));
+    return LLVM::ConstantOp::create(builder, loc, word, attr);
+  }
+  Value shift(Value bits) { return LLVM::LShrOp::create(builder, loc, bits, constant(16)); }
+
+  LLVM::FPTruncOp op;
+  OpBuilder builder;
+  Location loc;
+  Type word;
+};
+
 struct ConvertEquivariantToCPU
     : espmm::equivariant::impl::ConvertEquivariantToCPUBase<ConvertEquivariantToCPU> {
   void runOnOperation() override {
@@ -312,6 +355,10 @@ struct ConvertEquivariantToCPU
         RelayoutLowering(relayout).run();
       else if (auto sum = dyn_cast<LaneSumOp>(op))
         LaneSumLowering(sum).run();
+    });
+    getOperation().walk([](LLVM::FPTruncOp op) {
+      if (getScalarType(op.getType()).isBF16())
+        RoundingLowering(op).run();
     });
     ConstantTable(getOperation()).run();
   }

@@ -1,5 +1,6 @@
 //===- EquivariantToGPU.cpp - copies and sums of a warp as NVVM -----------===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -211,7 +212,7 @@ private:
   void lowerCopyOut(CopyOutOp op) {
     int64_t threads = op.getThreads();
     const Share &share = getShare(op, op.getRuns(), op.getWidth(), op.getSlab(), op.getLane(), threads);
-    Type element = op.getElementType();
+    Type element = op.getElementType(), stored = op.getStored().value_or(element);
     int64_t width = op.getWidth();
     Value from = gep(op.getSource(), element, arith::MulIOp::create(builder, loc, op.getLane(), i64(width)).getResult());
     forEachPiece(share, op.getLane(), threads, [&](int64_t n) {
@@ -220,7 +221,7 @@ private:
         auto inside = scf::IfOp::create(builder, loc, share.present[n], /*withElseRegion=*/false);
         builder.setInsertionPointToStart(inside.thenBlock());
       }
-      Value to = gep(op.getTarget(), element, share.offsets[n]);
+      Value to = gep(op.getTarget(), stored, share.offsets[n]);
       Type type = width == 1 ? element : VectorType::get({width}, element);
       unsigned alignment = width * element.getIntOrFloatBitWidth() / 8;
       Value value;
@@ -229,12 +230,15 @@ private:
         Value loaded = LLVM::LoadOp::create(builder, loc, type, source, alignment);
         value = value ? LLVM::FAddOp::create(builder, loc, value, loaded).getResult() : loaded;
       }
-      if (op.getAtomic())
+      if (op.getAtomic()) {
         addToMemory(value, to, element, width);
-      else if (op.getOnce())
-        storeOnce(value, to, element, width);
+        return;
+      }
+      value = roundToStored(builder, loc, value, stored);
+      if (op.getOnce())
+        storeOnce(value, to, width);
       else
-        LLVM::StoreOp::create(builder, loc, value, to, alignment);
+        LLVM::StoreOp::create(builder, loc, value, to, width * stored.getIntOrFloatBitWidth() / 8);
     });
   }
 
@@ -248,7 +252,14 @@ private:
   }
 
   /// A store that caches give up first; the backend has none.
-  void storeOnce(Value value, Value to, Type element, int64_t width) {
+  void storeOnce(Value value, Value to, int64_t width) {
+    Type element = getScalarType(value.getType());
+    if (element.isInteger(16) && width > 1) {
+      // Two of them in a register.
+      element = builder.getI32Type();
+      width /= 2;
+      value = LLVM::BitcastOp::create(builder, loc, width == 1 ? element : VectorType::get({width}, element), value);
+    }
     SmallVector<Value> operands{to};
     operands.append(getElements(value, width));
     std::string text = "st.global.cs", list = "$1", constraints = "l";
@@ -257,8 +268,8 @@ private:
     for (int64_t i = 1; i < width; ++i)
       list += ", $" + std::to_string(i + 1);
     for (int64_t i = 0; i < width; ++i)
-      constraints += element.isF32() ? ",f" : ",d";
-    text += element.isF32() ? ".f32 [$0], " : ".f64 [$0], ";
+      constraints += element.isF32() ? ",f" : element.isF64() ? ",d" : element.isInteger(32) ? ",r" : ",h";
+    text += element.isF32() ? ".f32 [$0], " : element.isF64() ? ".f64 [$0], " : element.isInteger(32) ? ".b32 [$0], " : ".b16 [$0], ";
     emitPTX(text + (width > 1 ? "{" + list + "};" : list + ";"), constraints, operands);
   }
 

@@ -157,3 +157,18 @@ int emu_launch(void (*kernel)(void **), void **words, int64_t grid, int width, i
   void emu_add_4_##name(type *to, type a, type b, type c, type d) { to[0] += a, to[1] += b, to[2] += c, to[3] += d; }
 VECTOR(float, f32)
 VECTOR(double, f64)
+#undef VECTOR
+
+void emu_store_1_b16(uint16_t *to, uint16_t a) { to[0] = a; }
+void emu_store_1_b32(uint32_t *to, uint32_t a) { to[0] = a; }
+void emu_store_2_b32(uint32_t *to, uint32_t a, uint32_t b) { to[0] = a, to[1] = b; }
+
+/// What the host's compiler calls for `cvt.rn.bf16.f32`, which not every host's library has: to the nearest, of two to the even one; what is no
+/// number to one pattern. It returns a __bf16, which lies where the lower half of a float does.
+float __truncsfbf2(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  bits = value != value ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  memcpy(&value, &bits, 4);
+  return value;
+}

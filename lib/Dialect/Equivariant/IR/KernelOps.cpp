@@ -114,12 +114,12 @@ LogicalResult KernelOp::verify() {
   return success();
 }
 
-/// True if `row` is `tensor` without its first dimension.
+/// True if `row` is `tensor` without its first dimension, in the type that is computed with.
 static bool isRowOf(Type row, Type tensor) {
   auto r = dyn_cast<RankedTensorType>(row);
   auto t = dyn_cast<RankedTensorType>(tensor);
   return r && t && t.getRank() >= 1 && r.getShape() == t.getShape().drop_front() &&
-         r.getElementType() == t.getElementType() && r.getEncoding() == t.getEncoding();
+         r.getElementType() == getArithmeticType(t.getElementType()) && r.getEncoding() == t.getEncoding();
 }
 
 LogicalResult KernelOp::verifyRegions() {

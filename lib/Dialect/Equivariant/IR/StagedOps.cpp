@@ -24,6 +24,14 @@ static LogicalResult verifySmallTensor(Operation *op, Type type) {
   return op->emitOpError("expects a static tensor of f32, f64 or vectors of these, got ") << type;
 }
 
+/// The type of memory, if there is one besides the elements'.
+static LogicalResult verifyStored(Operation *op, std::optional<Type> stored, Type element) {
+  auto vector = dyn_cast<VectorType>(element);
+  if (!stored || (isNarrow(*stored) && (vector ? vector.getElementType() : element).isF32()))
+    return success();
+  return op->emitOpError("expects elements of f32 stored as bf16 or f16, got ") << element << " and " << *stored;
+}
+
 //===----------------------------------------------------------------------===//
 // read, write
 //===----------------------------------------------------------------------===//
@@ -66,6 +74,9 @@ LogicalResult ReadOp::verify() {
   // read_c6
   if (getAligned() < 1)
     return emitOpError("expects a base aligned to 1 scalar or more, got ") << getAligned();
+  // read_c7
+  if (failed(verifyStored(*this, getStored(), getType().getElementType())))
+    return failure();
   // read_c5
   return verifyPacked(*this, getType(), getPacked().value_or(ArrayRef<int64_t>()));
 }
@@ -81,6 +92,11 @@ LogicalResult WriteOp::verify() {
     return emitOpError("expects a vector's length with packed elements, and only then");
   if (getPacked() && (getMask() || getAccumulate()))
     return emitOpError("expects packed elements without mask and accumulate");
+  // write_c7
+  if (getStored() && (getAccumulate() || getPacked()))
+    return emitOpError("rounds what it writes: it can neither accumulate nor have packed elements");
+  if (failed(verifyStored(*this, getStored(), getValue().getType().getElementType())))
+    return failure();
   return verifyPacked(*this, getValue().getType(), getPacked().value_or(ArrayRef<int64_t>()));
 }
 
@@ -172,11 +188,12 @@ LogicalResult RelayoutOp::verify() {
   auto block = getBlock();
   if (getIrreps().has_value() == block.has_value() || (block && (block->size() != 2 || llvm::any_of(*block, [](int64_t n) { return n < 1; }))))
     return emitOpError("expects irreps, or a block of two positive numbers");
-  return success();
+  // relayout_c4
+  return verifyStored(*this, getStored(), getElementType());
 }
 
 template <typename OpTy>
-static LogicalResult verifyRuns(OpTy op) {
+static LogicalResult verifyRuns(OpTy op, bool mayBeNarrow) {
   ArrayRef<int64_t> runs = op.getRuns();
   int64_t width = op.getWidth();
   // async_copy_c1, copy_out_c1
@@ -186,21 +203,26 @@ static LogicalResult verifyRuns(OpTy op) {
     if (width <= 0 || runs[r + 2] % width != 0)
       return op.emitOpError("expects runs of a multiple of ") << width << " elements, got " << runs[r + 2];
   // async_copy_c2, copy_out_c2
-  if (!isScalar(op.getElementType()))
-    return op.emitOpError("expects elements of type f32 or f64, got ") << op.getElementType();
+  if (!isScalar(op.getElementType()) && !(mayBeNarrow && isNarrow(op.getElementType())))
+    return op.emitOpError(mayBeNarrow ? "expects elements of type f32, f64, bf16 or f16, got " : "expects elements of type f32 or f64, got ") << op.getElementType();
   int64_t bytes = width * op.getElementType().getIntOrFloatBitWidth() / 8;
   if (!llvm::is_contained({4, 8, 16}, bytes))
     return op.emitOpError("expects pieces of 4, 8 or 16 bytes, got ") << bytes;
   return success();
 }
 
-LogicalResult AsyncCopyOp::verify() { return verifyRuns(*this); }
+LogicalResult AsyncCopyOp::verify() { return verifyRuns(*this, /*mayBeNarrow=*/true); }
 LogicalResult CopyOutOp::verify() {
   // copy_out_c3
   if (getThreads() <= 0 || getThreads() % 32 != 0 || getCopies() < 1 || getStride() < 0 || getWidth() <= 0 || getStride() % getWidth() != 0)
     return emitOpError("expects threads to be a multiple of 32, copies >= 1 and a stride that is a multiple of the width, got ")
            << getThreads() << ", " << getCopies() << " and " << getStride();
-  return verifyRuns(*this);
+  // copy_out_c4
+  if (getStored() && getAtomic())
+    return emitOpError("rounds what it writes: it cannot add to what is there");
+  if (failed(verifyStored(*this, getStored(), getElementType())))
+    return failure();
+  return verifyRuns(*this, /*mayBeNarrow=*/false);
 }
 
 //===----------------------------------------------------------------------===//

@@ -6,13 +6,13 @@
 using namespace mlir;
 using namespace espmm::equivariant;
 
-/// True if every element of `value` is zero. Looks through gather and segment_sum: they cannot be zeros themselves,
+/// True if every element of `value` is zero. Looks through convert, gather and segment_sum: the latter two cannot be zeros themselves,
 /// because nothing at hand may have as many rows as their result.
 static bool isZero(Value value) {
   while (Operation *op = value.getDefiningOp()) {
     if (isa<ZerosOp>(op))
       return true;
-    if (!isa<GatherOp, SegmentSumOp>(op))
+    if (!isa<ConvertOp, GatherOp, SegmentSumOp>(op))
       return false;
     value = op->getOperand(0);
   }
@@ -70,9 +70,21 @@ struct ZerosLikeOperand : OpRewritePattern<ZerosOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(ZerosOp op, PatternRewriter &rewriter) const override {
     Operation *like = op.getLike().getDefiningOp();
-    if (!like || !isa<AddOp, ContractOp, ZerosOp>(like))
+    if (!like || !isa<AddOp, ContractOp, ConvertOp, ZerosOp>(like))
       return rewriter.notifyMatchFailure(op, "its operand is not computed row by row");
     rewriter.modifyOpInPlace(op, [&] { op.getLikeMutable().assign(like->getOperand(0)); });
+    return success();
+  }
+};
+
+// convert(0) -> 0
+struct ConvertOfZeros : OpRewritePattern<ConvertOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(ConvertOp op, PatternRewriter &rewriter) const override {
+    auto zeros = op.getSource().getDefiningOp<ZerosOp>();
+    if (!zeros)
+      return rewriter.notifyMatchFailure(op, "does not convert zeros");
+    rewriter.replaceOpWithNewOp<ZerosOp>(op, op.getType(), zeros.getLike());
     return success();
   }
 };
@@ -125,7 +137,7 @@ void markReadBlocks(Value value, BitVector &read, llvm::SmallDenseSet<Value> &vi
           for (const Path &p : product.getPaths())
             if (contributes(product, p))
               read.set(p.getBlock(slot));
-    } else if (isa<AddOp, GatherOp, SegmentSumOp>(user)) {
+    } else if (isa<AddOp, ConvertOp, GatherOp, SegmentSumOp>(user)) {
       markReadBlocks(user->getResult(0), read, visited);
     } else if (!isa<ZerosOp>(user)) {
       read.set();
@@ -170,6 +182,9 @@ void AddOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext
 }
 void ZerosOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
   patterns.add<ZerosLikeOperand>(context);
+}
+void ConvertOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<ConvertOfZeros>(context);
 }
 void GatherOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
   patterns.add<GatherOfAdd>(context);

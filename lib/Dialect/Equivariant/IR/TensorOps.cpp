@@ -57,6 +57,22 @@ LogicalResult ZerosOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
+// convert
+//===----------------------------------------------------------------------===//
+
+LogicalResult ConvertOp::verify() {
+  RankedTensorType source = getSource().getType(), result = getType();
+  // convert_c1
+  if (source.getShape() != result.getShape() || source.getEncoding() != result.getEncoding())
+    return emitOpError("operand and result may differ in their element types only, got ") << source << " and " << result;
+  // convert_c2
+  Type from = source.getElementType(), to = result.getElementType();
+  if (!(isNarrow(from) && to.isF32()) && !(isNarrow(to) && from.isF32()))
+    return emitOpError("expects elements of f32 on one side, and of bf16 or f16 on the other, got ") << from << " and " << to;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // contract
 //===----------------------------------------------------------------------===//
 

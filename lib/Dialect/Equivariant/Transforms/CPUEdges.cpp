@@ -1,6 +1,7 @@
 //===- CPUEdges.cpp - what is done for an edge -----------------------------===//
 #include "CPUKernelStaging.h"
 #include "Stage.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -76,8 +77,9 @@ void CPUKernelStaging::writeSums(const llvm::MapVector<std::pair<unsigned, int64
         sum = LLVM::ShuffleVectorOp::create(builder, loc, sum, sum, range);
       }
       Value row = results[result].memory ? results[result].memory : results[result].base;
-      Value address = ix.address(row, ix.constant(offset + first), element);
-      LLVM::StoreOp::create(builder, loc, sum, address, elementBytes);
+      Type stored = getType(results[result].stored);
+      Value address = ix.address(row, ix.constant(offset + first), stored);
+      LLVM::StoreOp::create(builder, loc, roundToStored(builder, loc, sum, stored), address, stored.getIntOrFloatBitWidth() / 8);
     }
   }
 }
@@ -103,7 +105,7 @@ Value CPUKernelStaging::readScalars(BlockOp block, ArrayRef<RowPlace> inputs) {
   unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
   Value row = inputs[i].memory ? inputs[i].memory : inputs[i].base;
   return ReadOp::create(builder, loc, block.getType(), row, Value(), Value(), block.getOffset(), 1,
-                        getRowStrides(kernel.getInputs()[i], block.getType()));
+                        getRowStrides(kernel.getInputs()[i], block.getType()), inputs[i].stored);
 }
 
 Value CPUKernelStaging::cloneSmall(Operation *op, ArrayRef<Value> operands) {
@@ -152,7 +154,7 @@ void CPUKernelStaging::stageMatrices(ArrayRef<RowPlace> inputs) {
   for (auto [value, offset] : matrixOffsets)
     WriteOp::create(builder, loc, getScalars(value, inputs, scalars), matrices, Value(), Value(), offset, 1,
                     SmallVector<int64_t>(cast<RankedTensorType>(value.getType()).getRank(), 0), false, false,
-                    builder.getDenseI64ArrayAttr(getPacked(value)), builder.getI64IntegerAttr(lanes));
+                    builder.getDenseI64ArrayAttr(getPacked(value)), builder.getI64IntegerAttr(lanes), TypeAttr());
 }
 
 SmallVector<int64_t> CPUKernelStaging::getPacked(Value value) {
@@ -214,13 +216,14 @@ void CPUKernelStaging::prefetch(const ChannelLoop &plan, ArrayRef<RowPlace> inpu
         blocks.insert(operand);
   for (Value operand : blocks) {
     auto block = operand.getDefiningOp<BlockOp>();
-    Value next = inputs[cast<BlockArgument>(block.getRow()).getArgNumber()].next;
+    const RowPlace &row = inputs[cast<BlockArgument>(block.getRow()).getArgNumber()];
+    Value next = row.next;
     if (!next || !prefetched.insert(operand).second)
       continue;
     int64_t channels = block.getType().getDimSize(0), components = block.getType().getNumElements() / channels;
     for (int64_t component = 0; component < components; ++component) {
       Value place = ix.add(channel, block.getOffset() + component * channels);
-      LLVM::Prefetch::create(builder, loc, ix.address(next, place, element), /*rw=*/0, /*hint=*/2, /*cache=*/1);
+      LLVM::Prefetch::create(builder, loc, ix.address(next, place, getType(row.stored)), /*rw=*/0, /*hint=*/2, /*cache=*/1);
     }
   }
 }
@@ -232,7 +235,7 @@ Value CPUKernelStaging::readOperand(Value operand, ArrayRef<RowPlace> inputs, Va
     return builder.clone(*operand.getDefiningOp())->getResult(0);
   auto type = cast<RankedTensorType>(operand.getType());
   return ReadOp::create(builder, loc, type, matrices, Value(), Value(), matrixOffsets.lookup(operand), 1,
-                        SmallVector<int64_t>(type.getRank(), 0), builder.getDenseI64ArrayAttr(getPacked(operand)));
+                        SmallVector<int64_t>(type.getRank(), 0), builder.getDenseI64ArrayAttr(getPacked(operand)), /*aligned=*/1, TypeAttr());
 }
 
 SmallVector<int64_t> CPUKernelStaging::getChannelStrides(RankedTensorType block, int64_t componentStride) {
@@ -253,13 +256,14 @@ Value CPUKernelStaging::readBlock(BlockOp block, ArrayRef<RowPlace> inputs, Valu
   int64_t offset = block.getOffset(), stride = type.getDimSize(0);
   if (Value buffer = inputBlocks.lookup({i, offset}))
     return ReadOp::create(builder, loc, getLaneType(type), buffer, channel, Value(), 0, 1, getChannelStrides(type, pad(stride)));
+  TypeAttr stored = place.stored;
   if (place.buffer) {
     offset = place.buffer->getOffset(place.buffer->findBlock(offset, type.getNumElements()));
     stride = place.buffer->pad(stride);
     mask = Value();
+    stored = TypeAttr();
   }
-  return ReadOp::create(builder, loc, getLaneType(type), place.base, channel, mask, offset, 1,
-                        getChannelStrides(type, stride));
+  return ReadOp::create(builder, loc, getLaneType(type), place.base, channel, mask, offset, 1, getChannelStrides(type, stride), stored);
 }
 
 void CPUKernelStaging::writeBlock(const Contribution &c, Value value, ArrayRef<RowPlace> results, Value channel, Value mask) {
@@ -276,11 +280,12 @@ void CPUKernelStaging::writeBlock(const Contribution &c, Value value, ArrayRef<R
     stride = place.buffer->pad(stride);
     mask = Value();
   }
+  TypeAttr stored = place.buffer ? TypeAttr() : place.stored;
   int64_t width = getWidth(kernel.getResult(c.result));
   bool adds = place.buffer || isShared(kernel.getResultAccess(c.result));
   bool nontemporal = !adds && !mask && width % lanes == 0 && offset % lanes == 0 && stride % lanes == 0;
   if (nontemporal)
-    host.requireAlignment(host.getBuffer(kernel.getResult(c.result)), lanes * elementBytes);
+    host.requireAlignment(host.getBuffer(kernel.getResult(c.result)), lanes * getType(stored).getIntOrFloatBitWidth() / 8);
   WriteOp::create(builder, loc, value, place.base, channel, mask, offset, 1, getChannelStrides(type, stride),
-                  /*accumulate=*/adds, nontemporal);
+                  /*accumulate=*/adds, nontemporal, stored);
 }

@@ -34,11 +34,11 @@ size_t ComponentOrder::findBlock(int64_t offset, int64_t size) const {
 // CPUFunction
 //===----------------------------------------------------------------------===//
 
-CPUFunction::CPUFunction(HostProgram &host, KernelOp source, Type element, StringRef suffix)
-    : host(host), builder(source->getParentOfType<func::FuncOp>()), ix(builder, source.getLoc()), loc(source.getLoc()),
+CPUFunction::CPUFunction(HostProgram &host, Operation *source, Type element, StringRef suffix)
+    : host(host), builder(source->getParentOfType<func::FuncOp>()), ix(builder, source->getLoc()), loc(source->getLoc()),
       element(element), name(host.getKernelName(suffix)) {
-  auto pointer = LLVM::LLVMPointerType::get(source.getContext());
-  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(source.getContext()), {pointer, builder.getI64Type()});
+  auto pointer = LLVM::LLVMPointerType::get(source->getContext());
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(source->getContext()), {pointer, builder.getI64Type()});
   function = LLVM::LLVMFuncOp::create(builder, loc, name, type);
   entry = function.addEntryBlock(builder);
   builder.setInsertionPointToStart(entry);
@@ -100,9 +100,9 @@ std::pair<Value, Value> CPUFunction::addCompensated(Value sum, Value lost, Value
   return {next, LLVM::FSubOp::create(builder, loc, added, exact)};
 }
 
-void CPUFunction::fillWithZeros(Value buffer, Value count) {
+void CPUFunction::fillWithZeros(Value buffer, Value count, Type stored) {
   Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI8IntegerAttr(0));
-  LLVM::MemsetOp::create(builder, loc, buffer, zero, ix.mul(count, element.getIntOrFloatBitWidth() / 8),
+  LLVM::MemsetOp::create(builder, loc, buffer, zero, ix.mul(count, stored.getIntOrFloatBitWidth() / 8),
                          /*isVolatile=*/false);
 }
 
@@ -118,7 +118,8 @@ void CPUFunction::launch(Value grid) {
 
 static constexpr int64_t rowsOfTask = 16;
 
-static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
+/// What is computed with for a tensor's elements.
+static Type getElementType(Value tensor) { return getArithmeticType(getStoredElement(tensor)); }
 
 /// A loop over a task's rows.
 static Value loopOverRows(CPUFunction &f, Value rows) {
@@ -134,8 +135,8 @@ Value espmm::equivariant::launchToComponents(HostProgram &host, KernelOp source,
   CPUFunction f(host, source, element, "_rows");
   Value from = f.getArgument(host.getBuffer(tensor)), to = f.getArgument(scratch);
   Value row = loopOverRows(f, rows);
-  RelayoutOp::create(f.builder, f.loc, f.getRowPointer(from, row, getWidth(tensor)), f.getRowPointer(to, row, order.getSize()),
-                     /*scatter=*/false, order.irreps, DenseI64ArrayAttr(), order.vector, element);
+  RelayoutOp::create(f.builder, f.loc, f.getRowPointer(from, row, getWidth(tensor), getStoredElement(tensor)), f.getRowPointer(to, row, order.getSize()),
+                     /*scatter=*/false, order.irreps, DenseI64ArrayAttr(), order.vector, element, getStored(tensor));
   f.launch(h.ceildiv(rows, h.constant(rowsOfTask)));
   return scratch;
 }
@@ -162,8 +163,8 @@ void espmm::equivariant::launchSumOfCopies(HostProgram &host, KernelOp source, V
   builder.setInsertionPointAfter(copyLoop);
   WriteOp::create(builder, f.loc, copyLoop.getResult(0), buffer, channel, Value(), 0, 1, ArrayRef<int64_t>{}, false, false);
   builder.restoreInsertionPoint(afterVectors);
-  RelayoutOp::create(builder, f.loc, buffer, f.getRowPointer(target, row, getWidth(result)), /*scatter=*/true, order.irreps,
-                     DenseI64ArrayAttr(), order.vector, element);
+  RelayoutOp::create(builder, f.loc, buffer, f.getRowPointer(target, row, getWidth(result), getStoredElement(result)), /*scatter=*/true, order.irreps,
+                     DenseI64ArrayAttr(), order.vector, element, getStored(result));
   IndexBuilder &h = host.index();
   f.launch(h.ceildiv(rows, h.constant(rowsOfTask)));
 }

@@ -27,7 +27,7 @@ struct ComponentOrder {
 
 class CPUFunction {
 public:
-  CPUFunction(HostProgram &host, KernelOp source, mlir::Type element, llvm::StringRef suffix);
+  CPUFunction(HostProgram &host, mlir::Operation *source, mlir::Type element, llvm::StringRef suffix);
 
   /// A value of the host function: word n of the argument array.
   mlir::Value getArgument(mlir::Value hostValue);
@@ -38,8 +38,9 @@ public:
   mlir::Value makeEarly(int64_t number);
   /// A loop; the builder then stands in its body.
   mlir::scf::ForOp loop(mlir::Value begin, mlir::Value end, mlir::Value step, mlir::ValueRange inits = {});
-  mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) {
-    return ix.address(base, ix.mul(row, width), element);
+  mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) { return getRowPointer(base, row, width, element); }
+  mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width, mlir::Type stored) {
+    return ix.address(base, ix.mul(row, width), stored);
   }
   /// The lanes whose number is less than a count.
   mlir::Value getMask(mlir::Value count, int64_t lanes);
@@ -49,7 +50,8 @@ public:
   }
   /// sum + value, rounded, and what is to be taken from that for being rounded; `lost` is what it was before (W. Kahan 1965).
   std::pair<mlir::Value, mlir::Value> addCompensated(mlir::Value sum, mlir::Value lost, mlir::Value value);
-  void fillWithZeros(mlir::Value buffer, mlir::Value count);
+  void fillWithZeros(mlir::Value buffer, mlir::Value count) { fillWithZeros(buffer, count, element); }
+  void fillWithZeros(mlir::Value buffer, mlir::Value count, mlir::Type stored);
   /// Ends the function, and lets the host program call it for each task below `grid`.
   void launch(mlir::Value grid);
 

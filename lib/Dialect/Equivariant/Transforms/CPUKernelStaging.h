@@ -26,6 +26,7 @@ struct RowPlace {
   std::optional<ComponentOrder> buffer; // set: base is in component order
   mlir::Value next = {}; // the row that will be read after this one, if there is one in memory order
   mlir::Value memory = {}; // set: the row in memory order, where base is in component order
+  mlir::TypeAttr stored = {}; // the type in memory order, if it is not that of arithmetic
 };
 
 class CPUKernelStaging {
@@ -44,6 +45,12 @@ private:
 
   mlir::Value getArgument(mlir::Value hostValue) { return function.getArgument(hostValue); }
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) { return function.getRowPointer(base, row, width); }
+  /// A row of an operand or result, in memory order.
+  mlir::Value getTensorRow(mlir::Value tensor, mlir::Value row) {
+    return function.getRowPointer(getArgument(host.getBuffer(tensor)), row, getWidth(tensor), getStoredElement(tensor));
+  }
+  /// The elements' type of a row in memory order.
+  mlir::Type getType(mlir::TypeAttr stored) { return stored ? stored.getValue() : element; }
   Access otherSide() const { return side == Access::Receivers ? Access::Senders : Access::Receivers; }
 
   //===-- The loops around the body --------------------------------------===//
@@ -90,8 +97,8 @@ private:
   int64_t pad(int64_t channels) { return (channels + lanes - 1) / lanes * lanes; }
 
   mlir::Value allocateBlock(mlir::Value block);
-  void relayoutBlock(mlir::Value from, mlir::Value to, bool scatter, mlir::Value block);
-  mlir::Value getBlockPointer(const RowPlace &place, int64_t offset) { return ix.address(place.base, ix.constant(offset), element); }
+  void relayoutBlock(mlir::Value from, mlir::Value to, bool scatter, mlir::Value block, mlir::TypeAttr stored);
+  mlir::Value getBlockPointer(const RowPlace &place, int64_t offset) { return ix.address(place.base, ix.constant(offset), getType(place.stored)); }
 
   /// Brings those of the operands to component order, and gives those of the results a buffer: of rows that all share, or of the others.
   void openBlocks(llvm::ArrayRef<RowPlace> inputs, llvm::ArrayRef<RowPlace> results, bool ofShared);

@@ -4,6 +4,7 @@
 
 #include "CPUFunction.h"
 #include "Nests.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 
 namespace espmm::equivariant {
 
@@ -29,15 +30,16 @@ public:
   bool readsPastEnd() override { return false; }
   mlir::Value getMask(mlir::Value count, int64_t) override { return function.getMask(count, lanes); }
   void once(llvm::function_ref<void()> emit) override { emit(); }
-  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t) override {
+  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t, mlir::TypeAttr stored) override {
     assert(stride == 1 && "blocks whose channels are in vectors lie in buffers");
-    unsigned alignment = vector.getElementTypeBitWidth() / 8;
+    unsigned alignment = getElement(stored).getIntOrFloatBitWidth() / 8;
     if (accumulate) {
       mlir::Value zero = mlir::LLVM::ZeroOp::create(builder, loc, vector);
       mlir::Value old = mask ? mlir::LLVM::MaskedLoadOp::create(builder, loc, vector, address, mask, zero, alignment).getResult()
                        : mlir::LLVM::LoadOp::create(builder, loc, vector, address, alignment).getResult();
       value = mlir::LLVM::FAddOp::create(builder, loc, old, value);
     }
+    value = roundToStored(builder, loc, value, getElement(stored));
     if (mask)
       mlir::LLVM::MaskedStoreOp::create(builder, loc, value, address, mask, alignment);
     else

@@ -11,13 +11,14 @@ using namespace espmm::equivariant;
 
 RowPlace CPUKernelStaging::openInput(unsigned i, Value row) {
   Value tensor = kernel.getInputs()[i];
-  Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), row, getWidth(tensor));
+  Value pointer = getTensorRow(tensor, row);
   IrrepsAttr irreps = getIrreps(tensor);
   ComponentOrder order{irreps, lanes};
   if (!irreps || !analysis.isChannelRow(kernel.getBody().getArgument(i)) || order.isDirect()) {
     RowPlace place{pointer, std::nullopt};
+    place.stored = getStored(tensor);
     if (nextEdge && kernel.getInputAccess(i) == Access::Edge)
-      place.next = getRowPointer(getArgument(host.getBuffer(tensor)), nextEdge, getWidth(tensor));
+      place.next = getTensorRow(tensor, nextEdge);
     return place;
   }
   if (kernel.getInputAccess(i) == otherSide() && side != Access::Edge) {
@@ -25,11 +26,11 @@ RowPlace CPUKernelStaging::openInput(unsigned i, Value row) {
     Value &scratch = converted[i];
     if (!scratch)
       scratch = launchToComponents(host, kernel, tensor, host.getRows(otherSide()), order);
-    return {getRowPointer(getArgument(scratch), row, order.getSize()), order, Value(), pointer};
+    return {getRowPointer(getArgument(scratch), row, order.getSize()), order, Value(), pointer, getStored(tensor)};
   }
   Value buffer = function.allocate(order.getSize());
-  RelayoutOp::create(builder, loc, pointer, buffer, /*scatter=*/false, irreps, DenseI64ArrayAttr(), lanes, element);
-  return {buffer, order, Value(), pointer};
+  RelayoutOp::create(builder, loc, pointer, buffer, /*scatter=*/false, irreps, DenseI64ArrayAttr(), lanes, element, getStored(tensor));
+  return {buffer, order, Value(), pointer, getStored(tensor)};
 }
 
 RowPlace CPUKernelStaging::openAccumulator(unsigned r) {
@@ -42,9 +43,8 @@ RowPlace CPUKernelStaging::openAccumulator(unsigned r) {
 
 void CPUKernelStaging::closeAccumulator(unsigned r, const RowPlace &place, Value row) {
   Value tensor = kernel.getResult(r);
-  Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), row, getWidth(tensor));
-  RelayoutOp::create(builder, loc, place.base, pointer, /*scatter=*/true, place.buffer->irreps, DenseI64ArrayAttr(), lanes,
-                     element);
+  RelayoutOp::create(builder, loc, place.base, getTensorRow(tensor, row), /*scatter=*/true, place.buffer->irreps, DenseI64ArrayAttr(), lanes,
+                     element, getStored(tensor));
 }
 
 void CPUKernelStaging::startPartial(unsigned r) {
@@ -72,9 +72,9 @@ Value CPUKernelStaging::allocateBlock(Value block) {
   return function.allocate(pad(channels) * components);
 }
 
-void CPUKernelStaging::relayoutBlock(Value from, Value to, bool scatter, Value block) {
+void CPUKernelStaging::relayoutBlock(Value from, Value to, bool scatter, Value block, TypeAttr stored) {
   auto [channels, components] = analysis.getLoopedShape(block);
-  RelayoutOp::create(builder, loc, from, to, scatter, IrrepsAttr(), builder.getDenseI64ArrayAttr({channels, components}), lanes, element);
+  RelayoutOp::create(builder, loc, from, to, scatter, IrrepsAttr(), builder.getDenseI64ArrayAttr({channels, components}), lanes, element, stored);
 }
 
 void CPUKernelStaging::openBlocks(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results, bool ofShared) {
@@ -84,7 +84,7 @@ void CPUKernelStaging::openBlocks(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> 
         inputBlocks.count({i, block.getOffset()}))
       continue;
     Value buffer = inputBlocks[{i, block.getOffset()}] = allocateBlock(block.getResult());
-    relayoutBlock(getBlockPointer(inputs[i], block.getOffset()), buffer, /*scatter=*/false, block.getResult());
+    relayoutBlock(getBlockPointer(inputs[i], block.getOffset()), buffer, /*scatter=*/false, block.getResult(), inputs[i].stored);
   }
   for (const Contribution &c : analysis.getContributions())
     if (isShared(kernel.getResultAccess(c.result)) == ofShared && analysis.isStridedWeights(kernel.getResult(c.result), c.value)) {
@@ -103,7 +103,7 @@ void CPUKernelStaging::closeBlocks(ArrayRef<RowPlace> results, bool ofShared) {
   for (auto &[key, block] : resultBlocks) {
     if (isShared(kernel.getResultAccess(key.first)) != ofShared)
       continue;
-    relayoutBlock(block.first, getBlockPointer(results[key.first], key.second), /*scatter=*/true, block.second);
+    relayoutBlock(block.first, getBlockPointer(results[key.first], key.second), /*scatter=*/true, block.second, results[key.first].stored);
     if (ofShared)
       zeroBlock(block);
   }
@@ -163,10 +163,11 @@ NestPlace CPUKernelStaging::getPlace(Value tensor, const RowPlace &row, Value bu
 RowPlace CPUKernelStaging::openEdgeResult(unsigned r, Value edge) {
   Value tensor = kernel.getResult(r);
   AssembleOp assemble = analysis.getAssemble(r);
-  Value pointer = getRowPointer(getArgument(host.getBuffer(tensor)), edge, getWidth(tensor));
+  Value pointer = getTensorRow(tensor, edge);
   if (analysis.isChannelRow(assemble.getResult()) && getIrreps(tensor)) {
     RowPlace place = openAccumulator(r);
     place.memory = pointer;
+    place.stored = getStored(tensor);
     return place;
   }
   // What no path reaches is zero.
@@ -178,8 +179,8 @@ RowPlace CPUKernelStaging::openEdgeResult(unsigned r, Value edge) {
     if (!adds && offsets.insert(offset).second)
       covered += cast<RankedTensorType>(block.getType()).getNumElements();
   if (covered < getWidth(tensor))
-    function.fillWithZeros(pointer, ix.constant(getWidth(tensor)));
-  return {pointer, std::nullopt};
+    function.fillWithZeros(pointer, ix.constant(getWidth(tensor)), getStoredElement(tensor));
+  return {pointer, std::nullopt, Value(), Value(), getStored(tensor)};
 }
 
 SmallVector<int64_t> CPUKernelStaging::getRowStrides(Value tensor, RankedTensorType block) {

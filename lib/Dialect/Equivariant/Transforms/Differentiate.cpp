@@ -36,6 +36,11 @@ public:
           return success();
         })
         .Case([](ZerosOp) { return success(); })
+        // convert^T = convert back
+        .Case([&](ConvertOp convert) {
+          accumulate(convert.getSource(), ConvertOp::create(builder, op->getLoc(), convert.getSource().getType(), ct));
+          return success();
+        })
         // gather^T = segment_sum
         .Case([&](GatherOp gather) {
           accumulate(gather.getSource(), SegmentSumOp::create(builder, op->getLoc(), gather.getSource().getType(), ct,

@@ -39,6 +39,8 @@ public:
                                               "!equivariant.rows");
     for (unsigned level = 0; level <= deepest; ++level)
       build(level);
+    for (Operation *convert : converts)
+      convert->moveBefore(block.getTerminator());
     eraseDeadOps(block);
     return success();
   }
@@ -46,18 +48,22 @@ public:
   unsigned numKernels = 0;
 
 private:
+  static bool isConvertedArgument(Operation *op) { return isa<ConvertOp>(op) && isa<BlockArgument>(op->getOperand(0)); }
+
   LogicalResult classify(Operation *op) {
     unsigned level = 0;
     for (Value operand : op->getOperands())
       level = std::max(level, levels.lookup(operand));
     auto isReturn = [](Operation *user) { return isa<func::ReturnOp>(user); };
+    auto isResult = [](Operation *user) { return isa<func::ReturnOp, ConvertOp>(user); };
     if (auto gather = dyn_cast<GatherOp>(op)) {
       if (failed(verifySpace(op, gather.getSpace())))
         return failure();
-      if (gather.getSource().getDefiningOp() && !gather.getSource().getDefiningOp<SegmentSumOp>())
+      Operation *source = gather.getSource().getDefiningOp();
+      if (source && !isa<SegmentSumOp>(source) && !isConvertedArgument(source))
         return op->emitOpError("gathers neither an argument nor a segment sum, but rows that are computed by edge");
       // A node value of level n is complete only after kernel n - 1.
-      if (llvm::any_of(op->getUsers(), isReturn)) {
+      if (llvm::any_of(op->getUsers(), isResult)) {
         copies.emplace_back(level, gather);
         deepest = std::max(deepest, level);
       }
@@ -70,6 +76,12 @@ private:
     } else if (auto zeros = dyn_cast<ZerosOp>(op); zeros && isa<BlockArgument>(zeros.getLike()) &&
                                                    llvm::all_of(op->getUsers(), isReturn)) {
       // A gradient that is zero: rows of whatever side its argument is of, not of edges.
+    } else if (isConvertedArgument(op)) {
+      // Kernels read it as they would the argument.
+    } else if (isa<ConvertOp>(op)) {
+      if (!llvm::all_of(op->getUsers(), isReturn))
+        return op->emitOpError("converts what is computed, and is computed with: that has no lowering yet");
+      converts.push_back(op);
     } else if (isa<ContractOp, AddOp, ZerosOp>(op)) {
       // Values at nodes are not computed on by edge; only sums of them could be here.
       for (Value operand : op->getOperands())
@@ -143,7 +155,7 @@ private:
       }
     for (auto [opLevel, op] : edgeOps)
       if (opLevel == level && llvm::any_of(op->getUsers(), [&](Operation *user) {
-            return isa<func::ReturnOp>(user) || (!isa<SegmentSumOp>(user) && levels.lookup(user->getResult(0)) > level);
+            return isa<func::ReturnOp, ConvertOp>(user) || (!isa<SegmentSumOp>(user) && levels.lookup(user->getResult(0)) > level);
           })) {
         outside.push_back(op->getResult(0));
         yielded.push_back(rows.lookup(op->getResult(0)));
@@ -174,6 +186,7 @@ private:
   SmallVector<std::pair<unsigned, Operation *>> edgeOps;
   SmallVector<std::pair<unsigned, SegmentSumOp>> sums;
   SmallVector<std::pair<unsigned, GatherOp>> copies; // gathers that are results themselves
+  SmallVector<Operation *> converts;                 // of results
   unsigned deepest = 0;
 
   // While a kernel is being built:

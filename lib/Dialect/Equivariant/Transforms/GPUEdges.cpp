@@ -49,10 +49,10 @@ void GPUKernelStaging::issue(Value position, Value end, const Ids &ids, Value sl
         continue;
       Value tensor = kernel.getInputs()[i];
       Access access = kernel.getInputAccess(i);
-      Value row = getRowPointer(getArgument(host.getBuffer(tensor)), getRow(access, ids), getWidth(tensor));
-      host.requireAlignment(host.getBuffer(tensor), layout.width * elementBytes);
+      Value row = getInputRow(tensor, getRow(access, ids));
+      host.requireAlignment(host.getBuffer(tensor), layout.width * getElementBytes(tensor));
       AsyncCopyOp::create(builder, loc, row, getShared(slot, inputPositions[i]), slab, function.lane, layout.runs, layout.width,
-                          isReadOnce(access, layout), element);
+                          isReadOnce(access, layout), getStoredElement(tensor));
     }
   }
   NVVM::CpAsyncCommitGroupOp::create(builder, loc);
@@ -175,10 +175,10 @@ void GPUKernelStaging::stageBody(Value slot, const Ids &ids, SmallVectorImpl<Val
       continue;
     Value tensor = kernel.getResult(r);
     Access access = kernel.getResultAccess(r);
-    host.requireAlignment(host.getDestination(tensor), layout.width * elementBytes);
+    host.requireAlignment(host.getDestination(tensor), layout.width * getElementBytes(tensor));
     CopyOutOp::create(builder, loc, getShared(warpMemory, resultPositions[r]), getDestination(tensor, getRow(access, ids)), slab,
                       function.lane, layout.runs, layout.width, /*atomic=*/access != Access::Edge,
-                      /*once=*/access == Access::Edge, warpSize, /*copies=*/1, /*stride=*/0, element);
+                      /*once=*/access == Access::Edge, warpSize, /*copies=*/1, /*stride=*/0, element, getStored(tensor));
   }
 }
 
@@ -186,11 +186,12 @@ Value GPUKernelStaging::readShared(BlockOp block, Value slot) {
   unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
   const RowLayout &layout = inputs[i];
   RankedTensorType type = block.getType();
-  int64_t position = inputPositions[i] + layout.positions.lookup(block.getOffset());
+  Value tensor = kernel.getInputs()[i];
+  int64_t position = inputPositions[i] * elementBytes / getElementBytes(tensor) + layout.positions.lookup(block.getOffset());
   if (!analysis.hasChannels(block.getResult()))
-    return ReadOp::create(builder, loc, type, slot, Value(), Value(), position, 1, getSmallStrides(type, layout.irreps));
+    return ReadOp::create(builder, loc, type, slot, Value(), Value(), position, 1, getSmallStrides(type, layout.irreps), getStored(tensor));
   auto [laneStride, strides] = getSharedStrides(type, layout);
-  return ReadOp::create(builder, loc, getLaneType(type), slot, function.lane, Value(), position, laneStride, strides);
+  return ReadOp::create(builder, loc, getLaneType(type), slot, function.lane, Value(), position, laneStride, strides, getStored(tensor));
 }
 
 std::pair<int64_t, SmallVector<int64_t>> GPUKernelStaging::getSharedStrides(RankedTensorType block, const RowLayout &layout) {

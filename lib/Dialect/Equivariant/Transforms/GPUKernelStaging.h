@@ -58,9 +58,13 @@ private:
 
   mlir::Value getArgument(mlir::Value hostValue, bool readOnly = true) { return function.getArgument(hostValue, readOnly); }
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) { return function.getRowPointer(base, row, width, element); }
-  mlir::Value getDestination(mlir::Value tensor, mlir::Value row) {
-    return getRowPointer(getArgument(host.getDestination(tensor), false), row, getWidth(tensor));
+  mlir::Value getInputRow(mlir::Value tensor, mlir::Value row) {
+    return function.getRowPointer(getArgument(host.getBuffer(tensor)), row, getWidth(tensor), getStoredElement(tensor));
   }
+  mlir::Value getDestination(mlir::Value tensor, mlir::Value row) {
+    return function.getRowPointer(getArgument(host.getDestination(tensor), false), row, getWidth(tensor), getStoredElement(tensor));
+  }
+  static int64_t getElementBytes(mlir::Value tensor) { return getStoredElement(tensor).getIntOrFloatBitWidth() / 8; }
   mlir::Value getShared(mlir::Value slot, int64_t position) { return ix.address(slot, ix.constant(position), element); }
 
   //===-- A segment, or a range of rows ----------------------------------===//

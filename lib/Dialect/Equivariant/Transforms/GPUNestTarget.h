@@ -4,6 +4,7 @@
 
 #include "GPUFunction.h"
 #include "Nests.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "SharedRows.h"
 
 namespace espmm::equivariant {
@@ -43,11 +44,11 @@ public:
     function.guard(ix.less(function.lane, ix.constant(1)));
     emit();
   }
-  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t groups) override {
+  void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t groups, mlir::TypeAttr stored) override {
     mlir::OpBuilder::InsertionGuard insertion(builder);
     if (mask)
       function.guard(mask);
-    mlir::Value own = ix.address(address, ix.mul(getPlaceInGroup(groups), stride), element);
+    mlir::Value own = ix.address(address, ix.mul(getPlaceInGroup(groups), stride), getElement(stored));
     // Nobody waits for a sum in memory of the device; it is this lane's alone, so that their order is known.
     if (accumulate && mlir::cast<mlir::LLVM::LLVMPointerType>(own.getType()).getAddressSpace() == function.global.getAddressSpace()) {
       mlir::LLVM::AtomicRMWOp::create(builder, loc, mlir::LLVM::AtomicBinOp::fadd, own, value, mlir::LLVM::AtomicOrdering::monotonic);
@@ -55,7 +56,7 @@ public:
     }
     if (accumulate)
       value = mlir::LLVM::FAddOp::create(builder, loc, mlir::LLVM::LoadOp::create(builder, loc, element, own, getBytes()), value);
-    mlir::LLVM::StoreOp::create(builder, loc, value, own, getBytes());
+    mlir::LLVM::StoreOp::create(builder, loc, roundToStored(builder, loc, value, getElement(stored)), own, getElement(stored).getIntOrFloatBitWidth() / 8);
   }
 
   /// Each lane's part of a row.

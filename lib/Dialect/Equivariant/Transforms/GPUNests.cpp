@@ -106,7 +106,7 @@ private:
   }
 
   static Type getElement(KernelOp kernel) {
-    return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType();
+    return getArithmeticType(getStoredElement(kernel.getResult(0)));
   }
   Value getArgument(Value hostValue, bool readOnly = true) { return function.getArgument(hostValue, readOnly); }
   bool isSum(unsigned r) { return side != Access::Edge && kernel.getResultAccess(r) == side; }
@@ -235,7 +235,7 @@ private:
     SmallVector<Value> inputs;
     for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
       Value tensor = kernel.getInputs()[i];
-      inputs.push_back(function.getRowPointer(getArgument(host.getBuffer(tensor)), getRow(kernel.getInputAccess(i), edge, node, own), getWidth(tensor), element));
+      inputs.push_back(function.getRowPointer(getArgument(host.getBuffer(tensor)), getRow(kernel.getInputAccess(i), edge, node, own), getWidth(tensor), getStoredElement(tensor)));
     }
     SmallVector<Value> weights(kernel.getNumResults());
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
@@ -252,6 +252,9 @@ private:
           bool isRow = rows.count(c.result);
           NestPlace place = placeInRow(tensor, isRow ? rows[c.result] : weights[c.result], cast<RankedTensorType>(c.value.getType()), c.offset);
           bool isFirst = written.insert({c.result, c.offset}).second;
+          // In shared memory in the type that is computed with.
+          if (isRow)
+            place.stored = TypeAttr();
           place.accumulate = !isFirst || shares.count(c.result) || (isRow && !beginsAnew(c.result));
           return place;
         });
@@ -263,19 +266,20 @@ private:
 
   Value getDestination(unsigned r, Value row) {
     Value tensor = kernel.getResult(r);
-    return function.getRowPointer(getArgument(host.getDestination(tensor), /*readOnly=*/false), row, getWidth(tensor), element);
+    return function.getRowPointer(getArgument(host.getDestination(tensor), /*readOnly=*/false), row, getWidth(tensor), getStoredElement(tensor));
   }
 
   void copyOut(unsigned r, Value row) {
     Value to = getDestination(r, row);
     bool adds = kernel.getResultAccess(r) != Access::Edge && !isSum(r);
+    Type stored = getStoredElement(kernel.getResult(r));
     target->forEach(getWidth(kernel.getResult(r)), [&](Value at) {
       Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(rows[r], at, element), target->getBytes());
-      Value address = ix.address(to, at, element);
+      Value address = ix.address(to, at, stored);
       if (adds)
         LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, address, value, LLVM::AtomicOrdering::monotonic);
       else
-        LLVM::StoreOp::create(builder, loc, value, address, target->getBytes());
+        LLVM::StoreOp::create(builder, loc, roundToStored(builder, loc, value, stored), address, stored.getIntOrFloatBitWidth() / 8);
     });
   }
 

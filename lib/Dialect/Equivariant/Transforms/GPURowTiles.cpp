@@ -22,7 +22,7 @@ constexpr int64_t tileRows = warpSize;
 /// Elements from one element of the rows to the next: an odd number, so that neither a row nor a column lies in one bank.
 constexpr int64_t pitch = tileRows + 1;
 
-Type getElement(KernelOp kernel) { return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType(); }
+Type getElement(KernelOp kernel) { return getArithmeticType(getStoredElement(kernel.getResult(0))); }
 
 /// The rows that lie in a block's shared memory: inputs, then results.
 SmallVector<Value> getTileRows(KernelOp kernel) {
@@ -127,6 +127,7 @@ private:
   NestPlace getPlace(Value tensor, Value row, RankedTensorType block, int64_t offset) {
     NestPlace place = placeInRow(tensor, row, block, offset);
     if (places.count(tensor)) {
+      place.stored = TypeAttr();
       place.offset *= pitch;
       for (int64_t &stride : place.strides)
         stride *= pitch;
@@ -157,15 +158,18 @@ private:
     }
   }
 
-  Value getRow(Value buffer, Value tensor, Value first) { return ix.address(buffer, ix.mul(first, getWidth(tensor)), element); }
+  Value getRow(Value buffer, Value tensor, Value first) { return ix.address(buffer, ix.mul(first, getWidth(tensor)), getStoredElement(tensor)); }
 
   void copyIn(Value tensor, Value first, Value count) {
     Value from = getRow(getArgument(host.getBuffer(tensor)), tensor, first), valid = ix.mul(count, getWidth(tensor));
     Value zero = LLVM::ConstantOp::create(builder, loc, element, FloatAttr::get(element, 0.0));
+    Type stored = getStoredElement(tensor);
     forElements(tensor, [&](ArrayRef<Value> inMemory, ArrayRef<Value> inTile) {
       SmallVector<Value> values;
       for (Value at : inMemory) {
-        Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(from, ix.min(at, ix.sub(valid, ix.constant(1))), element), target->getBytes());
+        Value address = ix.address(from, ix.min(at, ix.sub(valid, ix.constant(1))), stored);
+        Value loaded = LLVM::LoadOp::create(builder, loc, getMemoryType(element, stored), address, stored.getIntOrFloatBitWidth() / 8);
+        Value value = extendStored(builder, loc, loaded, element, stored);
         values.push_back(LLVM::SelectOp::create(builder, loc, ix.less(at, valid), value, zero));
       }
       for (auto [value, at] : llvm::zip(values, inTile))
@@ -175,12 +179,13 @@ private:
 
   void copyOut(Value tensor, Value first, Value count) {
     Value to = getRow(getArgument(host.getDestination(tensor), /*readOnly=*/false), tensor, first), valid = ix.mul(count, getWidth(tensor));
+    Type stored = getStoredElement(tensor);
     forElements(tensor, [&](ArrayRef<Value> inMemory, ArrayRef<Value> inTile) {
       for (auto [memory, tile] : llvm::zip(inMemory, inTile)) {
         OpBuilder::InsertionGuard insertion(builder);
         Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(places[tensor], tile, element), target->getBytes());
         function.guard(ix.less(memory, valid));
-        LLVM::StoreOp::create(builder, loc, value, ix.address(to, memory, element), target->getBytes());
+        LLVM::StoreOp::create(builder, loc, roundToStored(builder, loc, value, stored), ix.address(to, memory, stored), stored.getIntOrFloatBitWidth() / 8);
       }
     });
   }

@@ -10,7 +10,7 @@ static constexpr int64_t bytesInCache = 64 << 20;
 GPUKernelStaging::GPUKernelStaging(KernelOp kernel, GPUFunction &function, Value sharing, Value parts)
     : kernel(kernel), schedule(getSchedule(kernel)), host(function.host), analysis(kernel), function(function),
       builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
-      element(cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType()),
+      element(getArithmeticType(getStoredElement(kernel.getResult(0)))),
       elementBytes(element.getIntOrFloatBitWidth() / 8), sharing(sharing) {
   host.index().loc = loc;
   planRows();
@@ -41,9 +41,11 @@ void GPUKernelStaging::planRows() {
   results = std::move(resultLayouts);
   int64_t line = 16 / elementBytes;
   auto align = [&](int64_t size) { return (size + line - 1) / line * line; };
-  for (RowLayout &layout : inputs) {
+  for (auto [layout, tensor] : llvm::zip(inputs, kernel.getInputs())) {
+    // Counted in elements that are computed with, whatever they are stored in.
+    int64_t bytes = layout.size * getElementBytes(tensor);
     inputPositions.push_back(slotSize);
-    slotSize += align(layout.size);
+    slotSize += align((bytes + elementBytes - 1) / elementBytes);
   }
   int64_t end = slotSize * schedule.getStages(), sums = 0;
   for (auto [r, layout] : llvm::enumerate(results)) {
@@ -115,7 +117,7 @@ void GPUKernelStaging::stageSegmentEdges(Value segment, Value begin, Value end) 
     if (isGrouped(kernel.getInputAccess(i))) {
       node = node ? node : loadNode(segment);
       Value tensor = kernel.getInputs()[i];
-      groupedRows[i] = getRowPointer(getArgument(host.getBuffer(tensor)), node, getWidth(tensor));
+      groupedRows[i] = getInputRow(tensor, node);
     }
   readGroupedBlocks();
   scaleGroupedBlocks();
@@ -162,9 +164,9 @@ void GPUKernelStaging::copyOutSums(Value segment, Value memory, Value thread, in
     if (!isSum(r) || layout.size == 0)
       continue;
     Value tensor = kernel.getResult(r);
-    host.requireAlignment(host.getDestination(tensor), layout.width * elementBytes);
+    host.requireAlignment(host.getDestination(tensor), layout.width * getElementBytes(tensor));
     CopyOutOp::create(builder, loc, getShared(memory, resultPositions[r]), getDestination(tensor, segment), slab, thread, layout.runs,
-                      layout.width, /*atomic=*/false, /*once=*/true, warpSize * copies, copies, copies > 1 ? sharedSize : 0, element);
+                      layout.width, /*atomic=*/false, /*once=*/true, warpSize * copies, copies, copies > 1 ? sharedSize : 0, element, getStored(tensor));
   }
 }
 
@@ -199,9 +201,10 @@ void GPUKernelStaging::readGroupedBlocks() {
     if (!isGrouped(kernel.getInputAccess(i)))
       continue;
     RankedTensorType type = block.getType();
+    TypeAttr stored = getStored(kernel.getInputs()[i]);
     if (!analysis.hasChannels(block.getResult())) {
       values.map(block.getResult(), ReadOp::create(builder, loc, type, groupedRows[i], Value(), Value(), block.getOffset(), 1,
-                                                   getSmallStrides(type, inputs[i].irreps)));
+                                                   getSmallStrides(type, inputs[i].irreps), stored));
       continue;
     }
     int64_t mul = type.getDimSize(0);
@@ -212,7 +215,7 @@ void GPUKernelStaging::readGroupedBlocks() {
       Value mask = getMask(mul, n);
       Value at = mask ? ix.min(channel, ix.constant(mul - n * warpSize - 1)) : channel;
       channels.push_back(ReadOp::create(builder, loc, ofChannel, groupedRows[i], at, mask, block.getOffset() + n * warpSize * laneStride,
-                                        laneStride, strides));
+                                        laneStride, strides, stored));
     }
     values.map(block.getResult(), channels.size() == 1 ? channels.front() : StackOp::create(builder, loc, getLaneType(type), channels).getResult());
   }

@@ -95,10 +95,17 @@ static std::optional<Access> findAccess(Value tensor) {
   for (OpOperand &use : tensor.getUses())
     if (auto kernel = dyn_cast<KernelOp>(use.getOwner()); kernel && use.getOperandNumber() > 0)
       return kernel.getInputAccess(use.getOperandNumber() - 1);
+  if (isa<BlockArgument>(tensor))
+    for (Operation *user : tensor.getUsers())
+      if (auto convert = dyn_cast<ConvertOp>(user))
+        if (auto access = findAccess(convert.getResult()))
+          return access;
   if (auto kernel = tensor.getDefiningOp<KernelOp>())
     return kernel.getResultAccess(cast<OpResult>(tensor).getResultNumber());
   if (auto add = tensor.getDefiningOp<AddOp>())
     return findAccess(add.getLhs());
+  if (auto convert = tensor.getDefiningOp<ConvertOp>(); convert && convert.getSource().getDefiningOp())
+    return findAccess(convert.getSource());
   if (auto zeros = tensor.getDefiningOp<ZerosOp>())
     return findAccess(zeros.getLike());
   return std::nullopt;
@@ -269,6 +276,10 @@ void HostProgram::requireAlignment(Value buffer, int64_t bytes) {
     host.setArgAttr(argument.getArgNumber(), "equivariant.align", builder.getI64IntegerAttr(bytes));
 }
 
+Value HostProgram::countElements(ConvertOp convert) {
+  return indices.mul(getRows(*findAccess(convert.getResult())), convert.getType().getShape().back());
+}
+
 void HostProgram::fill(Value buffer, Value bytes) { FillOp::create(builder, source.getLoc(), buffer, bytes); }
 
 void HostProgram::launch(StringRef kernel, Value grid, ValueRange operands,
@@ -299,6 +310,13 @@ LogicalResult HostProgram::verify(func::FuncOp source) {
     bool isSum = isa<AddOp>(op) && findAccess(op.getResult(0));
     if (auto zeros = dyn_cast<ZerosOp>(op); zeros && !findAccess(zeros.getResult()))
       return op.emitOpError("stands for as many rows as a value that no kernel uses, which has no lowering yet");
+    if (auto convert = dyn_cast<ConvertOp>(op)) {
+      bool isOfArgument = isa<BlockArgument>(convert.getSource());
+      bool isOfResult = llvm::all_of(op.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
+      if (isOfArgument == isOfResult || !findAccess(convert.getResult()))
+        return op.emitOpError("converts neither an argument for a kernel nor a kernel's result, which has no lowering yet");
+      continue;
+    }
     if (!isa<KernelOp, ZerosOp>(op) && !isSum)
       return op.emitOpError("is outside of a kernel, which has no lowering yet");
   }

@@ -44,7 +44,7 @@ public:
 
 class HostProgram {
 public:
-  /// What a host function can say: kernels, sums of their results, and zeros, each returned once.
+  /// What a host function can say: kernels, sums of their results, converts of arguments and of results, and zeros, each returned once.
   static mlir::LogicalResult verify(mlir::func::FuncOp source);
   /// Starts the host function for a verified level-4 function, next to it.
   explicit HostProgram(mlir::func::FuncOp source);
@@ -76,6 +76,8 @@ public:
   /// Says that a kernel counts on a buffer's address being a multiple of `bytes`. Scratch always is.
   void requireAlignment(mlir::Value buffer, int64_t bytes);
   void fill(mlir::Value buffer, mlir::Value bytes);
+  /// The elements of a convert's operand and result.
+  mlir::Value countElements(ConvertOp convert);
   /// What the kernel that is named next costs; kernels with a suffix, which only move rows, have no cost an edge.
   void setCost(mlir::DictionaryAttr attribute) { cost = attribute; }
   void launch(llvm::StringRef kernel, mlir::Value grid, mlir::ValueRange operands,

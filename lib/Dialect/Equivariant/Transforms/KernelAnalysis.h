@@ -86,6 +86,12 @@ inline IrrepsAttr getIrreps(mlir::Value tensor) {
   return mlir::dyn_cast_or_null<IrrepsAttr>(mlir::cast<mlir::RankedTensorType>(tensor.getType()).getEncoding());
 }
 
+/// The type that its elements have in memory; as an attribute null if they are computed with in it.
+inline mlir::Type getStoredElement(mlir::Value tensor) { return mlir::cast<mlir::RankedTensorType>(tensor.getType()).getElementType(); }
+inline mlir::TypeAttr getStored(mlir::Value tensor) {
+  return isNarrow(getStoredElement(tensor)) ? mlir::TypeAttr::get(getStoredElement(tensor)) : mlir::TypeAttr();
+}
+
 /// True if there is more to a kernel than slabs of channels on a GPU can do.
 bool needsNests(KernelOp kernel);
 

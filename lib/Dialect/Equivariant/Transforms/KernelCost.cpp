@@ -82,15 +82,15 @@ private:
 
   int64_t getElementBytes() {
     for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel->getResultTypes()))
-      return cast<RankedTensorType>(type).getElementTypeBitWidth() / 8;
+      return getArithmeticType(cast<RankedTensorType>(type).getElementType()).getIntOrFloatBitWidth() / 8;
     return 4;
   }
 
-  void countRow(Access access, int64_t elements) {
+  void countRow(Access access, Value tensor, int64_t elements) {
     // What all rows share is read once.
     if (access == Access::All)
       return;
-    int64_t bytes = elements * getElementBytes();
+    int64_t bytes = elements * getType(tensor).getElementTypeBitWidth() / 8;
     (access == Access::Edge ? cost.bytesPerEdge : isGrouped(access) ? cost.bytesPerNode : cost.gatheredBytesPerEdge) += bytes;
   }
 
@@ -99,7 +99,7 @@ private:
     for (auto block : kernel.getBody().getOps<BlockOp>())
       if (auto row = dyn_cast<BlockArgument>(block.getRow())) {
         Access access = kernel.getInputAccess(row.getArgNumber());
-        countRow(access, getElements(block.getResult()));
+        countRow(access, kernel.getInputs()[row.getArgNumber()], getElements(block.getResult()));
         if (holds && isGrouped(access))
           heldRegisters += getHeld(block.getResult());
       }
@@ -108,7 +108,7 @@ private:
       if (!seen.insert({c.result, c.offset}).second)
         continue;
       Access access = kernel.getResultAccess(c.result);
-      countRow(access, getElements(c.value));
+      countRow(access, kernel.getResult(c.result), getElements(c.value));
       if (holds && isGrouped(access))
         heldRegisters += getHeld(c.value);
     }

@@ -42,7 +42,7 @@ NestPlace espmm::equivariant::placeInRow(Value tensor, Value row, RankedTensorTy
     strides[d] = stride;
   if (irreps)
     strides.back() = mulIr ? 1 : stride;
-  return {row, offset, strides};
+  return {row, offset, strides, /*accumulate=*/false, getStored(tensor)};
 }
 
 //===----------------------------------------------------------------------===//
@@ -476,7 +476,7 @@ void NestStaging::storeElements(Value result, RankedTensorType type, ArrayRef<Va
     Value base = getBase(result, place);
     int64_t laneStride = getLaneStride(result, letter, place);
     if (letter == shape.laneLetter && position.count(letter))
-      base = ix.address(base, ix.mul(position[letter], laneStride), target.element);
+      base = ix.address(base, ix.mul(position[letter], laneStride), target.getElement(place.stored));
     SmallVector<int64_t> strides = dropLooped(result, place.strides);
     for (auto [n, element] : llvm::enumerate(elements)) {
       int64_t rest = static_cast<int64_t>(n), offset = place.offset;
@@ -484,7 +484,8 @@ void NestStaging::storeElements(Value result, RankedTensorType type, ArrayRef<Va
         offset += rest % type.getDimSize(d) * strides[d];
         rest /= type.getDimSize(d);
       }
-      target.store(element, ix.address(base, ix.constant(offset), target.element), laneStride, valid, place.accumulate, shape.groups);
+      target.store(element, ix.address(base, ix.constant(offset), target.getElement(place.stored)), laneStride, valid, place.accumulate, shape.groups,
+                   place.stored);
     }
   });
 }
@@ -494,7 +495,7 @@ void NestStaging::storeLaneSums(Value spread, Value to) {
   for (int64_t first = 0; first < count; first += lanes) {
     Value sum = LaneSumOp::create(builder, loc, target.getLaneType(), spread, first, 1);
     Value mask = count - first < lanes && target.limits.lanesAreThreads ? target.getMask(ix.constant(count - first), /*groups=*/1) : Value();
-    target.store(sum, ix.address(to, ix.constant(first), target.element), /*stride=*/1, mask, /*accumulate=*/false, /*groups=*/1);
+    target.store(sum, ix.address(to, ix.constant(first), target.element), /*stride=*/1, mask, /*accumulate=*/false, /*groups=*/1, TypeAttr());
   }
 }
 
@@ -642,7 +643,7 @@ Value NestStaging::getBase(Value value, const NestPlace &place) {
     Value offset = ix.mul(step, stride);
     at = at ? ix.add(at, offset) : offset;
   }
-  bases.push_back({builder.getInsertionBlock(), place.base, steps, ix.address(pointer, at, target.element)});
+  bases.push_back({builder.getInsertionBlock(), place.base, steps, ix.address(pointer, at, target.getElement(place.stored))});
   return bases.back().address;
 }
 
@@ -650,7 +651,7 @@ Value NestStaging::read(Value value, const NestPlace &place) {
   bool inLanes = isInLanes(value), isMasked = inLanes && (shape.sumsLanes || !target.readsPastEnd());
   auto result = ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
                                isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(value, shape.laneLetter, place) : 1,
-                               dropLooped(value, place.strides));
+                               dropLooped(value, place.strides), place.stored);
   if (!inLanes)
     result.setAligned(getAlignment(value, place));
   return result;
@@ -660,5 +661,5 @@ void NestStaging::write(Value elements, Value value, const NestPlace &place) {
   bool inLanes = isInLanes(value);
   WriteOp::create(builder, loc, elements, getBase(value, place), inLanes ? lane : Value(), inLanes ? mask : Value(), place.offset,
                   inLanes ? getLaneStride(value, shape.laneLetter, place) : 1, dropLooped(value, place.strides),
-                  place.accumulate, /*nontemporal=*/false);
+                  place.accumulate, /*nontemporal=*/false, place.stored);
 }

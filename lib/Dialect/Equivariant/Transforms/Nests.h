@@ -27,6 +27,7 @@ struct NestPlace {
   int64_t offset = 0;
   llvm::SmallVector<int64_t> strides;
   bool accumulate = false;
+  mlir::TypeAttr stored = {}; // of the elements there, if it is not the type of arithmetic
 };
 
 /// Where a block of a row is, as that lies in memory.
@@ -71,7 +72,9 @@ public:
   /// Does something in one lane.
   virtual void once(llvm::function_ref<void()> emit) = 0;
   /// Lane n of each group goes to address + n * stride.
-  virtual void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t groups) = 0;
+  virtual void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t groups, mlir::TypeAttr stored) = 0;
+  /// The type of elements in memory.
+  mlir::Type getElement(mlir::TypeAttr stored) const { return stored ? stored.getValue() : element; }
 
   mlir::OpBuilder &builder;
   IndexBuilder &ix;

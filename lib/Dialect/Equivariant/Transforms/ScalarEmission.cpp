@@ -1,5 +1,6 @@
 //===- ScalarEmission.cpp - sums of products of scalars, emitted ----------===//
 #include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/MapVector.h"
@@ -11,11 +12,6 @@ using namespace espmm::equivariant;
 static constexpr unsigned sharedAddressSpace = 3;
 /// In multiply-adds since the value's last use.
 static constexpr unsigned reloadDistance = 256;
-
-static Type getScalarType(Type type) {
-  auto vector = dyn_cast<VectorType>(type);
-  return vector ? vector.getElementType() : type;
-}
 
 /// What is there already, such as what a loop has summed before.
 static bool isThere(const ScalarTerm &term) { return term.a && !term.b && term.a->kind == ScalarNode::Kind::Ready; }
@@ -246,7 +242,7 @@ Value ScalarGraph::getAddress(Value base, Value lane, int64_t laneStride, int64_
   Location loc = builder.getUnknownLoc();
   Value address = base;
   if (lane) {
-    Value &laneAddress = laneAddresses[{base, lane, laneStride}];
+    Value &laneAddress = laneAddresses[{base, lane, laneStride, scalar}];
     if (!laneAddress) {
       Value index = lane;
       if (laneStride != 1) {
@@ -272,16 +268,17 @@ void ScalarGraph::leaveBlock() {
 Value ScalarGraph::load(ScalarNode *node) {
   ReadOp read = node->read;
   Location loc = read.getLoc();
-  Type scalar = getScalarType(node->type);
+  Type scalar = read.getStored().value_or(getScalarType(node->type)), type = getMemoryType(node->type, scalar);
+  auto extended = [&](Value loaded) { return extendStored(builder, loc, loaded, node->type, scalar); };
   unsigned alignment = scalar.getIntOrFloatBitWidth() / 8;
   Value address = getAddress(read.getBase(), read.getLane(), read.getLaneStride(), node->offset, scalar);
   Value mask = read.getMask();
   if (!mask)
-    return LLVM::LoadOp::create(builder, loc, node->type, address, alignment * (read.getLane() ? 1 : static_cast<int64_t>(llvm::MinAlign(read.getAligned(), node->offset))));
-  Value zero = getConstant(0.0, node->type);
+    return extended(LLVM::LoadOp::create(builder, loc, type, address, alignment * (read.getLane() ? 1 : static_cast<int64_t>(llvm::MinAlign(read.getAligned(), node->offset)))));
+  Value zero = type == node->type || !isa<VectorType>(type) ? getConstant(0.0, node->type) : LLVM::ZeroOp::create(builder, loc, type).getResult();
   if (isa<VectorType>(node->type))
-    return LLVM::MaskedLoadOp::create(builder, loc, node->type, address, mask, zero, alignment);
-  auto load = [&]() -> Value { return LLVM::LoadOp::create(builder, loc, node->type, address, alignment); };
+    return extended(LLVM::MaskedLoadOp::create(builder, loc, type, address, mask, zero, alignment));
+  auto load = [&] { return extended(LLVM::LoadOp::create(builder, loc, type, address, alignment)); };
   if (!node->isWrittenToo)
     return LLVM::SelectOp::create(builder, loc, mask, load(), zero);
   auto guarded = scf::IfOp::create(builder, loc, node->type, mask, /*withElseRegion=*/true);

@@ -4,8 +4,8 @@
 using namespace mlir;
 using namespace espmm::equivariant;
 
-/// The number of elements that can be copied at once: what all offsets, strides and counts are multiples of.
-static int64_t chooseWidth(ArrayRef<int64_t> runs, int64_t rowWidth, int64_t elementBytes) {
+int64_t espmm::equivariant::getCopyWidth(const RowLayout &layout, int64_t rowWidth, int64_t elementBytes) {
+  ArrayRef<int64_t> runs = layout.runs;
   for (int64_t width = 16 / elementBytes; width > 1; width /= 2) {
     bool fits = rowWidth % width == 0;
     for (size_t r = 0; r < runs.size(); r += 5) {
@@ -62,9 +62,8 @@ std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::pl
     if (analysis.hasChannels(c.value))
       results[c.result].addBlock(cast<RankedTensorType>(c.value.getType()), c.offset, getLaneChannels(c.value));
 
-  auto finish = [](RowLayout &layout, Value tensor) {
-    auto type = cast<RankedTensorType>(tensor.getType());
-    int64_t width = type.getShape().back();
+  auto finish = [](RowLayout &layout, Value tensor, Type moved) {
+    int64_t width = getWidth(tensor);
     if (!layout.channels && layout.size > 0) {
       // A row without channels is small: all of it, so that it can be copied in wide pieces.
       for (auto &[offset, position] : layout.positions)
@@ -73,11 +72,12 @@ std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::pl
       layout.size = 0;
       layout.addRun(0, 0, width, 0, 0);
     }
-    layout.width = chooseWidth(layout.runs, width, type.getElementTypeBitWidth() / 8);
+    layout.width = getCopyWidth(layout, width, moved.getIntOrFloatBitWidth() / 8);
   };
   for (auto [layout, tensor] : llvm::zip(inputs, kernel.getInputs()))
-    finish(layout, tensor);
+    finish(layout, tensor, cast<RankedTensorType>(tensor.getType()).getElementType());
+  // Results lie there in the type that they are computed in.
   for (auto [layout, tensor] : llvm::zip(results, kernel.getResults()))
-    finish(layout, tensor);
+    finish(layout, tensor, getArithmeticType(cast<RankedTensorType>(tensor.getType()).getElementType()));
   return {std::move(inputs), std::move(results)};
 }

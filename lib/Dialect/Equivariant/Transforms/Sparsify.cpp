@@ -2,6 +2,7 @@
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "espmm/Dialect/Equivariant/Transforms/ScalarGraph.h"
 #include "espmm/Dialect/Equivariant/Transforms/Statistics.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/BitVector.h"
@@ -285,9 +286,9 @@ private:
 
   void store(WriteOp write, Value value, int64_t offset) {
     Location loc = write.getLoc();
-    Type type = value.getType();
-    auto vector = dyn_cast<VectorType>(type);
-    Type scalar = vector ? vector.getElementType() : type;
+    auto vector = dyn_cast<VectorType>(value.getType());
+    Type scalar = write.getStored().value_or(getScalarType(value.getType()));
+    value = roundToStored(builder, loc, value, scalar);
     unsigned alignment = scalar.getIntOrFloatBitWidth() / 8;
     Value address = graph.getAddress(write.getBase(), write.getLane(), write.getLaneStride(), offset, scalar);
     if (!write.getMask()) {

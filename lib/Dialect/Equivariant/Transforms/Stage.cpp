@@ -49,6 +49,19 @@ SmallVector<SmallVector<KernelOp>> groupKernels(func::FuncOp function) {
   return groups;
 }
 
+/// Those of arguments come before all kernels, those of results after.
+void stageConverts(HostProgram &host, func::FuncOp function, bool ofArguments) {
+  for (auto convert : function.getOps<ConvertOp>()) {
+    if (isa<BlockArgument>(convert.getSource()) != ofArguments)
+      continue;
+    ScheduleAttr schedule = getSchedule(*function.getOps<KernelOp>().begin());
+    if (schedule.getTarget() == Target::GPU)
+      stageConvertForGPU(host, convert);
+    else
+      stageConvertForCPU(host, convert, schedule.getLanes());
+  }
+}
+
 struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
   void runOnOperation() override {
     for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
@@ -63,6 +76,7 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
       auto isGPU = [](KernelOp kernel) { return getSchedule(kernel).getTarget() == Target::GPU; };
       if (llvm::any_of(function.getOps<KernelOp>(), isGPU))
         host.zeroDestinations();
+      stageConverts(host, function, /*ofArguments=*/true);
       for (auto &kernels : groupKernels(function)) {
         KernelCost cost;
         for (KernelOp kernel : kernels)
@@ -75,6 +89,7 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
           return signalPassFailure();
       }
       stageSumsOfCopies(host, function);
+      stageConverts(host, function, /*ofArguments=*/false);
       host.finish();
     }
   }

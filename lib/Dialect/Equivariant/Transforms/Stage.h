@@ -17,6 +17,10 @@ mlir::LogicalResult stageNestsForGPU(KernelOp kernel, HostProgram &host);
 /// A small block without channels (channel by channel of a second input), as it lies in a row of irreps; null for weights.
 mlir::Value toMemoryOrder(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value block, IrrepsAttr irreps);
 
+/// A convert as a kernel of its own.
+void stageConvertForCPU(HostProgram &host, ConvertOp convert, int64_t lanes);
+void stageConvertForGPU(HostProgram &host, ConvertOp convert);
+
 /// After all kernels: adds up the copies of rows that they gave shares of.
 void stageSumsOfCopies(HostProgram &host, mlir::func::FuncOp source);
 

@@ -166,6 +166,6 @@ LogicalResult espmm::equivariant::stageKernelForCPU(KernelOp kernel, ScheduleAtt
     return failure();
   Type element;
   for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
-    element = cast<RankedTensorType>(type).getElementType();
+    element = getArithmeticType(cast<RankedTensorType>(type).getElementType());
   return CPUKernelStaging(kernel, schedule, host, element).run();
 }

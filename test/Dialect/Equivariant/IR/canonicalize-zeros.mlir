@@ -75,3 +75,15 @@ func.func @zeros_like_a_result(%x: tensor<?x24xf32, #x>, %y: tensor<?x3xf32, #y>
   %0 = equivariant.zeros like %sum : tensor<?x8xf32, #z> -> tensor<?x5xf32>
   return %0 : tensor<?x5xf32>
 }
+
+// Zeros need no converting, nor do rows that only say how many there are.
+// CHECK-LABEL: @convert_of_zeros
+// CHECK-SAME: %[[A:[^:]+]]: tensor<?x8xbf16>)
+func.func @convert_of_zeros(%a: tensor<?x8xbf16>) -> tensor<?x3xf16> {
+  // CHECK-NEXT: %[[ZEROS:.*]] = equivariant.zeros like %[[A]] : tensor<?x8xbf16> -> tensor<?x3xf16>
+  // CHECK-NEXT: return %[[ZEROS]]
+  %0 = equivariant.convert %a : tensor<?x8xbf16> -> tensor<?x8xf32>
+  %1 = equivariant.zeros like %0 : tensor<?x8xf32> -> tensor<?x3xf32>
+  %2 = equivariant.convert %1 : tensor<?x3xf32> -> tensor<?x3xf16>
+  return %2 : tensor<?x3xf16>
+}

@@ -101,8 +101,8 @@ func.func @copy_out_numbers(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64,
 
 // async_copy_c2
 func.func @async_copy_elements(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
-  // expected-error@+1 {{'equivariant.async_copy' op expects elements of type f32 or f64, got 'f16'}}
-  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 8, 8, 0, 1] width 4 : f16, !llvm.ptr<1>, !llvm.ptr<3>
+  // expected-error@+1 {{'equivariant.async_copy' op expects elements of type f32, f64, bf16 or f16, got 'i16'}}
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 8, 8, 0, 1] width 4 : i16, !llvm.ptr<1>, !llvm.ptr<3>
   return
 }
 

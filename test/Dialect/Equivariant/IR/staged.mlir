@@ -14,6 +14,8 @@ func.func @read(%p: !llvm.ptr, %c: i64, %mask: vector<8xi1>, %bit: i1) {
   %4 = equivariant.read %p offset 8 strides [0, 0] packed [0, 4] : !llvm.ptr -> tensor<2x3xf32>
   // CHECK: equivariant.read %{{.*}} offset 8 strides [1] aligned 4 : !llvm.ptr -> tensor<3xf32>
   %5 = equivariant.read %p offset 8 strides [1] aligned 4 : !llvm.ptr -> tensor<3xf32>
+  // CHECK: equivariant.read %{{.*}} offset 8 strides [1] aligned 4 as bf16 : !llvm.ptr -> tensor<3xf32>
+  %6 = equivariant.read %p offset 8 strides [1] aligned 4 as bf16 : !llvm.ptr -> tensor<3xf32>
   return
 }
 
@@ -29,6 +31,8 @@ func.func @write(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>, %s: tensor
   equivariant.write %v to %p offset 0 strides [8] nontemporal : tensor<3xvector<8xf32>>, !llvm.ptr
   // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [0] packed [0, 2] vector 8 : tensor<3xvector<8xf32>>, !llvm.ptr
   equivariant.write %v to %p offset 0 strides [0] packed [0, 2] vector 8 : tensor<3xvector<8xf32>>, !llvm.ptr
+  // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [8] nontemporal as f16 : tensor<3xvector<8xf32>>, !llvm.ptr
+  equivariant.write %v to %p offset 0 strides [8] nontemporal as f16 : tensor<3xvector<8xf32>>, !llvm.ptr
   return
 }
 
@@ -57,6 +61,12 @@ func.func @copies(%p: !llvm.ptr, %q: !llvm.ptr, %row: !llvm.ptr<1>, %slot: !llvm
   equivariant.relayout scatter %q to %p of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr
   // CHECK: equivariant.relayout gather %{{.*}} to %{{.*}} of block [8, 4] vector 8 : f64, !llvm.ptr, !llvm.ptr
   equivariant.relayout gather %p to %q of block [8, 4] vector 8 : f64, !llvm.ptr, !llvm.ptr
+  // CHECK: equivariant.relayout scatter %{{.*}} to %{{.*}} of block [8, 4] vector 8 as bf16 : f32, !llvm.ptr, !llvm.ptr
+  equivariant.relayout scatter %q to %p of block [8, 4] vector 8 as bf16 : f32, !llvm.ptr, !llvm.ptr
+  // CHECK: equivariant.async_copy %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 8 : bf16, {{.*}}<1>, {{.*}}<3>
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 8 : bf16, !llvm.ptr<1>, !llvm.ptr<3>
+  // CHECK: equivariant.copy_out %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 4 as f16 : f32, {{.*}}<3>, {{.*}}<1>
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 as f16 : f32, !llvm.ptr<3>, !llvm.ptr<1>
   // CHECK: equivariant.async_copy %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 4 : f32, {{.*}}<1>, {{.*}}<3>
   equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
   // CHECK: equivariant.copy_out %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 4 atomic : f32, {{.*}}<3>, {{.*}}<1>

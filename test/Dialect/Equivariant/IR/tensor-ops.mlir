@@ -67,6 +67,15 @@ func.func @add(%a: tensor<?x8xf64>, %b: tensor<?x8xf64>) -> tensor<?x8xf64> {
   return %0 : tensor<?x8xf64>
 }
 
+// CHECK-LABEL: @convert
+func.func @convert(%a: tensor<?x24xbf16, #x>, %b: tensor<8xf32>) -> (tensor<?x24xf32, #x>, tensor<8xf16>) {
+  // CHECK: equivariant.convert %{{.*}} : tensor<?x24xbf16, #[[X]]> -> tensor<?x24xf32, #[[X]]>
+  %0 = equivariant.convert %a : tensor<?x24xbf16, #x> -> tensor<?x24xf32, #x>
+  // CHECK: equivariant.convert %{{.*}} : tensor<8xf32> -> tensor<8xf16>
+  %1 = equivariant.convert %b : tensor<8xf32> -> tensor<8xf16>
+  return %0, %1 : tensor<?x24xf32, #x>, tensor<8xf16>
+}
+
 // CHECK-LABEL: @zeros
 func.func @zeros(%x: tensor<?x24xf32, #x>, %row: tensor<24xf32, #x>) -> (tensor<?x8xf64, #z>, tensor<8xf32>) {
   // CHECK: equivariant.zeros like %{{.*}} : tensor<?x24xf32, #[[X]]> -> tensor<?x8xf64, #[[Z]]>

@@ -55,3 +55,14 @@ func.func @two_blocks(%r: !equivariant.rows, %a: !w) -> !w {
 ^end(%0: !w):
   return %0 : !w
 }
+
+// -----
+
+func.func @rounded_in_between(%g: !equivariant.graph, %a: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %0 = equivariant.add %a, %a : tensor<?x8xf32>
+  // expected-error@+1 {{'equivariant.convert' op converts what is computed, and is computed with: that has no lowering yet}}
+  %1 = equivariant.convert %0 : tensor<?x8xf32> -> tensor<?x8xbf16>
+  %2 = equivariant.convert %1 : tensor<?x8xbf16> -> tensor<?x8xf32>
+  %3 = equivariant.add %2, %a : tensor<?x8xf32>
+  return %3 : tensor<?x8xf32>
+}

@@ -47,3 +47,11 @@ func.func @not_fused(%g: !equivariant.graph, %x: tensor<?x8xf32>) -> tensor<?x8x
 func.func @argument(%g: !equivariant.graph, %x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   return %x : tensor<?x8xf32>
 }
+
+// -----
+
+func.func @convert_without_kernel(%s: !equivariant.rows, %w: tensor<?x8xbf16>) -> tensor<?x8xf32> {
+  // expected-error@+1 {{'equivariant.convert' op converts neither an argument for a kernel nor a kernel's result, which has no lowering yet}}
+  %0 = equivariant.convert %w : tensor<?x8xbf16> -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}

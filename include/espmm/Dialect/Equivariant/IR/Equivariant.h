@@ -34,6 +34,13 @@ bool isConstantTensor(mlir::Operation *op);
 /// The elements of one, row-major.
 llvm::SmallVector<double> getConstantElements(mlir::Operation *op);
 
+/// True for bf16 and f16: types of what lies in memory, not of arithmetic.
+inline bool isNarrow(mlir::Type element) { return element.isBF16() || element.isF16(); }
+/// What is computed with for elements stored in a type: f32 for narrow ones, else the same.
+inline mlir::Type getArithmeticType(mlir::Type stored) {
+  return isNarrow(stored) ? mlir::Float32Type::get(stored.getContext()) : stored;
+}
+
 } // namespace espmm::equivariant
 
 #endif // ESPMM_DIALECT_EQUIVARIANT_IR_EQUIVARIANT_H

@@ -108,9 +108,28 @@ def Equivariant_ZerosOp : Equivariant_Op<"zeros", [Pure]> {
     - (zeros_c1) operand and result have the same rank; from rank 2 on, their first dimensions are the same.
     - (zeros_c2) the result's other dimensions are static.
   }];
-  let arguments = (ins Equivariant_Tensor:$like);
-  let results = (outs Equivariant_Tensor:$result);
+  let arguments = (ins Equivariant_StoredTensor:$like);
+  let results = (outs Equivariant_StoredTensor:$result);
   let assemblyFormat = "`like` $like attr-dict `:` type($like) `->` type($result)";
+  let hasVerifier = 1;
+  let hasCanonicalizer = 1;
+}
+
+def Equivariant_ConvertOp : Equivariant_Op<"convert", [Pure]> {
+  let summary = "between the type that a tensor is stored in and the one that is computed with";
+  let description = [{
+    bf16 and f16 are types of memory only: from there to f32 nothing changes, and back each element is rounded to the nearest, of two to the even one. Kernels
+    convert the rows that they read and write themselves, where `equivariant-narrow` says so.
+
+    Example: `%a = equivariant.convert %x : tensor<?x24xbf16, #x> -> tensor<?x24xf32, #x>`
+
+    Constraints:
+    - (convert_c1) operand and result differ in their element types only.
+    - (convert_c2) one is of f32, the other of bf16 or f16.
+  }];
+  let arguments = (ins Equivariant_StoredTensor:$source);
+  let results = (outs Equivariant_StoredTensor:$result);
+  let assemblyFormat = "$source attr-dict `:` type($source) `->` type($result)";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
@@ -139,13 +158,13 @@ def Equivariant_KernelOp : Equivariant_Op<"kernel", [IsolatedFromAbove,
 
     Constraints:
     - (kernel_c1) one access for each operand and each result, allowed by the index space.
-    - (kernel_c2) each block argument and each yielded value is its tensor without the row dimension.
+    - (kernel_c2) each block argument and each yielded value is its tensor without the row dimension, of f32 where that is of bf16 or f16.
     - (kernel_c3) a tensor accessed at `all` has one row.
   }];
-  let arguments = (ins Equivariant_Space:$space, Variadic<Equivariant_Tensor>:$inputs,
+  let arguments = (ins Equivariant_Space:$space, Variadic<Equivariant_StoredTensor>:$inputs,
     TypedArrayAttrBase<Equivariant_AccessAttr, "accesses">:$input_access,
     TypedArrayAttrBase<Equivariant_AccessAttr, "accesses">:$result_access);
-  let results = (outs Variadic<Equivariant_Tensor>:$results);
+  let results = (outs Variadic<Equivariant_StoredTensor>:$results);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;

@@ -19,7 +19,7 @@ def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, Memor
     written by a `write` of that run.
 
     With `packed`, only the elements of these numbers (row-major) are in memory, one after the other; the others are structurally zero. With `aligned`, the base
-    is known to be at a multiple of so many scalars.
+    is known to be at a multiple of so many scalars. With `as`, the scalars in memory are of that type, and what is read is extended.
 
     Example: `%x = equivariant.read %p[%c] offset 24 strides [8] : !llvm.ptr -> tensor<3xvector<8xf32>>`
 
@@ -30,17 +30,18 @@ def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, Memor
     - (read_c4) the mask has a bit for each channel of an element: i1, or a vector of i1.
     - (read_c5) packed elements are in ascending order and within the tensor.
     - (read_c6) aligned is positive.
+    - (read_c7) `as` is bf16 or f16, and the elements are f32.
   }];
   let arguments = (ins LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
     DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, OptionalAttr<DenseI64ArrayAttr>:$packed,
-    DefaultValuedAttr<I64Attr, "1">:$aligned);
+    DefaultValuedAttr<I64Attr, "1">:$aligned, OptionalAttr<TypeAttr>:$stored);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides (`packed` $packed^)? (`aligned` $aligned^)? attr-dict `:` type($base) `->` type($result)
+    $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides (`packed` $packed^)? (`aligned` $aligned^)? (`as` $stored^)? attr-dict `:` type($base) `->` type($result)
   }];
   let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$base, "::mlir::Value":$lane, "::mlir::Value":$mask,
-      "int64_t":$offset, "int64_t":$lane_stride, "::llvm::ArrayRef<int64_t>":$strides), [{
-    build($_builder, $_state, result, base, lane, mask, offset, lane_stride, strides, ::mlir::DenseI64ArrayAttr());
+      "int64_t":$offset, "int64_t":$lane_stride, "::llvm::ArrayRef<int64_t>":$strides, CArg<"::mlir::TypeAttr", "{}">:$stored), [{
+    build($_builder, $_state, result, base, lane, mask, offset, lane_stride, strides, ::mlir::DenseI64ArrayAttr(), /*aligned=*/1, stored);
   }]>];
   let hasVerifier = 1;
 }
@@ -50,6 +51,7 @@ def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, Mem
   let description = [{
     Addresses as in `read`. `accumulate` adds; `nontemporal` says that nobody will read it soon. `packed` as in `read`, with `vector`: scalars next to each other
     are computed as vectors of that length where they are sums of constants times what was read, and memory up to the next multiple of it is overwritten.
+    With `as`, each scalar is rounded to that type, and memory holds scalars of it.
 
     Example: `equivariant.write %v to %p[%c] offset 24 strides [8] accumulate : tensor<3xvector<8xf32>>, !llvm.ptr`
 
@@ -60,18 +62,20 @@ def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, Mem
     - (write_c4) the mask has a bit for each channel of an element: i1, or a vector of i1.
     - (write_c5) what is accumulated is not nontemporal.
     - (write_c6) packed elements are in ascending order and within the tensor; with them goes a vector's length, and neither mask nor accumulate.
+    - (write_c7) `as` is bf16 or f16, and the elements are f32; such a value is neither accumulated nor packed.
   }];
   let arguments = (ins AnyRankedTensor:$value, LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
     DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, UnitAttr:$accumulate, UnitAttr:$nontemporal,
-    OptionalAttr<DenseI64ArrayAttr>:$packed, OptionalAttr<I64Attr>:$vector);
+    OptionalAttr<DenseI64ArrayAttr>:$packed, OptionalAttr<I64Attr>:$vector, OptionalAttr<TypeAttr>:$stored);
   let assemblyFormat = [{
     $value `to` $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides
-    (`accumulate` $accumulate^)? (`nontemporal` $nontemporal^)? (`packed` $packed^ `vector` $vector)? attr-dict `:` type($value) `,` type($base)
+    (`accumulate` $accumulate^)? (`nontemporal` $nontemporal^)? (`packed` $packed^ `vector` $vector)? (`as` $stored^)? attr-dict `:` type($value) `,` type($base)
   }];
   let builders = [OpBuilder<(ins "::mlir::Value":$value, "::mlir::Value":$base, "::mlir::Value":$lane, "::mlir::Value":$mask,
-      "int64_t":$offset, "int64_t":$lane_stride, "::llvm::ArrayRef<int64_t>":$strides, "bool":$accumulate, "bool":$nontemporal), [{
+      "int64_t":$offset, "int64_t":$lane_stride, "::llvm::ArrayRef<int64_t>":$strides, "bool":$accumulate, "bool":$nontemporal,
+      CArg<"::mlir::TypeAttr", "{}">:$stored), [{
     build($_builder, $_state, value, base, lane, mask, offset, lane_stride, strides, accumulate, nontemporal,
-          ::mlir::DenseI64ArrayAttr(), ::mlir::IntegerAttr());
+          ::mlir::DenseI64ArrayAttr(), ::mlir::IntegerAttr(), stored);
   }]>];
   let hasVerifier = 1;
 }
@@ -153,7 +157,7 @@ def Equivariant_RelayoutOp : Equivariant_Op<"relayout", [MemoryEffects<[MemRead,
   let description = [{
     Component order is what vectors want: block after block, component after component, the channels of one component next to each other and padded with zeros to a multiple
     of `vector`. `gather` copies a row of `irreps` (in their layout), or one `block` of channels with so many elements each, to component order, `scatter` copies
-    it back.
+    it back. With `as`, the elements in memory order are of that type: they are extended by `gather` and rounded by `scatter`.
 
     Example: `equivariant.relayout gather %row to %buffer of #equivariant.irreps<"8x1o", mul_ir> vector 8 : f32, !llvm.ptr, !llvm.ptr`,
     `equivariant.relayout scatter %buffer to %weights of block [8, 4] vector 8 : f32, !llvm.ptr, !llvm.ptr`
@@ -162,10 +166,11 @@ def Equivariant_RelayoutOp : Equivariant_Op<"relayout", [MemoryEffects<[MemRead,
     - (relayout_c1) the vector's width is a power of two.
     - (relayout_c2) the elements are f32 or f64.
     - (relayout_c3) either irreps are given, or a block: two positive numbers.
+    - (relayout_c4) `as` is bf16 or f16, and the elements are f32.
   }];
   let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, UnitAttr:$scatter, OptionalAttr<Equivariant_IrrepsAttr>:$irreps,
-    OptionalAttr<DenseI64ArrayAttr>:$block, I64Attr:$vector, TypeAttr:$element_type);
-  let assemblyFormat = "(`scatter` $scatter^):(`gather`)? $source `to` $target `of` ($irreps^)? (`block` $block^)? `vector` $vector `:` $element_type `,` type($source) `,` type($target) attr-dict";
+    OptionalAttr<DenseI64ArrayAttr>:$block, I64Attr:$vector, TypeAttr:$element_type, OptionalAttr<TypeAttr>:$stored);
+  let assemblyFormat = "(`scatter` $scatter^):(`gather`)? $source `to` $target `of` ($irreps^)? (`block` $block^)? `vector` $vector (`as` $stored^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
   let hasVerifier = 1;
 }
 
@@ -181,7 +186,7 @@ def Equivariant_AsyncCopyOp : Equivariant_Op<"async_copy", [MemoryEffects<[MemRe
 
     Constraints:
     - (async_copy_c1) five numbers a run; counts are multiples of the width.
-    - (async_copy_c2) the elements are f32 or f64, and `width` of them 4, 8 or 16 bytes.
+    - (async_copy_c2) the elements are f32, f64, bf16 or f16, and `width` of them 4, 8 or 16 bytes.
   }];
   let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, DenseI64ArrayAttr:$runs, I64Attr:$width, UnitAttr:$once, TypeAttr:$element_type);
   let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width (`once` $once^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
@@ -193,7 +198,7 @@ def Equivariant_CopyOutOp : Equivariant_Op<"copy_out", [MemoryEffects<[MemRead, 
   let description = [{
     The way back of `async_copy`. `atomic` adds, in no particular order among warps. `once` is as there. `copies n stride s` writes the sum, in order, of n copies
     that begin s elements after each other: what the warps of a block have for one row; then `threads`, all of theirs, share the work, and `lane` is a thread's
-    number in the block.
+    number in the block. With `as`, what is written is rounded to that type.
 
     Example: `equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 atomic : f32, !llvm.ptr<3>, !llvm.ptr<1>`
 
@@ -201,10 +206,11 @@ def Equivariant_CopyOutOp : Equivariant_Op<"copy_out", [MemoryEffects<[MemRead, 
     - (copy_out_c1) five numbers a run; counts are multiples of the width.
     - (copy_out_c2) the elements are f32 or f64, and `width` of them 4, 8 or 16 bytes.
     - (copy_out_c3) `threads` is a multiple of 32; there is at least one copy; the stride is a multiple of the width.
+    - (copy_out_c4) `as` is bf16 or f16, the elements are f32, and nothing is added to what is there.
   }];
   let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, DenseI64ArrayAttr:$runs, I64Attr:$width, UnitAttr:$atomic, UnitAttr:$once,
-    DefaultValuedAttr<I64Attr, "32">:$threads, DefaultValuedAttr<I64Attr, "1">:$copies, DefaultValuedAttr<I64Attr, "0">:$stride, TypeAttr:$element_type);
-  let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width (`atomic` $atomic^)? (`once` $once^)? (`threads` $threads^)? (`copies` $copies^)? (`stride` $stride^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
+    DefaultValuedAttr<I64Attr, "32">:$threads, DefaultValuedAttr<I64Attr, "1">:$copies, DefaultValuedAttr<I64Attr, "0">:$stride, TypeAttr:$element_type, OptionalAttr<TypeAttr>:$stored);
+  let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width (`atomic` $atomic^)? (`once` $once^)? (`threads` $threads^)? (`copies` $copies^)? (`stride` $stride^)? (`as` $stored^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
   let hasVerifier = 1;
 }
 

@@ -26,4 +26,7 @@ def Equivariant_Space : AnyTypeOf<[Equivariant_GraphType, Equivariant_RowsType],
 /// What flows between the ops: features (with irreps as their encoding) and weights.
 def Equivariant_Tensor : RankedTensorOf<[F32, F64]>;
 
+/// The same as it lies in memory; elements of bf16 and f16 are computed with in f32.
+def Equivariant_StoredTensor : RankedTensorOf<[F32, F64, BF16, F16]>;
+
 #endif // ESPMM_EQUIVARIANT_TYPES_TD

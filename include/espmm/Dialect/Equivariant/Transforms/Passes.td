@@ -7,7 +7,7 @@ def EquivariantDifferentiate : Pass<"equivariant-differentiate", "::mlir::Module
   let summary = "replace each function by its vector-Jacobian product";
   let description = [{
     The result takes the function's arguments and then the cotangents of the results listed in `cotangents` (an absent
-    cotangent is zero), and gives the gradients with respect to the arguments listed in `wrt`. Because contracts, gathers, segment sums and adds
+    cotangent is zero), and gives the gradients with respect to the arguments listed in `wrt`. Because contracts, gathers, segment sums, adds and converts
     are closed under differentiation, running the pass n times gives the n-th derivative. What the wanted gradients do not
     need disappears.
 
@@ -41,7 +41,7 @@ def EquivariantFuse : Pass<"equivariant-fuse", "::mlir::ModuleOp"> {
   let description = [{
     Contracts, adds and zeros on edge rows go into the body of an `equivariant.kernel`; gathers become the accesses of its operands,
     segment sums those of its results. Values of edge size that nobody outside asks for exist no more. Only a gather that reads a segment sum starts
-    another kernel.
+    another kernel. Converts stay around the kernels.
 
     ```mlir
     // before
@@ -135,6 +135,27 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     Statistic<"numGatheredBytes", "gathered_bytes_per_edge", "bytes an edge of the rows of its nodes, read or added to">,
     Statistic<"numRegisters", "registers_estimate", "largest number of values that a kernel's loop keeps alive at once">];
   let dependentDialects = ["::espmm::equivariant::EquivariantDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
+def EquivariantNarrow : Pass<"equivariant-narrow", "::mlir::ModuleOp"> {
+  let summary = "let kernels read and write rows in the type that they are stored in";
+  let description = [{
+    A convert of an operand, or of a result that a kernel writes once, becomes part of the kernel: the tensor is then of bf16 or f16 outside, its rows of f32 inside.
+    What is summed in memory is summed in f32, and stays converted after: sums by atomics, sums of copies, sums over all rows, rows that loops over several
+    multiplicities add to. So do rows that pass through a GPU's shared memory and are no multiple of 4 bytes, which is what is copied at least. Those converts are
+    kernels of their own.
+
+    ```mlir
+    // before
+    %a = equivariant.convert %x : tensor<?x24xbf16, #x> -> tensor<?x24xf32, #x>
+    %b = equivariant.kernel over %g ins(%a at senders) outs(receivers) { ^bb0(%xe: tensor<24xf32, #x>): ... }
+    %z = equivariant.convert %b : tensor<?x8xf32, #z> -> tensor<?x8xbf16, #z>
+    // after
+    %z = equivariant.kernel over %g ins(%x at senders) outs(receivers) { ^bb0(%xe: tensor<24xf32, #x>): ... }
+    ```
+  }];
+  let statistics = [Statistic<"numConverts", "converts", "converts left as kernels of their own">];
+  let dependentDialects = ["::espmm::equivariant::EquivariantDialect"];
 }
 
 def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {

@@ -143,7 +143,7 @@ private:
   std::unordered_map<void *, ScalarElements> elements;
   llvm::DenseMap<mlir::Operation *, unsigned> orders;
   llvm::SmallVector<ScalarNode *> roots;
-  llvm::DenseMap<std::tuple<mlir::Value, mlir::Value, int64_t>, mlir::Value> laneAddresses;
+  llvm::DenseMap<std::tuple<mlir::Value, mlir::Value, int64_t, mlir::Type>, mlir::Value> laneAddresses;
   llvm::DenseMap<std::pair<mlir::Value, mlir::Type>, mlir::Value> splats;
   llvm::DenseMap<std::pair<uint64_t, mlir::Type>, mlir::Value> constants;
 };
