@@ -179,7 +179,7 @@ class _Product(torch.nn.Module):
         return run_traced(self._program, space, self._operands(tensors))[0]  # type: ignore[arg-type]
 
     def _run_eager(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        return run_eager(self._program, space, self._operands(tensors) if self._has_one_row else tensors)[0]  # type: ignore[arg-type]
+        return run_eager(self._program, space, self._operands(tensors))[0]  # type: ignore[arg-type]
 
     def _operands(self, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """What the program takes: shared weights are one row."""
