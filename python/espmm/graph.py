@@ -375,7 +375,7 @@ def known_graph(receivers: Any, senders: Any, x: Any) -> Optional[Graph]:
     try:
         nodes = x.shape[0]
         return _find((_identity(receivers), _identity(senders), nodes, nodes))
-    except (*_UNRECOGNISED, IndexError):
+    except (*_UNRECOGNISED, IndexError, TypeError):
         return None
 
 

@@ -168,7 +168,7 @@ class _Product(torch.nn.Module):
 
     def _keep_passed(self, given: tuple, checked: Sequence[torch.Tensor], extent: Optional[tuple] = None) -> None:
         """Notes an eager call that has passed the checks, unless these have changed its tensors."""
-        if all(type(a) in PLAIN and a is b for a, b in zip(given, checked)):
+        if len(given) == len(checked) and all(type(a) in PLAIN and a is b for a, b in zip(given, checked)):
             self.__dict__["_passed"] = (*map(_metadata, given), extent)
 
     def _run(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
