@@ -364,20 +364,24 @@ private:
   int64_t chooseStages(KernelOp clone) {
     constexpr int64_t bytesUnderWay = 4096, mostStages = 4;
     int64_t own = hasRows() ? 2 : 3;
-    int64_t bytes = 4 * warpSize * countCopiedWords(clone);
+    int64_t bytes = warpSize * countCopiedBits(clone) / 8;
     return side == Access::Edge || !bytes ? own : std::max(own, std::min(mostStages, bytesUnderWay / bytes));
   }
 
-  /// 32-bit words of a channel that are copied for each edge.
-  int64_t countCopiedWords(KernelOp clone) {
+  /// Bits of a channel that are copied for each edge, as they are stored before a convert that the kernel may take in.
+  int64_t countCopiedBits(KernelOp clone) {
     KernelAnalysis edge(clone);
-    int64_t words = 0;
-    for (BlockOp block : clone.getBody().getOps<BlockOp>())
-      if (edge.hasChannels(block.getResult()) && !isGrouped(clone.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber()))) {
-        auto type = block.getType();
-        words += type.getNumElements() / type.getDimSize(0) * type.getElementTypeBitWidth() / 32;
-      }
-    return words;
+    int64_t bits = 0;
+    for (BlockOp block : clone.getBody().getOps<BlockOp>()) {
+      unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+      if (!edge.hasChannels(block.getResult()) || isGrouped(clone.getInputAccess(i)))
+        continue;
+      Value tensor = clone.getInputs()[i];
+      if (auto convert = tensor.getDefiningOp<ConvertOp>())
+        tensor = convert.getSource();
+      bits += block.getType().getNumElements() / block.getType().getDimSize(0) * getStoredElement(tensor).getIntOrFloatBitWidth();
+    }
+    return bits;
   }
 
   /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.
