@@ -1,7 +1,7 @@
 """A sample of every kind of schedule, for compute-sanitizer: what is computed is checked elsewhere, here only that it is done cleanly.
 
 Small uneven graphs (isolated nodes, short ones, one that is cut into segments) and multiplicities that no tile divides; each pass, rings of
-two to five slots, nodes that warps share and nodes of one warp, both layouts and types, sums by atomics and in a fixed order; and products of other modes.
+two to five slots, nodes that warps share and nodes of one warp, both layouts, all types, sums by atomics and in a fixed order; and products of other modes.
 """
 
 from __future__ import annotations
@@ -60,6 +60,12 @@ def main() -> None:
     for shared in (False, True):
         run(espmm.TensorProduct(dense_problem(shared)), 70, 70, torch.float32)
         run(espmm.TensorProductConv(dense_problem(shared, **double)), few.num_edges, few.num_receivers, torch.float64, few)
+    for dtype in (torch.bfloat16, torch.float16):
+        run(espmm.TensorProduct(problem(irrep_dtype=dtype)), 37, 37, dtype)
+        for deterministic in (False, True):
+            run(espmm.TensorProductConv(problem(irrep_dtype=dtype), deterministic=deterministic), few.num_edges, few.num_receivers, dtype, few)
+        for shared in (False, True):
+            run(espmm.TensorProduct(dense_problem(shared, irrep_dtype=dtype)), 70, 70, dtype)
     print("done: every pass of every schedule")
 
 

@@ -57,6 +57,15 @@ def test_a_node_has_the_sum_of_its_segments():
     torch.testing.assert_close(result, expected)
 
 
+def test_segments_of_narrow_rows_are_added_in_float32():
+    """256 + 1 + 1 + 1 is 256 if each sum is a bfloat16, of which the one after 256 is 258."""
+    offsets, order, other, _ = group(torch.zeros(8, dtype=torch.int64), torch.arange(8), 1, False)
+    segments = cut(offsets, order, other, 2)
+    result = torch.tensor([[256.0], [1.0], [1.0], [1.0]], dtype=torch.bfloat16)
+    fold(result, segments)
+    assert result.dtype == torch.bfloat16 and result.tolist() == [[260.0]]  # 259 lies between 258 and 260; 260 is the even one
+
+
 def test_even_graphs_are_not_cut():
     assert longest_segment(0, 0, 0) is None
     assert longest_segment(158_000, 1000, 158) is None

@@ -93,6 +93,10 @@ void testManifest() {
   CHECK(!manifest.arguments[1].used);
   CHECK_EQUAL(manifest.arguments[1].align, 16);
   CHECK(manifest.arguments[1].element == ElementType::F64);
+  Manifest narrow = llvm::cantFail(Manifest::parse(edited("\"f32\"", "\"bf16\"")));
+  CHECK(narrow.arguments[0].element == ElementType::BF16);
+  CHECK_EQUAL(narrow.arguments[0].elementBytes(), 2);
+  CHECK_EQUAL(narrow.arguments[0].align, 2);
   CHECK(manifest.results[0].rows == Rows::Receivers);
   CHECK(manifest.plan[1].side == Rows::Senders && manifest.plan[1].array == PlanArray::Parts);
   CHECK_EQUAL(llvm::cantFail(manifest.scratch[0].evaluate({1, 2, 3})), 288);
@@ -117,7 +121,7 @@ void testManifest() {
       {"cuda:sm_90", "cuda:90", "manifest: target: expected"},
       {"\"graph\"", "\"mesh\"", "manifest: space: expected one of rows, graph, got \"mesh\""},
       {"\"graph\"", "\"rows\"", "manifest: arguments[0].rows: expected \"edges\" or \"all\" in a batch"},
-      {"\"f32\"", "\"f16\"", "manifest: arguments[0].dtype: expected one of f32, f64, got \"f16\""},
+      {"\"f32\"", "\"f8\"", "manifest: arguments[0].dtype: expected one of f32, f64, bf16, f16, got \"f8\""},
       {"\"senders\"", "\"sender\"", "manifest: arguments[0].rows: expected one of edges, receivers, senders, all"},
       {"\"width\": 24", "\"width\": -1", "manifest: arguments[0].width: expected an integer from 0"},
       {"\"width\": 24", "\"width\": 1e30", "manifest: arguments[0].width: expected an integer from 0"},

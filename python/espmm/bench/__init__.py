@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .measure import Setting
 
 # Largest relative error (norm) that counts as right.
-TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+TOLERANCE = {"float32": 2e-6, "float64": 1e-12, "bfloat16": 3e-3, "float16": 4e-4}
 SUITES = ("conv", "batch", "modes", "uneven", "small", "compile", "host")
 PEER_NAMES = ("e3nn", "openequivariance", "openequivariance-det", "cuequivariance", "flashtp")
 

@@ -433,17 +433,21 @@ private:
     return side == Access::Edge || !bytes ? own : std::max(own, std::min(mostStages, bytesUnderWay / bytes));
   }
 
-  /// Bytes that a warp copies for each edge.
+  /// Bytes that a warp copies for each edge, as they are stored before a convert that the kernel may take in.
   int64_t countCopiedBytes(KernelOp clone, ScheduleAttr schedule) {
     KernelAnalysis edge(clone);
-    int64_t bytes = 0;
-    for (BlockOp block : clone.getBody().getOps<BlockOp>())
-      if (edge.hasChannels(block.getResult()) && !isGrouped(clone.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber()))) {
-        auto type = block.getType();
-        int64_t mul = type.getDimSize(0);
-        bytes += type.getNumElements() / mul * schedule.getLaneChannels(mul) * warpSize * type.getElementTypeBitWidth() / 8;
-      }
-    return bytes;
+    int64_t bits = 0;
+    for (BlockOp block : clone.getBody().getOps<BlockOp>()) {
+      unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+      if (!edge.hasChannels(block.getResult()) || isGrouped(clone.getInputAccess(i)))
+        continue;
+      Value tensor = clone.getInputs()[i];
+      if (auto convert = tensor.getDefiningOp<ConvertOp>())
+        tensor = convert.getSource();
+      int64_t mul = block.getType().getDimSize(0), elements = block.getType().getNumElements() / mul * schedule.getLaneChannels(mul);
+      bits += elements * warpSize * getStoredElement(tensor).getIntOrFloatBitWidth();
+    }
+    return bits / 8;
   }
 
   /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.
