@@ -9,7 +9,7 @@ from __future__ import annotations
 import espmm
 import torch
 
-SCHEDULES = [{}, {"warps": 1}, {"warps": 2, "stages": 5}, {"stages": 2, "tile_registers": 20}, {"stages": 4, "registers": 96}]
+SCHEDULES = [{}, {"warps": 1}, {"warps": 2, "stages": 5}, {"stages": 2, "tile_registers": 20}, {"stages": 4, "registers": 96}, {"slabs": 2}]
 
 
 def problem(**arguments) -> espmm.TPProblem:

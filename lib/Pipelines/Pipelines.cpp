@@ -76,6 +76,7 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.warps = options.warps;
   tile.stages = options.stages;
   tile.registers = options.registers;
+  tile.slabs = options.slabs;
   tile.tileRegisters = options.tileRegisters;
   EquivariantFactorOptions factor;
   factor.unitCoefficients = true;

@@ -26,6 +26,7 @@ static constexpr ScheduleNumber scheduleNumbers[] = {
     {"warps", "warps", 1, 16},
     {"stages", "stages", 2, 8},
     {"registers", "registers", 32, 255},
+    {"slabs", "slabs", 1, 8},
     {"tile_registers", "tile-registers", 1, (1 << 16) - 1},
 };
 

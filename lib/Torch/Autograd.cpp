@@ -21,7 +21,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr size_t numArguments = 1 + planArrays + maxTensors;
+constexpr size_t moduleArgument = 1 + planArrays + maxTensors, numArguments = moduleArgument + 1;
 
 /// A call that is on its way: its arguments on the stack, then its results.
 struct Call {
@@ -60,10 +60,17 @@ const Gradient &gradientOf(const std::string &program, std::vector<int> needs, s
   return gradient;
 }
 
+/// What an error of a gradient says of the module.
+std::string ofGradient(const std::string &module) {
+  const char *const prefix = "backward of ";
+  return module.empty() || module.rfind(prefix, 0) == 0 ? module : prefix + module;
+}
+
 struct Run : torch::autograd::Function<Run> {
   /// The tensors are seen by autograd, the plan is not. What is None is saved as undefined.
   template <typename... Tensors> static variable_list forward(AutogradContext *ctx, Call *call, const Tensors &...tensors) {
     ctx->saved_data["program"] = torch::jit::peek(*call->stack, 0, numArguments);
+    ctx->saved_data["module"] = torch::jit::peek(*call->stack, moduleArgument, numArguments);
     variable_list saved;
     for (size_t i = 1; i <= planArrays; ++i)
       saved.push_back(call->tensor(i).value_or(at::Tensor()));
@@ -93,8 +100,9 @@ struct Run : torch::autograd::Function<Run> {
     for (size_t i = 0; i < cotangents.size(); ++i)
       if (gradient.present[i])
         stack.push_back(cotangents[i]);
-    TORCH_CHECK(stack.size() <= numArguments, "expected a derivative of at most ", maxTensors, " tensors, got ", stack.size() - 1 - planArrays);
-    stack.resize(numArguments);
+    TORCH_CHECK(stack.size() <= moduleArgument, "expected a derivative of at most ", maxTensors, " tensors, got ", stack.size() - 1 - planArrays);
+    stack.resize(moduleArgument);
+    stack.push_back(ofGradient(ctx->saved_data["module"].toStringRef()));
     static const c10::OperatorHandle run = c10::Dispatcher::singleton().findSchemaOrThrow("espmm::run", "");
     run.callBoxed(&stack); // through autograd again, for the next order
     std::vector<at::Tensor> results = stack.back().toTensorVector();

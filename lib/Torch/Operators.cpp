@@ -133,15 +133,15 @@ static std::string runSchema() {
   }
   for (size_t i = 0; i < maxTensors; ++i)
     schema += ", Tensor? t" + std::to_string(i) + "=None";
-  return schema + ") -> Tensor[]";
+  return schema + ", *, str module=\"\") -> Tensor[]";
 }
 
 STABLE_TORCH_LIBRARY(espmm, library) {
   library.def(runSchema().c_str());
-  library.def("plan(Tensor index, Tensor other, Tensor nodes, Tensor others) -> (Tensor, Tensor, Tensor, Tensor)");
-  // For espmm's Python alone, which has checked everything: addresses, of an executable, and of a program and a plan's arrays.
+  library.def("plan(Tensor index, Tensor other, Tensor nodes, Tensor others, *, str module=\"\") -> (Tensor, Tensor, Tensor, Tensor)");
+  // For espmm's Python alone, which has checked everything: addresses, of an executable, of a program, and of sizes and a plan's arrays.
   library.def("_program(int executable) -> int");
-  library.def("_launch(int program, Tensor[] tensors, int[] words) -> Tensor[]");
+  library.def("_launch(int program, Tensor[] tensors, int words, int count) -> Tensor[]");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(espmm, CompositeExplicitAutograd, library) { library.impl("_program", espmm::torch_ops::program); }

@@ -146,7 +146,8 @@ TensorList planOf(Tensor index, Tensor other, const Tensor &nodes, const Tensor 
 void plan(StableIValue *stack, uint64_t, uint64_t) {
   auto take = [stack](int i) { return torch::stable::detail::to<Tensor>(stack[i]); };
   Tensor index = take(0), other = take(1), nodes = take(2), others = take(3);
-  TensorList arrays = planOf(index, other, nodes, others);
+  String module(stack[4]);
+  TensorList arrays = inModule(module.view(), [&] { return planOf(index, other, nodes, others); });
   for (size_t i = 0; i < arrays.size(); ++i)
     stack[i] = from(arrays[i]);
 }

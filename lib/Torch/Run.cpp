@@ -90,13 +90,17 @@ class Launch {
 public:
   Launch(const Program &program, Place place, const Sizes &sizes) : program(program), place(place), sizes(sizes) {
     buffers.reserve(program.arguments.size() + program.plan.size() + program.results.size());
-    kept.reserve(program.arguments.size() + 1);
   }
 
   void addUnread() { buffers.push_back(nullptr); }
+  /// A tensor that lives until it is launched.
   void add(const Tensor &tensor, int64_t align) {
-    kept.push_back(prepared(tensor, align));
-    buffers.push_back(kept.back().data_ptr());
+    void *data = tensor.is_contiguous() ? tensor.data_ptr() : nullptr;
+    if (!data || uintptr_t(data) % uintptr_t(align)) {
+      kept.push_back(prepared(tensor, align));
+      data = kept.back().data_ptr();
+    }
+    buffers.push_back(data);
   }
   /// Of the plan's arrays, after all arguments.
   void add(void *array) { buffers.push_back(array); }
@@ -120,7 +124,10 @@ private:
     int64_t scratchBytes = 0;
     check(espmm_executable_scratch(program.executable, sizes.values, &scratchBytes));
     void *scratch = nullptr, *stream = nullptr;
-    if (scratchBytes) {
+    alignas(64) unsigned char little[1 << 15]; // asking torch takes longer than a small kernel
+    if (place.isCpu() && scratchBytes <= int64_t(sizeof little)) {
+      scratch = little;
+    } else if (scratchBytes) {
       kept.push_back(empty({scratchBytes}, aoti_torch_dtype_uint8(), place));
       scratch = kept.back().data_ptr();
     }
@@ -168,10 +175,10 @@ TensorList runProgram(std::string_view text, const Optionals &tensors, const Opt
 }
 
 /// A program's tensors that it reads, and E, R, S and the addresses of its plan's arrays.
-TensorList launchProgram(const Program &program, const TensorList &tensors, const std::vector<int64_t> &words) {
-  if (tensors.empty() || words.size() != 3 + program.plan.size())
+TensorList launchProgram(const Program &program, const TensorList &tensors, const int64_t *words, size_t count) {
+  if (tensors.empty() || count < 3 + program.plan.size())
     throw std::invalid_argument("expected the tensors that the program reads, and " + std::to_string(3 + program.plan.size()) + " words, got " +
-                                std::to_string(tensors.size()) + " and " + std::to_string(words.size()));
+                                std::to_string(tensors.size()) + " and " + std::to_string(count));
   Launch launch(program, placeOf(tensors[0]), {{words[0], words[1], words[2]}});
   auto next = tensors.begin();
   for (const Program::Spec &spec : program.arguments) {
@@ -182,7 +189,7 @@ TensorList launchProgram(const Program &program, const TensorList &tensors, cons
     else
       launch.add(*next++, spec.align);
   }
-  for (size_t i = 3; i < words.size(); ++i)
+  for (size_t i = 3; i < 3 + program.plan.size(); ++i)
     launch.add(reinterpret_cast<void *>(words[i]));
   return launch.run();
 }
@@ -190,13 +197,13 @@ TensorList launchProgram(const Program &program, const TensorList &tensors, cons
 } // namespace
 
 void run(StableIValue *stack, uint64_t, uint64_t) {
-  String program(stack[0]);
+  String program(stack[0]), module(stack[1 + planArrays + maxTensors]);
   Optionals plan, tensors;
   plan.reserve(planArrays);
   tensors.reserve(maxTensors);
   for (size_t i = 1; i <= planArrays + maxTensors; ++i)
     (i <= planArrays ? plan : tensors).push_back(torch::stable::detail::to<std::optional<Tensor>>(stack[i]));
-  stack[0] = torch::stable::detail::from(runProgram(program.view(), tensors, plan));
+  stack[0] = torch::stable::detail::from(inModule(module.view(), [&] { return runProgram(program.view(), tensors, plan); }));
 }
 
 void program(StableIValue *stack, uint64_t, uint64_t) {
@@ -207,8 +214,9 @@ void program(StableIValue *stack, uint64_t, uint64_t) {
 void launch(StableIValue *stack, uint64_t, uint64_t) {
   auto *program = reinterpret_cast<const Program *>(torch::stable::detail::to<int64_t>(stack[0]));
   auto tensors = torch::stable::detail::to<TensorList>(stack[1]);
-  auto words = torch::stable::detail::to<std::vector<int64_t>>(stack[2]);
-  stack[0] = torch::stable::detail::from(launchProgram(*program, tensors, words));
+  auto *words = reinterpret_cast<const int64_t *>(torch::stable::detail::to<int64_t>(stack[2]));
+  auto count = size_t(torch::stable::detail::to<int64_t>(stack[3]));
+  stack[0] = torch::stable::detail::from(launchProgram(*program, tensors, words, count));
 }
 
 } // namespace espmm::torch_ops

@@ -7,6 +7,7 @@
 #define ESPMM_LIB_TORCH_TENSORS_H
 
 #include "espmm-c/espmm.h"
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <torch/csrc/stable/library.h>
@@ -37,6 +38,22 @@ public:
 private:
   StringHandle handle;
 };
+
+/// What \p body gives; an exception of its begins with the path of a module in a model, if there is one.
+template <typename Body> auto inModule(std::string_view module, Body body) -> decltype(body()) {
+  if (module.empty())
+    return body();
+  auto named = [&](const std::exception &error) { return std::string(module) + ": " + error.what(); };
+  try {
+    return body();
+  } catch (const std::invalid_argument &error) {
+    throw std::invalid_argument(named(error));
+  } catch (const std::out_of_range &error) {
+    throw std::out_of_range(named(error));
+  } catch (const std::exception &error) {
+    throw std::runtime_error(named(error));
+  }
+}
 
 struct Place {
   int32_t type, index;

@@ -27,7 +27,7 @@ missing = _load()
 
 #: ``_program`` and ``_launch`` (``lib/Torch/Operators.cpp``): a launch in half the time that it takes through ctypes.
 program_of: Any = None if missing else torch.ops.espmm._program.default
-launch: Any = None if missing else torch.ops.espmm._launch.default
+launch: Any = None if missing else torch.ops.espmm._launch.default._op
 
 
 def operators() -> Any:

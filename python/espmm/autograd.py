@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Optional, Sequence
 
 import torch
+from torch._C._functorch import unwrap_if_dead
 from torch.autograd import forward_ad
 
 from . import transforms
@@ -16,6 +17,10 @@ from .launch import RowSpace, Tensors, launch, prefetch, result_shapes, torch_dt
 from .module_paths import name_gradient
 from .operators import TracedSpace, is_traced, run_traced
 from .program import Program
+
+_is_grad_enabled = torch.is_grad_enabled
+_is_transformed = torch._C._are_functorch_transforms_active
+_will_be_executed = torch._C._will_engine_execute_node
 
 
 def run(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
@@ -31,35 +36,44 @@ def run(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor
     """
     if is_traced(tensors) or isinstance(space, TracedSpace):
         return run_traced(program, space, tensors)
-    if torch._C._are_functorch_transforms_active():
+    return run_eager(program, space, tensors)
+
+
+def run_eager(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
+    """:func:`run` where no tracer is looking."""
+    if _is_transformed():
         return _TransformedRun.apply(program, space, *tensors)
-    if torch.is_grad_enabled():
+    if _is_grad_enabled():
         for tensor in tensors:
             if tensor is not None and tensor.requires_grad:
-                return _Run.apply(program, space, *[_inner(t) for t in tensors])
+                return _apply(program, space, *_inner(tensors))
     if forward_ad._current_level >= 0:
         return _Run.apply(program, space, *tensors)
     return launch(program, space, tensors)
 
 
-def _inner(tensor: Optional[torch.Tensor]) -> Optional[torch.Tensor]:
-    """The tensor, or an alias of a leaf: of a leaf the engine does not say cheaply whether its gradient is asked for."""
-    return tensor.view_as(tensor) if tensor is not None and tensor.requires_grad and tensor.is_leaf else tensor
+def _inner(tensors: Tensors) -> Tensors:
+    """The tensors, and of leaves aliases: of a leaf the engine does not say cheaply whether its gradient is asked for."""
+    inner: list[Optional[torch.Tensor]] = []
+    for tensor in tensors:
+        if tensor is not None:
+            tensor = unwrap_if_dead(tensor)  # one that torch.func's transforms have left behind
+            if tensor.is_leaf and tensor.requires_grad:
+                tensor = tensor[...]  # the alias whose derivative costs least
+        inner.append(tensor)
+    return inner
 
 
-def _keep(ctx: Any, program: Program, space: Any, tensors: Tensors) -> None:
-    """What both functions do besides the launch: note what the derivatives need, and have them compiled meanwhile."""
-    ctx.program, ctx.space = program, space
-    ctx.set_materialize_grads(False)
-    needs = ctx.needs_input_grad[2:]
-    kept = program.memo.get(("kept", needs))
+def _keep(ctx: Any, program: Program, tensors: Tensors) -> None:
+    """Notes what the derivatives need, and has them compiled meanwhile."""
+    needs = ctx.needs_input_grad
+    kept = program.memo.get(needs)
     if kept is None:  # nobody has asked for these gradients before
-        kept = program.kept(needs)
-        found = program.gradient(needs, (True,) * len(program.results))
+        kept = program.memo[needs] = program.kept(needs[2:])
+        found = program.gradient(needs[2:], (True,) * len(program.results))
         if found is not None:
             prefetch(found[0], next(tensors[i].device for i in program.used))  # type: ignore[union-attr]
     ctx.save_for_backward(*[tensor if keep else None for tensor, keep in zip(tensors, kept)])
-    ctx.save_for_forward(*tensors)
 
 
 class _Run(torch.autograd.Function):
@@ -67,8 +81,12 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, program: Program, space: Any, *tensors: Optional[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        _keep(ctx, program, space, tensors)
-        ctx.given = [tensor is not None for tensor in tensors]
+        ctx.program, ctx.space = program, space
+        ctx.set_materialize_grads(False)
+        _keep(ctx, program, tensors)
+        if forward_ad._current_level >= 0:
+            ctx.save_for_forward(*tensors)
+        ctx.absent = [i for i, tensor in enumerate(tensors) if tensor is None]
         return tuple(launch(program, space, tensors))
 
     @staticmethod
@@ -84,6 +102,10 @@ class _Run(torch.autograd.Function):
         return _jvp(ctx, tangents)
 
 
+#: ``_Run.apply`` without what it does besides for torch.func's transforms, which are seen to before.
+_apply = super(torch.autograd.Function, _Run).apply
+
+
 class _TransformedRun(torch.autograd.Function):
     """The same under torch.func's transforms, in the form that they want; it costs twice as much on the host."""
 
@@ -94,7 +116,10 @@ class _TransformedRun(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         program, space, *tensors = inputs
-        _keep(ctx, program, space, tensors)
+        ctx.program, ctx.space = program, space
+        ctx.set_materialize_grads(False)
+        _keep(ctx, program, tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
@@ -120,19 +145,16 @@ def _wanted(ctx: Any) -> tuple[bool, ...]:
     ``needs_input_grad`` says which require a gradient; but ``autograd.grad`` with respect to positions, say, has no
     use for that of an embedding, which the engine knows.
     """
-    needs = list(ctx.needs_input_grad[2:])
-    nodes = iter(ctx.next_functions)  # one for each tensor, None for one that requires no gradient
-    for i, given in enumerate(ctx.given):
-        node = next(nodes)[0] if given else None
-        if node is not None:
-            needs[i] = torch._C._will_engine_execute_node(node)
+    # One node for each tensor, None for one that requires no gradient.
+    needs = [node is not None and _will_be_executed(node) for node, _ in ctx.next_functions]
+    for i in ctx.absent:
+        needs.insert(i, False)
     return tuple(needs)
 
 
 def _backward(ctx: Any, needs: tuple[bool, ...], cotangents: Tensors) -> tuple:
     """The gradients where wanted; absent cotangents are not in the program that is run."""
-    found = transforms.gradients(run, ctx.program, ctx.space, ctx.saved_tensors, needs, cotangents)
-    return (None, None, *found)
+    return (None, None, *transforms.gradients(run, ctx.program, ctx.space, ctx.saved_tensors, needs, cotangents))
 
 
 def _jvp(ctx: Any, tangents: Tensors) -> tuple:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import ctypes
 import threading
 from typing import Any, Iterator, NamedTuple, Optional
 
@@ -32,13 +33,15 @@ class Side(NamedTuple):
 class LaunchPlan(NamedTuple):
     """What a launch needs of a graph: sizes (E, R, S), the addresses of plan arrays, and the sides whose nodes are cut into segments.
 
-    R and S count segments on these sides. ``cut`` has, for each, the index of its size and the segments. ``words`` are sizes and addresses.
+    R and S count segments on these sides. ``cut`` has, for each, the index of its size and the segments. ``array`` has sizes and addresses as
+    int64, ``words`` its own address and length.
     """
 
     sizes: Any
     pointers: tuple[int, ...]
     cut: tuple[tuple[int, Segments], ...]
-    words: list[int]
+    array: Any
+    words: tuple[int, int]
 
 
 class Graph:
@@ -76,12 +79,15 @@ class Graph:
         for what, count in (("edges", self.num_edges), ("receivers", self.num_receivers), ("senders", self.num_senders)):
             if count >= 2**31:
                 raise ValueError(f"expected fewer than 2^31 {what}, got {count}")
+        #: What the checks of a call look at.
+        self.extent = (self.num_edges, self.num_receivers, self.num_senders, self.device)
         #: (E, R, S) for launches.
         self.sizes = _capi.Sizes(self.num_edges, self.num_receivers, self.num_senders)
         self._lock = threading.Lock()
         self._sides: dict[str, Side] = {}
         self._segments: dict[str, Optional[Segments]] = {}
         self._plans: dict[tuple[tuple[str, ...], int], LaunchPlan] = {}
+        self._is_on_host = self.device.type != "cuda"
         self._streams = {side: _Streams(self.device) for side in SIDES}
         if self.device.type == "meta":
             raise ValueError("expected receivers and senders with values, got tensors on the meta device")
@@ -160,7 +166,7 @@ class Graph:
 
     def launch_plan(self, names: tuple[str, ...]) -> LaunchPlan:
         """What a program needs that reads these plan arrays."""
-        stream = self._streams["receivers"].current()
+        stream = 0 if self._is_on_host else self._streams["receivers"].current()
         found = self._plans.get((names, stream))
         if found is None:
             arrays = [self.array(name) for name in names]
@@ -170,7 +176,9 @@ class Graph:
             for i, segments in cut_sides:
                 sizes[i] = segments.count
             pointers = tuple(0 if array is None else array.data_ptr() for array in arrays)
-            found = self._plans[names, stream] = LaunchPlan(sizes, pointers, cut_sides, [*sizes, *pointers])
+            array = (ctypes.c_int64 * (3 + len(pointers)))(*sizes, *pointers)
+            found = LaunchPlan(sizes, pointers, cut_sides, array, (ctypes.addressof(array), len(array)))
+            self._plans[names, stream] = found
         return found
 
 
@@ -357,18 +365,37 @@ _CACHE_SIZE = 32
 _captured: set[tuple] = set()
 
 
+#: What is raised for no tensors, or tensors without storage or version (inference mode): there is nothing to recognise them by.
+_UNRECOGNISED = (AttributeError, RuntimeError, NotImplementedError)
+
+
+def known_graph(receivers: Any, senders: Any, x: Any) -> Optional[Graph]:
+    """The graph of two index tensors between as many nodes as x has rows, if it has been made already."""
+    try:
+        nodes = x.shape[0]
+        return _find((_identity(receivers), _identity(senders), nodes, nodes))
+    except (*_UNRECOGNISED, IndexError):
+        return None
+
+
+def _find(key: tuple) -> Optional[Graph]:
+    found = _cache.get(key)
+    if found is None:
+        return None
+    if found.graph.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        _captured.add(key)
+    return found.graph
+
+
 def graph_of(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int, num_senders: int) -> Graph:
     """The graph of two index tensors, made now or found: the key is storage, offset, shape, stride and version."""
     try:
         key = (_identity(receivers), _identity(senders), num_receivers, num_senders)
-    except (AttributeError, RuntimeError, NotImplementedError):
-        # Not tensors, or tensors without storage or version (inference mode): nothing to recognise them by.
+    except _UNRECOGNISED:
         return Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
-    found = _cache.get(key)
-    if found is not None and not any(storage.expired() for storage in found.storages):
-        if found.graph.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-            _captured.add(key)
-        return found.graph
+    found = _find(key)
+    if found is not None:
+        return found
     graph = Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
     storages = (StorageWeakRef(receivers.untyped_storage()), StorageWeakRef(senders.untyped_storage()))
     with _cache_lock:

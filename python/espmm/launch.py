@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import Any, Mapping, Optional, Sequence
 
@@ -31,11 +32,12 @@ def _current_stream(device: int) -> int:
 class RowSpace:
     """The index space of a batch; on the meta device also that of a graph, of which the sizes are enough."""
 
+    # ``words``: where the sizes are, int64, and how many.
     __slots__ = ("sizes", "words")
 
     def __init__(self, rows: int, receivers: int = 0, senders: int = 0) -> None:
         self.sizes = _capi.Sizes(rows, receivers, senders)
-        self.words = [rows, receivers, senders]
+        self.words = (ctypes.addressof(self.sizes), 3)
 
 
 def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int]]:
@@ -110,26 +112,21 @@ class Launcher:
 
     def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
         plan = space.launch_plan(self.plan) if self.plan else None
-        results = self._by_operator(tensors, plan.words if plan else space.words) if allocate is _allocate else None
-        if results is None:
+        results = None
+        if self._operand is not None and allocate is _allocate:
+            try:  # allocates and launches in C++
+                results = _torchlib.launch(self._operand, [tensors[i] for i in self._reads], *(plan or space).words)
+            except RuntimeError as error:
+                if "allocating a tensor failed" not in str(error):
+                    raise self._explained(error) from None
+        if results is None:  # there is no operator for it, or no memory, of which torch itself tells by an exception of its own class
             results = self._by_ctypes(tensors, space, plan)
-        if plan and plan.cut:
+        if plan is not None and plan.cut:
             for size, segments in plan.cut:
                 for result, (rows, _, _) in zip(results, self.results):
                     if rows == size:
                         fold(result, segments)
         return results
-
-    def _by_operator(self, tensors: Tensors, words: Sequence[int]) -> Optional[list[torch.Tensor]]:
-        """Allocates and launches in C++; None if there is no operator for it, or no memory."""
-        if self._operand is None:
-            return None
-        try:
-            return _torchlib.launch(self._operand, [tensors[i] for i in self._reads], words)
-        except RuntimeError as error:
-            if "allocating a tensor failed" in str(error):
-                return None  # of an exception of torch's own class tells who asks torch itself
-            raise self._explained(error) from None
 
     def _by_ctypes(self, tensors: Tensors, space: Any, plan: Optional[LaunchPlan]) -> list[torch.Tensor]:
         """Allocates by torch and launches through the C interface."""
@@ -242,7 +239,10 @@ def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]
         space: a :class:`Graph` or :class:`RowSpace`.
         tensors: one for each argument, of shape (rows, width); those that the program does not read may be None.
     """
-    device = next(tensors[i] for i in program.used).device  # type: ignore[union-attr]
+    device = tensors[program.first_used].device  # type: ignore[union-attr]
+    launcher = program.memo.get(device)
+    if launcher is not None and space.sizes[0]:
+        return launcher(tensors, space)
     if space.sizes[0] == 0 or device.type == "meta":
         # Without edges every result is a sum over nothing.
         return [

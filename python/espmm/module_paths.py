@@ -2,6 +2,8 @@
 
 Modules have no names of their own. Nothing is noted while all goes well; when an error is raised, the modules that live are searched
 for those that hold the one that raised it. In a backward pass, where no module is called, the program that failed leads to those that have it.
+
+What is traced runs without modules: there the path goes into the program that is recorded, as it is while it is traced.
 """
 
 from __future__ import annotations
@@ -18,6 +20,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: How many paths are named where there are several, such as of layers that share a program.
 _MOST = 4
+
+#: What torch.compile and torch.export make of a module is in nobody's mind a part of its path.
+_WRAPPED = ("_orig_mod", "_export_root")
+
+_OF_GRADIENT = "backward of "
 
 
 def names_errors(forward: F) -> F:
@@ -41,18 +48,28 @@ def name_gradient(error: Exception, program: Program) -> None:
     Args:
         program: the one that autograd was to differentiate: a module's own, or a derivative of it.
     """
-    _name(error, "backward of ", lambda: [m for m in _living() if m.__dict__.get("_program") is program._root])
+    _name(error, _OF_GRADIENT, lambda: [m for m in _living() if m.__dict__.get("_program") is program._root])
 
 
 def _name(error: Exception, prefix: str, find: Callable[[], list[torch.nn.Module]]) -> None:
     # Others' exceptions that carry no text, such as those by which checkpointing ends a forward pass early, are left alone.
     if len(error.args) != 1 or not isinstance(error.args[0], str) or hasattr(error, "espmm_module"):
         return
-    names = sorted(set(paths(find())))
-    if names:
-        error.espmm_module = names[0]  # type: ignore[attr-defined]
-        text = " or ".join(names[:_MOST]) + (" or others" if len(names) > _MOST else "")
-        error.args = (f"{prefix}{text}: {error.args[0]}",)
+    name = path_of(find())
+    if name and not error.args[0].startswith(f"{name}: "):
+        error.espmm_module = name  # type: ignore[attr-defined]
+        error.args = (f"{prefix}{name}: {error.args[0]}",)
+
+
+def path_of(modules: list[torch.nn.Module]) -> str:
+    """What is said of where these modules are; "" if nothing holds them."""
+    names = sorted(set(paths(modules)))
+    return " or ".join(names[:_MOST]) + (" or others" if len(names) > _MOST else "")
+
+
+def of_gradient(module: str) -> str:
+    """What is said of where a gradient is of, of any order."""
+    return module if not module or module.startswith(_OF_GRADIENT) else _OF_GRADIENT + module
 
 
 def paths(modules: list[torch.nn.Module]) -> list[str]:
@@ -65,8 +82,7 @@ def paths(modules: list[torch.nn.Module]) -> list[str]:
     def climb(module: torch.nn.Module, path: tuple[str, ...], seen: frozenset[int]) -> Iterator[str]:
         above = [(name, holder) for name, holder in holders.get(id(module), ()) if id(holder) not in seen]
         for name, holder in above:
-            # What torch.compile makes of a module is in nobody's mind a part of its path.
-            yield from climb(holder, path if name == "_orig_mod" else (name, *path), seen | {id(holder)})
+            yield from climb(holder, path if name in _WRAPPED else (name, *path), seen | {id(holder)})
         if not above and path:
             yield ".".join(path)
 

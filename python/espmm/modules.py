@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import torch
 
-from .autograd import run
+from .autograd import run_eager
 from .errors import ProblemError
-from .graph import Graph, check_device, check_indices, graph_of
+from .graph import Graph, check_device, check_indices, graph_of, known_graph
 from .launch import RowSpace, torch_dtype
-from .module_paths import names_errors
-from .operators import TracedSpace, is_traced
+from .module_paths import names_errors, path_of
+from .operators import PLAIN, TracedSpace, is_recorded, is_traced, is_tracing, run_traced
 from .problem import TPProblem
 from .program import Program, forward_program
 
 Weights = Union[torch.Tensor, Sequence[torch.Tensor], None]
+
+#: All that the checks of a call look at in a tensor.
+_metadata = operator.attrgetter("__class__", "dtype", "device", "layout", "shape")
 
 
 def _uncast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -35,6 +39,9 @@ class _Product(torch.nn.Module):
     region inputs of half precision are turned to that dtype, in which the result is too.
     """
 
+    #: Of the last eager call that passed all checks: its tensors' metadata and its graph's extent. A call like it passes them too.
+    _passed: Optional[tuple] = None
+
     def __init__(
         self, problem: TPProblem, conv: bool, deterministic: bool, schedule: Optional[Mapping[str, int]]
     ) -> None:
@@ -48,6 +55,7 @@ class _Product(torch.nn.Module):
         self.shared_weights, self.internal_weights = problem.shared_weights, problem.internal_weights
         self._set_problem(problem)
         self._takes_weight = problem.weight_numel > 0
+        self._has_one_row = self._takes_weight and problem.shared_weights  # of weights
         self._widths = (problem.irreps_in1.dim, problem.irreps_in2.dim)
         # Names and contents are e3nn's, so that its checkpoints load.
         if problem.internal_weights and self._takes_weight:
@@ -65,6 +73,7 @@ class _Product(torch.nn.Module):
             program.serialize()  # now, so that tracers find a string
         self.problem = problem
         self._program = program
+        self._passed = None
         self._dtype = torch_dtype(problem.irrep_dtype)
         self._weight_dtype = torch_dtype(problem.weight_dtype)
 
@@ -143,6 +152,50 @@ class _Product(torch.nn.Module):
         if weight.device != device:
             raise ValueError(f"expected all tensors on one device, got x on {device} and w on {weight.device}")
         return weight
+
+    def _given(self, x: Any, y: Any, weight: Weights) -> tuple:
+        """The tensors of a call."""
+        if weight is None and self.internal_weights and self._takes_weight:
+            weight = self.weight
+        return (x, y) if weight is None else (x, y, weight)
+
+    def _is_like_last(self, given: tuple, extent: Optional[tuple] = None) -> bool:
+        """Whether an eager call looks to the checks as the last one that has passed them."""
+        try:
+            return self._passed == (*map(_metadata, given), extent)
+        except AttributeError:  # not all are tensors
+            return False
+
+    def _keep_passed(self, given: tuple, checked: Sequence[torch.Tensor], extent: Optional[tuple] = None) -> None:
+        """Notes an eager call that has passed the checks, unless these have changed its tensors."""
+        if all(type(a) in PLAIN and a is b for a, b in zip(given, checked)):
+            self.__dict__["_passed"] = (*map(_metadata, given), extent)
+
+    def _run(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        if not is_traced(tensors):
+            return self._run_eager(space, tensors)
+        if not isinstance(space, TracedSpace):
+            space = TracedSpace.of(space, self._recorded_path())
+        return run_traced(self._program, space, self._operands(tensors))[0]  # type: ignore[arg-type]
+
+    def _run_eager(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        return run_eager(self._program, space, self._operands(tensors) if self._has_one_row else tensors)[0]  # type: ignore[arg-type]
+
+    def _operands(self, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """What the program takes: shared weights are one row."""
+        return [*tensors[:2], tensors[2].unsqueeze(0)] if self._has_one_row else tensors
+
+    def _recorded_path(self) -> str:
+        """What errors of a program that is recorded now will begin with."""
+        return self._path() if is_recorded() else ""
+
+    def _path(self) -> str:
+        """Where this module is in the model now; "" if nothing holds it."""
+        return path_of([self])
+
+    # torch.compile takes what it gives while it traces, and compiles nothing again for modules with other names. This is all that
+    # torch.compiler.assume_constant_result does, which loads torch's compiler for it.
+    _path._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def _views(self, weight: Optional[torch.Tensor]) -> torch.Tensor:
         """The weights that views are taken of."""
@@ -225,6 +278,9 @@ class TensorProduct(_Product):
             TypeError: not tensors, or of another dtype. ValueError: wrong shapes or devices.
             ProblemError: the device's target does not lower this product.
         """
+        given = self._given(x, y, weight)
+        if not is_tracing() and self._passed is not None and self._is_like_last(given):
+            return self._run_eager(RowSpace(x.shape[0]), given)
         x = self._feature("x", x, self._widths[0])
         y = self._feature("y", y, self._widths[1])
         if x.device != y.device:
@@ -239,13 +295,15 @@ class TensorProduct(_Product):
                 shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in zip("xyw", by_row))
                 raise ValueError(f"expected leading axes that broadcast, got shapes {shapes}") from None
             by_row = [tensor.expand(*lead, tensor.shape[-1]).reshape(lead.numel(), tensor.shape[-1]) for tensor in by_row]
-        rows = by_row[0].shape[0]
         if self._program is None:
             return x.new_zeros(*lead, self.irreps_out.dim)
-        if w is not None and self.shared_weights:
-            by_row.append(w.unsqueeze(0))
-        space = TracedSpace() if is_traced(by_row) else RowSpace(rows)
-        (z,) = run(self._program, space, by_row)
+        tensors = [*by_row, w] if w is not None and self.shared_weights else by_row
+        if is_traced(tensors):
+            space: Any = TracedSpace(module=self._recorded_path())
+        else:
+            space = RowSpace(by_row[0].shape[0])
+            self._keep_passed(given, tensors)
+        z = self._run(space, tensors)
         return z if len(lead) == 1 else z.reshape(*lead, z.shape[-1])
 
     @names_errors
@@ -309,6 +367,11 @@ class TensorProductConv(_Product):
             IndexError: a receiver or sender out of range; names the first such edge.
             TypeError, ValueError, ProblemError: as :meth:`TensorProduct.forward`.
         """
+        given = self._given(x, y, weight)
+        if not is_tracing() and self._passed is not None:
+            graph = receivers if senders is None else known_graph(receivers, senders, x)
+            if isinstance(graph, Graph) and self._is_like_last(given, graph.extent):
+                return self._run_eager(graph, given)
         x = self._feature("x", x, self._widths[0])
         y = self._feature("y", y, self._widths[1])
         w = self._weight(weight, x.device)
@@ -335,22 +398,21 @@ class TensorProductConv(_Product):
             if tensor.shape[0] != edges:
                 raise ValueError(f"expected {name} to have {edges} rows, one an edge, got {tensor.shape[0]}")
 
-        tensors = [x, *by_edge.values()]
-        if w is not None and self.shared_weights:
-            tensors.append(w.unsqueeze(0))
+        tensors = [x, y] if w is None else [x, y, w]
         space: Any
         if isinstance(receivers, Graph):
             space = receivers
         elif is_traced([*tensors, receivers, senders]):
-            space = TracedSpace.of_edges(receivers, senders, x)
+            space = TracedSpace.of_edges(receivers, senders, x, self._recorded_path())
         elif x.device.type == "meta":
             space = RowSpace(edges, num_senders, num_senders)
         else:
             space = graph_of(receivers, senders, num_senders, num_senders)
         if self._program is None:
             return x.new_zeros(receivers.num_receivers if isinstance(receivers, Graph) else num_senders, self.irreps_out.dim)
-        (z,) = run(self._program, space, tensors)
-        return z
+        if isinstance(space, Graph) and not is_traced(tensors):
+            self._keep_passed(given, tensors, space.extent)
+        return self._run(space, tensors)
 
     def example(self) -> tuple[torch.Tensor, ...]:
         """Arguments of :meth:`forward`: two nodes, three edges."""

@@ -23,15 +23,31 @@ _NO_PLAN = (None,) * 8
 #: As many as the operator has room for (``lib/Torch/Operators.h``).
 _MOST_TENSORS = 20
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
+#: Classes of tensors that interpret no operators, and None's.
+PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
+
+
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_is_jit_tracing = torch._C._is_tracing
+_PROXIES = torch._C._TorchDispatchModeKey.PROXY  # of make_fx and torch.export
+
+
+def is_tracing() -> bool:
+    """Whether a tracer is looking at all that is done."""
+    return torch.compiler.is_compiling() or _dispatch_modes() > 0 or _is_jit_tracing()
+
+
+def is_recorded() -> bool:
+    """Whether what is done now becomes a program that will run elsewhere."""
+    return torch.compiler.is_compiling() or _is_jit_tracing() or torch._C._get_dispatch_mode(_PROXIES) is not None
 
 
 def is_traced(tensors: Tensors) -> bool:
-    """Whether a tracer is looking: then only operators count, and tensors may have no memory."""
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing():
+    """Whether a tracer is looking, at everything or at these: then only operators count, and tensors may have no memory."""
+    if torch.compiler.is_compiling() or _dispatch_modes() > 0 or _is_jit_tracing():  # is_tracing, without a call
         return True
     for tensor in tensors:
-        if type(tensor) not in _PLAIN and _is_symbolic(tensor):
+        if type(tensor) not in PLAIN and _is_symbolic(tensor):
             return True
     return False
 
@@ -42,52 +58,64 @@ def _is_symbolic(tensor: Optional[torch.Tensor]) -> bool:
 
 
 class TracedSpace:
-    """An index space as tensors only: the plan's arrays, or none for a batch. Sizes follow from shapes."""
+    """An index space as tensors only: the plan's arrays, or none for a batch. Sizes follow from shapes.
 
-    __slots__ = ("plan",)
+    ``module`` is what errors of programs on it begin with, the path of a module in a model, or "".
+    """
 
-    def __init__(self, plan: Sequence[torch.Tensor] = ()) -> None:
+    __slots__ = ("plan", "module")
+
+    def __init__(self, plan: Sequence[torch.Tensor] = (), module: str = "") -> None:
         self.plan = list(plan)
+        self.module = module
 
     @classmethod
-    def of(cls, space: Any) -> "TracedSpace":
+    def of(cls, space: Any, module: str = "") -> "TracedSpace":
         if isinstance(space, TracedSpace):
             return space
         if isinstance(space, RowSpace):
-            return cls()
+            return cls(module=module)
         receivers, senders = space.built_side("receivers"), space.built_side("senders")
         if senders is None:
             index, other = space.indices()[::-1]
             senders = _torchlib.operators().plan(
-                index, other, index.new_empty(space.num_senders, 0), index.new_empty(space.num_receivers, 0)
+                index, other, index.new_empty(space.num_senders, 0), index.new_empty(space.num_receivers, 0), **_named(module)
             )
         empty = receivers.offsets[:0]
-        return cls([empty if array is None else array for array in (*receivers[:4], *senders[:4])])
+        return cls([empty if array is None else array for array in (*receivers[:4], *senders[:4])], module)
 
     @classmethod
-    def of_edges(cls, receivers: torch.Tensor, senders: torch.Tensor, nodes: torch.Tensor) -> "TracedSpace":
+    def of_edges(cls, receivers: torch.Tensor, senders: torch.Tensor, nodes: torch.Tensor, module: str = "") -> "TracedSpace":
         """A graph made inside the traced program, by operators.
 
         Numbers of nodes are given as tensors of as many rows: jit.trace keeps numbers as constants.
         """
         rows = nodes.detach()[:, :0]
-        plan = _torchlib.operators().plan
-        return cls([*plan(receivers, senders, rows, rows), *plan(senders, receivers, rows, rows)])
+        plan, named = _torchlib.operators().plan, _named(module)
+        return cls([*plan(receivers, senders, rows, rows, **named), *plan(senders, receivers, rows, rows, **named)], module)
 
 
 def run_traced(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
-    return _call(program.serialize(), TracedSpace.of(space).plan, tensors)
+    traced = TracedSpace.of(space)
+    return _call(program.serialize(), traced.plan, tensors, traced.module)
 
 
-def _call(program: str, plan: Tensors, tensors: Tensors) -> Sequence[torch.Tensor]:
+def _call(program: str, plan: Tensors, tensors: Tensors, module: str = "") -> Sequence[torch.Tensor]:
     """The operator.
+
+    Args:
+        module: what its errors begin with, the path of a module in a model.
 
     Raises:
         UnsupportedError: more tensors than it has room for.
     """
     if len(tensors) > _MOST_TENSORS:
         raise UnsupportedError(f"expected at most {_MOST_TENSORS} tensors in a derivative that is traced, got {len(tensors)}")
-    return _torchlib.operators().run(program, *(plan or _NO_PLAN), *tensors)
+    return _torchlib.operators().run(program, *(plan or _NO_PLAN), *tensors, **_named(module))
+
+
+def _named(module: str) -> dict[str, str]:
+    return {"module": module} if module else {}
 
 
 def _split(*arguments: Any) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -104,7 +132,7 @@ def _sizes(program: Program, plan: Sequence[torch.Tensor], tensors: Tensors) -> 
     return [next(by_edge).shape[0], 0, 0]  # type: ignore[union-attr]
 
 
-def _run_fake(program: str, *arguments: Optional[torch.Tensor]) -> list[torch.Tensor]:
+def _run_fake(program: str, *arguments: Optional[torch.Tensor], module: str = "") -> list[torch.Tensor]:
     parsed = Program.deserialize(program)
     plan, tensors = _split(*arguments)
     device = tensors[min(parsed.used)].device  # type: ignore[union-attr]
@@ -112,7 +140,9 @@ def _run_fake(program: str, *arguments: Optional[torch.Tensor]) -> list[torch.Te
     return [torch.empty(shape, dtype=torch_dtype(spec.dtype), device=device) for shape, spec in zip(shapes, parsed.results)]
 
 
-def _plan_fake(index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _plan_fake(
+    index: torch.Tensor, other: torch.Tensor, nodes: torch.Tensor, others: torch.Tensor, *, module: str = ""
+) -> tuple[torch.Tensor, ...]:
     edges = index.shape[0]
     return tuple(index.new_empty(length, dtype=torch.int32) for length in (nodes.shape[0] + 1, edges, edges, PARTS + 1))
 

@@ -23,12 +23,13 @@ from .problem import TPProblem
 STAGES = ("source", "differentiated", "fused", "factored", "tiled", "staged", "scalar", "target")
 
 #: What can be given of a GPU schedule, and the numbers it may have (``#equivariant.schedule`` in docs/Dialect says what they mean;
-#: ``tile_registers`` is how many registers the rows and sums of one kernel may take over its loop).
+#: ``slabs`` is the most that there may be; ``tile_registers`` is how many registers the rows and sums of one kernel may take over its loop).
 SCHEDULE = {
     "rows": range(1, 1 << 20),
     "warps": (1, 2, 4, 8, 16),
     "stages": range(2, 9),
     "registers": range(32, 256),
+    "slabs": range(1, 9),
     "tile_registers": range(1, 1 << 16),
 }
 
@@ -72,7 +73,7 @@ class Program:
         terms: for each result the terms it sums, each a frozenset of argument numbers.
         deterministic: whether results must not depend on the order of execution.
         schedule: numbers of GPU schedules that are given, not chosen; see :data:`SCHEDULE`.
-        used: the argument numbers that occur in any term.
+        used: the argument numbers that occur in any term; first_used: the least of them.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Program:
         self.deterministic = deterministic
         self.schedule = check_schedule(schedule)
         self.used = frozenset(i for sums in self.terms for term in sums for i in term)
+        self.first_used = min(self.used, default=0)
         self._key = (text, self.steps, deterministic, tuple(self.schedule.items()))
         self._hash = hash(self._key)
         self._vjps: dict[Step, Program] = {}

@@ -8,12 +8,14 @@ was traced would be zero.
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any, Callable, Optional, Sequence
 
 import torch
 from torch._C._functorch import is_legacy_batchedtensor
 from torch._functorch.utils import enable_single_level_autograd_function
 
+from .module_paths import of_gradient
 from .program import Program
 
 Tensors = Sequence[Optional[torch.Tensor]]
@@ -36,9 +38,11 @@ def gradients(
     if found is not None:
         gradient, step = found
         tensors = [*saved, *[cotangents[i] for i in step.cotangents]]
-        batched = any([tensor is not None and is_legacy_batchedtensor(tensor) for tensor in tensors])
-        values = _legacy_batch(run, gradient, space, tensors) if batched else run(gradient, space, tensors)
-        for i, value in zip(step.wrt, values):
+        for tensor in tensors:
+            if tensor is not None and is_legacy_batchedtensor(tensor):
+                run = functools.partial(_legacy_batch, run)
+                break
+        for i, value in zip(step.wrt, run(gradient, space, tensors)):
             result[i] = value
     return result
 
@@ -147,31 +151,32 @@ class _Rules:
     def __init__(self, call: Callable[..., Sequence[torch.Tensor]], split: Callable[..., tuple]) -> None:
         self.call, self.split = call, split
 
-    def run(self, program: Program, plan: Tensors, tensors: Tensors) -> Sequence[torch.Tensor]:
-        return self.call(program.serialize(), plan, tensors)
+    def run_of(self, module: str) -> Run:
+        """The operator on programs, for a module."""
+        return lambda program, plan, tensors: self.call(program.serialize(), plan, tensors, module)
 
-    def autograd(self, program: str, *arguments: Any) -> list[torch.Tensor]:
+    def autograd(self, program: str, *arguments: Any, module: str = "") -> list[torch.Tensor]:
         plan, tensors = map(list, self.split(*arguments))
         # Forward mode has one level.
         given = [None if tensor is None else torch._VF._unpack_dual(tensor, level=0).tangent for tensor in tensors]
         if any(tangent is not None for tangent in given):
             primals = [None if tensor is None else torch._VF._unpack_dual(tensor, level=0).primal for tensor in tensors]
             parsed = Program.deserialize(program)
-            results = self.call(program, plan, primals)
+            results = self.call(program, plan, primals, module)
             used = [tangent if i in parsed.used else None for i, tangent in enumerate(given)]
             return [
                 result if tangent is None else torch._VF._make_dual(result, tangent, level=0)
-                for result, tangent in zip(results, tangents(self.run, parsed, plan, primals, used))
+                for result, tangent in zip(results, tangents(self.run_of(module), parsed, plan, primals, used))
             ]
         if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
             # Under torch.func's transforms this is one level of theirs, and plain autograd is what that level wants.
             with enable_single_level_autograd_function():
                 apply = super(torch.autograd.Function, _Operator).apply
-                return list(apply(self, Program.deserialize(program), len(plan), *plan, *tensors))
+                return list(apply(self, module, Program.deserialize(program), len(plan), *plan, *tensors))
         with torch._C._AutoDispatchBelowAutograd():
-            return list(self.call(program, plan, tensors))
+            return list(self.call(program, plan, tensors, module))
 
-    def vmap(self, info: Any, in_dims: tuple, program: str, *arguments: Any) -> tuple:
+    def vmap(self, info: Any, in_dims: tuple, program: str, *arguments: Any, module: str = "") -> tuple:
         parsed, size = Program.deserialize(program), info.batch_size
         plan, tensors = map(list, self.split(*arguments))
         plan_dims, dims = map(list, self.split(*in_dims[1:]))
@@ -182,36 +187,39 @@ class _Rules:
                     [t if dim is None else t.select(dim, i) for t, dim in zip(*pair)]
                     for pair in ((tensors, dims), (plan, plan_dims))
                 )
-                each.append(self.call(program, its_plan, one))
+                each.append(self.call(program, its_plan, one, module))
             results = [torch.stack(column) for column in zip(*each)]
         else:
-            results = list(batch(self.run, lambda rows: plan, size, dims, parsed, plan, tensors))
+            results = list(batch(self.run_of(module), lambda rows: plan, size, dims, parsed, plan, tensors))
         return results, [0] * len(results)
 
 
 class _Operator(torch.autograd.Function):
-    """The operator under autograd. Inputs: its rules, program, number of plan arrays, these, then the tensors."""
+    """The operator under autograd. Inputs: its rules, module, program, number of plan arrays, these, then the tensors."""
 
     @staticmethod
-    def forward(ctx: Any, rules: _Rules, program: Program, length: int, *arrays: Optional[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def forward(
+        ctx: Any, rules: _Rules, module: str, program: Program, length: int, *arrays: Optional[torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
         plan, tensors = arrays[:length], arrays[length:]
-        ctx.rules, ctx.program, ctx.length = rules, program, length
+        ctx.rules, ctx.module, ctx.program, ctx.length = rules, module, program, length
         ctx.set_materialize_grads(False)
-        kept = program.kept(ctx.needs_input_grad[3 + length :])
+        kept = program.kept(ctx.needs_input_grad[4 + length :])
         ctx.save_for_backward(*plan, *[tensor if keep else None for tensor, keep in zip(tensors, kept)])
         with contextlib.ExitStack() as modes:
             if torch._C._are_functorch_transforms_active():  # the levels below this one take derivatives too
                 modes.enter_context(torch.enable_grad())
                 modes.enter_context(torch.autograd.forward_ad._set_fwd_grad_enabled(True))
             modes.enter_context(torch._C._AutoDispatchBelowAutograd())
-            return tuple(rules.run(program, list(plan), list(tensors)))
+            return tuple(rules.run_of(module)(program, list(plan), list(tensors)))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
         plan, saved = list(ctx.saved_tensors[: ctx.length]), ctx.saved_tensors[ctx.length :]
-        needs = ctx.needs_input_grad[3 + ctx.length :]
-        found = gradients(ctx.rules.run, ctx.program, plan, saved, needs, cotangents)
-        return None, None, None, *[None] * ctx.length, *found
+        needs = ctx.needs_input_grad[4 + ctx.length :]
+        run = ctx.rules.run_of(of_gradient(ctx.module))
+        found = gradients(run, ctx.program, plan, saved, needs, cotangents)
+        return None, None, None, None, *[None] * ctx.length, *found
 
 
 def register(

@@ -21,6 +21,7 @@ CANDIDATES: Mapping[str, Sequence[int]] = {
     "stages": (2, 3, 4),
     "warps": (1, 2, 4, 8),
     "registers": (96, 128, 168, 255),
+    "slabs": (1, 2, 4),
     "tile_registers": (30, 45, 60, 80, 100, 130),
     "rows": (1, 2, 4, 8, 16),
 }

@@ -6,9 +6,12 @@ A model is in float64 where the client has that; parameters are random but for S
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+from pathlib import Path
 
 import ase
 import numpy as np
+import pytest
 import torch
 from ase.build import bulk, molecule
 
@@ -130,6 +133,28 @@ def client():
     found = [name for name in CLIENTS if importlib.util.find_spec(name) is not None]
     assert len(found) == 1, f"expected an environment with one of {', '.join(CLIENTS)}, got {found}"
     return CLIENTS[found[0]]
+
+
+def run_deployed(model, arguments, folder, *differentiated):
+    """A model's results as a program has them that is in C++, without Python (`test/torch/DeployedProgram.cpp`).
+
+    Args:
+        model: a file of TorchScript.
+        arguments: of the model, a tuple.
+        folder: for files.
+        differentiated: names of an energy and of the tensor with respect to which "gradient" is its gradient.
+    """
+    import espmm
+
+    library = Path(espmm.torch_library()).with_name("libespmm_torch_autograd.so")
+    program = library.parents[1] / "bin" / "DeployedProgram"
+    if not program.exists():
+        pytest.skip(f"{program} is not built")
+    torch.save(arguments, folder / "arguments")
+    command = [program, library, model, folder / "arguments", folder / "results", *differentiated]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(*torch.load(folder / "results")))
 
 
 def diamond():

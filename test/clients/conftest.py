@@ -24,14 +24,3 @@ torch._C._jit_set_profiling_mode(False)
 @pytest.fixture(scope="session")
 def client():
     return clients.client()
-
-
-@pytest.fixture
-def launches(monkeypatch):
-    """The kernels that have run since."""
-    from espmm import launch
-
-    counted = []
-    original = launch.Launcher.__call__
-    monkeypatch.setattr(launch.Launcher, "__call__", lambda self, *args: counted.append(self) or original(self, *args))
-    return counted

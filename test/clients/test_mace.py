@@ -128,3 +128,30 @@ def test_a_committee_in_one_calculator():
     calculator = MACECalculator(models=models, device="cpu", default_dtype="float64")
     _, report = espmm.accelerate(calculator)
     assert list(report.replaced) == [f"models.{i}.interactions.{j}" for i in range(2) for j in range(2)]
+
+
+def test_torchscript_for_lammps(tmp_path):
+    """As mace's own command writes it: TorchScript that takes forces and virials itself; in Python, and in C++ without it."""
+    from e3nn.util import jit
+    from mace.calculators import LAMMPS_MACE
+
+    atoms = clients.water()
+    theirs, ours = (MACE.build("float64") for _ in range(2))
+    espmm.accelerate(ours)
+    calculator = MACE.calculator(theirs)
+    results = []
+    for name, model in (("theirs", theirs), ("ours", ours)):
+        jit.compile(LAMMPS_MACE(model)).save(tmp_path / name)
+        # A model keeps tensors in what it is given.
+        given = {key: value for key, value in calculator._atoms_to_batch(atoms).to_dict().items() if torch.is_tensor(value)}
+        given = {key: value.double() if value.is_floating_point() else value for key, value in given.items()}
+        results.append(torch.jit.load(tmp_path / name)(dict(given), torch.ones(len(atoms), dtype=torch.float64), True))
+    given["positions"] = given["positions"].detach()
+    results.append(clients.run_deployed(tmp_path / "ours", (given, torch.ones(len(atoms), dtype=torch.float64), True), tmp_path))
+    expected, *found = results
+    assert "espmm::run" in str(torch.jit.load(tmp_path / "ours").inlined_graph)
+    for key in ("total_energy_local", "node_energy", "forces", "virials"):
+        for result in found:
+            assert (result[key] - expected[key]).abs().max() <= 1e-10 * expected[key].abs().max(), key
+    by_calculator = clients.evaluate(calculator, atoms)
+    assert abs(found[0]["forces"].numpy() - by_calculator["forces"]).max() <= 1e-10 * abs(by_calculator["forces"]).max()

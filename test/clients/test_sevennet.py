@@ -109,33 +109,59 @@ def test_its_switch_for_openequivariance(device):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_deployed_torchscript(tmp_path):
-    """As sevenn's deploy makes and LAMMPS calls it: frozen TorchScript from edge vectors to energy, saved and loaded."""
-    import e3nn.util.jit
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory):
+    """7net-0 as sevenn's own deploy writes it for LAMMPS, of SevenNet's model and of an accelerated one."""
+    from sevenn.checkpoint import SevenNetCheckpoint
+    from sevenn.scripts.deploy import deploy
+
+    folder = tmp_path_factory.mktemp("deployed")
+    deploy("7net-0", str(folder / "theirs.pt"))
+    build = SevenNetCheckpoint.build_model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SevenNetCheckpoint, "build_model", lambda *args, **options: espmm.accelerate(build(*args, **options))[0])
+        deploy("7net-0", str(folder / "ours.pt"))
+    return folder / "theirs.pt", folder / "ours.pt"
+
+
+def as_lammps_gives_it(atoms):
+    """What LAMMPS' pair style gives the model."""
     import sevenn._keys as KEY
     from sevenn.atom_graph_data import AtomGraphData
     from sevenn.train.dataload import unlabeled_atoms_to_graph
 
     calculator = SevenNet.calculator(SevenNet.build())
-    deployed = []
-    for fast in (False, True):
-        model = SevenNet.build()
-        if fast:
-            espmm.accelerate(model)
-        model.delete_module_by_key("force_output")
-        model.eval_type_map = False
-        torch.jit.save(torch.jit.freeze(e3nn.util.jit.script(model.eval())), tmp_path / "deployed.pt")
-        deployed.append(torch.jit.load(tmp_path / "deployed.pt"))
-    assert "espmm::" in str(deployed[1].graph) and "espmm::" not in str(deployed[0].graph)
+    data = AtomGraphData.from_numpy_dict(unlabeled_atoms_to_graph(atoms, calculator.cutoff, with_shift=False)).to_dict()
+    data = {key: data[key] for key in (KEY.EDGE_IDX, KEY.EDGE_VEC, KEY.NUM_ATOMS)}
+    return {**data, KEY.NODE_FEATURE: torch.tensor([calculator.type_map[number] for number in atoms.numbers])}
+
+
+def test_deployed_torchscript(deployed):
+    import sevenn._keys as KEY
+
+    theirs, ours = map(torch.jit.load, deployed)
+    assert "espmm::" in str(ours.graph) and "espmm::" not in str(theirs.graph)
+    assert '"0_convolution.convolution"' in str(ours.graph)  # errors name the module
     for make in (clients.diamond, clients.water):
-        atoms = make()
         results = []
-        for model in deployed:
-            data = AtomGraphData.from_numpy_dict(unlabeled_atoms_to_graph(atoms, calculator.cutoff, with_shift=False)).to_dict()
-            data = {key: value for key, value in data.items() if isinstance(value, torch.Tensor)}
-            data[KEY.NODE_FEATURE] = torch.tensor([calculator.type_map[number] for number in atoms.numbers])
+        for model in (theirs, ours):
+            data = as_lammps_gives_it(make())
             vectors = data[KEY.EDGE_VEC].requires_grad_(True)
             energy = model(data)[KEY.PRED_TOTAL_ENERGY]
             results.append((energy, *torch.autograd.grad(energy.sum(), vectors)))
         for expected, found in zip(*results):
             assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_deployed_in_a_program_without_python(deployed, tmp_path):
+    """Energy and forces, as LAMMPS' pair style takes them, equal to those of SevenNet's own calculator on its own model."""
+    import sevenn._keys as KEY
+
+    atoms = clients.water()
+    data = as_lammps_gives_it(atoms)
+    found = clients.run_deployed(deployed[1], (data,), tmp_path, KEY.PRED_TOTAL_ENERGY, KEY.EDGE_VEC)
+    ends = data[KEY.EDGE_IDX]
+    forces = torch.zeros(len(atoms), 3).index_add(0, ends[0], found["gradient"]).index_add(0, ends[1], -found["gradient"])
+    expected = clients.evaluate(SevenNet.calculator(SevenNet.build()), atoms)
+    assert abs(found[KEY.PRED_TOTAL_ENERGY].item() - expected["energy"]) <= 1e-5 * abs(expected["energy"])
+    assert abs(forces.numpy() - expected["forces"]).max() <= 1e-5 * abs(expected["forces"]).max()

@@ -225,3 +225,13 @@ def test_the_page_is_what_the_files_say():
         [sys.executable, str(ROOT / "scripts/benchmarks_doc.py"), "--check"], stderr=subprocess.PIPE, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_host_times(capsys, tmp_path):
+    """Each call is made and has a time; the file shows the same table again."""
+    assert main(["--device", "cpu", "--suite", "host", "--no-peers", "--budget", "0", "--json", str(tmp_path / "host.json")]) == 0
+    printed = capsys.readouterr().out
+    rows = json.loads((tmp_path / "host.json").read_text())["suites"]["host"]
+    assert len(rows) == 9 and all(row["us"] > 0 and row["call"] in printed for row in rows)
+    assert main(["--from-json", str(tmp_path / "host.json")]) == 0
+    assert printed.split("host, microseconds a call")[1].strip() in capsys.readouterr().out

@@ -42,6 +42,12 @@ def check_load(theirs: torch.nn.Module, ours: torch.nn.Module) -> None:
     assert not found.unexpected_keys and all("_compiled_main_" in key for key in found.missing_keys)
 
 
+def assert_same(got: torch.Tensor, expected: torch.Tensor, device: str, tolerance: float = 1e-12) -> None:
+    """What espmm has computed on a device, against what e3nn has on the host."""
+    assert got.device.type == device
+    torch.testing.assert_close(got.cpu(), expected, rtol=tolerance, atol=tolerance)
+
+
 def inputs_of(tp: o3.TensorProduct, rows: int = 7) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     widths = [tp.irreps_in1.dim] if isinstance(tp, o3.TensorSquare) else [tp.irreps_in1.dim, tp.irreps_in2.dim]
@@ -61,17 +67,18 @@ def test_the_same_instructions(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_same_values_with_e3nns_state(name, poisoned, library):
+def test_the_same_values_with_e3nns_state(name, poisoned, device):
     theirs, ours = both(name)
-    ours.load_state_dict(theirs.state_dict())
+    ours.to(device).load_state_dict(theirs.state_dict())
     inputs = inputs_of(theirs)
-    torch.testing.assert_close(ours(*inputs), theirs(*inputs), rtol=1e-12, atol=1e-12)
+    there = [t.to(device) for t in inputs]
+    assert_same(ours(*there), theirs(*inputs), device)
     with pytest.raises(RuntimeError, match='Unexpected key.*"other"'):
         ours.load_state_dict({**theirs.state_dict(), "other": torch.zeros(1)})
     with torch.no_grad():
         ours.weight.mul_(2)
     check_load(theirs, ours)
-    torch.testing.assert_close(ours(*inputs), theirs(*inputs), rtol=1e-12, atol=1e-12)
+    assert_same(ours(*there), theirs(*inputs), device)
 
 
 def test_bad_arguments():
@@ -87,7 +94,7 @@ def test_bad_arguments():
 
 @pytest.mark.parametrize("lead", [(), (3,), (2, 3)], ids=str)
 @pytest.mark.parametrize("shared", [False, True], ids=["unshared", "shared"])
-def test_right(shared, lead, poisoned, library):
+def test_right(shared, lead, poisoned, device):
     arguments = ("5x0e+3x1o", "0e+2x1o", "4x0e+3x1o+1e")
     with default_dtype(torch.float64):
         theirs = o3.FullyConnectedTensorProduct(*arguments, shared_weights=shared, internal_weights=False, compile_right=True)
@@ -96,10 +103,11 @@ def test_right(shared, lead, poisoned, library):
     w = torch.randn(*(() if shared else lead), theirs.weight_numel, dtype=torch.float64)
     if not shared and not lead:
         w, y = w[None], y[None]
-    got = ours.right(y, w)
-    torch.testing.assert_close(got, theirs.right(y, w), rtol=1e-12, atol=1e-12)
     x = torch.randn(*y.shape[:-1], theirs.irreps_in1.dim, dtype=torch.float64)
-    torch.testing.assert_close(torch.einsum("...ik,...i->...k", got, x), ours(x, y, w), rtol=1e-12, atol=1e-12)
+    there = [t.to(device) for t in (x, y, w)]
+    got = ours.right(*there[1:])
+    assert_same(got, theirs.right(y, w), device)
+    assert_same(ours(*there), torch.einsum("...ik,...i->...k", got.cpu(), x), device)
 
 
 MIXED = ("4x0e+2x1o", "0e+3x1o", "4x0e+2x1o+2x0e", [(0, 0, 0, "uvu", False), (1, 0, 1, "uvu", True), (1, 1, 2, "uvu", True)])
@@ -153,24 +161,25 @@ class Net(torch.nn.Module):
         return self.layers[1](self.layers[0](h)) + self.again(h)[..., :2]
 
 
-def test_a_module_with_its_products_replaced(poisoned, library):
+def test_a_module_with_its_products_replaced(poisoned, device):
     with default_dtype(torch.float64):
         net = Net()
         x, y = torch.randn(6, 10), torch.randn(6, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        copy = espmm.from_e3nn(net)
+        copy = espmm.from_e3nn(net).to(device)
     assert isinstance(net.tp, o3.TensorProduct)
     kinds = [type(m).__name__ for m in copy.modules() if isinstance(m, espmm.TensorProduct)]
     assert sorted(kinds) == ["TensorProduct", "TensorProduct", "TensorSquare"]
     assert not any(isinstance(m, o3.TensorProduct) for m in copy.modules())
     assert copy.again is copy.layers[0]
     assert set(copy.state_dict()) >= {key for key in net.state_dict() if "weight" in key}
-    torch.testing.assert_close(copy(x, y), net(x, y), rtol=1e-12, atol=1e-12)
-    copy(x, y).square().sum().backward()
-    net(x, y).square().sum().backward()
-    for (name, a), (_, b) in zip(sorted(copy.named_parameters()), sorted(net.named_parameters())):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-11, atol=1e-11, msg=name)
+    found, expected = copy(x.to(device), y.to(device)), net(x, y)
+    assert_same(found, expected, device)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    for (_, a), (_, b) in zip(sorted(copy.named_parameters()), sorted(net.named_parameters()), strict=True):
+        assert_same(a.grad, b.grad, device, 1e-11)
     copy.load_state_dict(net.state_dict())
     check_load(net, copy)
 
@@ -187,11 +196,11 @@ def test_what_cannot_be_replaced_is_named(library):
         espmm.from_e3nn("net")
 
 
-def test_a_single_product(library):
+def test_a_single_product(device):
     with default_dtype(torch.float64):
         tp = o3.FullTensorProduct("3x1o+2x0e", "2x1e+1x0o")
         x, y = torch.randn(6, 11), torch.randn(6, 7)
-    ours = espmm.from_e3nn(tp)
+    ours = espmm.from_e3nn(tp).to(device)
     assert isinstance(ours, espmm.TensorProduct)
-    torch.testing.assert_close(ours(x, y), tp(x, y), rtol=1e-12, atol=1e-12)
+    assert_same(ours(x.to(device), y.to(device)), tp(x, y), device)
     assert random_inputs(ours.problem, 3)[0].shape == (3, 11)

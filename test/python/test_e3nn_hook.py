@@ -11,7 +11,6 @@ import espmm
 import pytest
 import torch
 from e3nn import nn, o3
-from espmm import launch
 from helpers import default_dtype
 
 pytestmark = pytest.mark.skipif(e3nn.__version__.startswith(("0.4", "0.5")), reason="e3nn has no providers")
@@ -19,15 +18,6 @@ pytestmark = pytest.mark.skipif(e3nn.__version__.startswith(("0.4", "0.5")), rea
 X, Y = "4x0e+3x1o", "0e+1o+2e"
 OUT = "4x0e+4x1o+3x1e"
 PATHS = [(0, 0, 0, "uvu", True), (0, 1, 1, "uvu", True), (1, 1, 2, "uvu", False), (1, 1, 0, "uvw", True)]
-
-
-@pytest.fixture
-def launches(monkeypatch):
-    """Counts the kernels that run."""
-    counted = []
-    original = launch.Launcher.__call__
-    monkeypatch.setattr(launch.Launcher, "__call__", lambda self, *args: counted.append(self) or original(self, *args))
-    return counted
 
 
 def pair(build):

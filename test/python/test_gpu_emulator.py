@@ -56,21 +56,29 @@ SLABS = {
     "several blocks a node": {"edges": 700},
     "eight warps": {"edges": 300, "schedule": {"warps": 8, "stages": 4}},
     "one warp, small tiles": {"schedule": {"warps": 1, "tile_registers": 20}},
+    "all slabs at once": {"schedule": {"slabs": 2}},
+    "all slabs at once, deterministic": {"deterministic": True, "schedule": {"slabs": 2}},
+    "three slabs at once, one alone": {"irreps": "100x0e+17x1o", "schedule": {"slabs": 3}},
+    "two times two slabs at once": {"irreps": "103x0e+100x1o", "schedule": {"slabs": 2}},
 }
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", SLABS)
 def test_slabs_of_a_convolution(name, dtype, tmp_path, library):
-    problem = espmm.every_path_problem("40x0e+5x1o", "0e+1o", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
-    check(problem, True, tmp_path, **SLABS[name])
+    arguments = dict(SLABS[name])
+    irreps = arguments.pop("irreps", "40x0e+5x1o")
+    problem = espmm.every_path_problem(irreps, "0e+1o", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
+    check(problem, True, tmp_path, **arguments)
 
 
 @pytest.mark.parametrize("dtype, name", [("bfloat16", name) for name in SLABS] + [("float16", "conv"), ("float16", "deterministic")])
 def test_slabs_of_a_convolution_in_narrow_types(dtype, name, tmp_path, library):
     """Rows of weights by 16 bytes at a time, of x by 4, of y by element: what is too little for a copy is converted before."""
-    problem = espmm.every_path_problem("40x0e+6x1o", "1o+0e+2e", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
-    check(problem, True, tmp_path, **SLABS[name])
+    arguments = dict(SLABS[name])
+    irreps = arguments.pop("irreps", "40x0e+6x1o")
+    problem = espmm.every_path_problem(irreps, "1o+0e+2e", "0e+1o", irrep_dtype=dtype, weight_dtype=dtype)
+    check(problem, True, tmp_path, **arguments)
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
@@ -89,9 +97,16 @@ def test_third_derivatives_in_a_narrow_type(tmp_path, library):
     check(espmm.every_path_problem("4x0e+36x1o", "1o+0e", "0e+1o+2e", irrep_dtype="float16"), True, tmp_path, order=3)
 
 
+@pytest.mark.parametrize("slabs", [1, 2, 3])
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
-def test_slabs_of_a_batch(layout, tmp_path, library):
-    check(espmm.every_path_problem("17x0e+33x1o+4x2e", "0e+1o+2e", "0e+1o+2e", layout=layout), False, tmp_path)
+def test_slabs_of_a_batch(layout, slabs, tmp_path, library):
+    problem = espmm.every_path_problem("17x0e+65x1o+4x2e", "0e+1o+2e", "0e+1o+2e", layout=layout)
+    check(problem, False, tmp_path, schedule={"slabs": slabs})
+
+
+def test_slabs_at_once_in_ir_mul(tmp_path, library):
+    problem = espmm.every_path_problem("103x0e+66x1o", "0e+1o", "0e+1o", layout="ir_mul")
+    check(problem, True, tmp_path, schedule={"slabs": 4})
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
@@ -119,6 +134,33 @@ def test_third_derivatives_of_slabs(layout, conv, tmp_path, library):
 @pytest.mark.parametrize("name", test_shared_weights.PROBLEMS)
 def test_weights_shared_by_all(name, conv, tmp_path, library):
     check(test_shared_weights.problem(name, torch.float32), conv, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["uvu", "uvw"])
+def test_weights_shared_by_all_of_many_edges(name, tmp_path, library):
+    """Five warps sum some 140 edges each: more than a warp sums before it adds that with compensation."""
+    check(test_shared_weights.problem(name, torch.float32), True, tmp_path, order=1, edges=700)
+
+
+SHARED_LOOPS = {
+    "more w than lanes, groups of lanes": ("10x1o+12x0e", "1x0e+1x1o", "10x1o+40x0e", "float32"),
+    "three letters": ("6x0e", "7x0e+5x1o", "40x0e+9x1o", "float32"),
+    "float64": ("10x1o+6x0e", "1x0e+1x1o", "33x0e+10x1o", "float64"),
+}
+
+
+@pytest.mark.parametrize("name", SHARED_LOOPS)
+def test_operations_that_read_the_same_weights(name, tmp_path, library):
+    """Those of a double backward pass share loops over weights by row."""
+    *irreps, dtype = SHARED_LOOPS[name]
+    problem = espmm.fully_connected_problem(*irreps, shared_weights=False, internal_weights=False, irrep_dtype=dtype, weight_dtype=dtype)
+    check(problem, False, tmp_path)
+
+
+def test_rows_of_one_channel_that_share_weights(tmp_path, library):
+    """Products of one channel are handed from the lanes of rows to those of channels, by the same warp."""
+    problem = espmm.fully_connected_problem("1x0e+1x1o", "1x0e+1x1o", "40x0e+16x1o+16x1e", shared_weights=True, internal_weights=False)
+    check(problem, False, tmp_path)
 
 
 def test_an_emulated_wait_for_nobody_is_an_error(tmp_path, library):

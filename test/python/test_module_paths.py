@@ -7,7 +7,7 @@ import copy
 import espmm
 import pytest
 import torch
-from espmm import every_path_problem, launch, module_paths
+from espmm import every_path_problem, launch, module_paths, program
 from helpers import random_edges, random_inputs
 from torch.utils.checkpoint import checkpoint
 
@@ -161,3 +161,80 @@ def test_errors_while_tracing_stay_errors(device, inputs):
     compiled = torch.compile(Model(1).to(device), fullgraph=True, backend="eager")
     with pytest.raises(Exception, match="expected w of shape"):
         compiled(x, y, [w[:, :-1]], *edges)
+
+
+# What is traced: the path goes with the program that is recorded, and its errors come from C++.
+
+
+def spoil(monkeypatch, good: program.Program) -> None:
+    """Has a program's string be one that tracers know and the compiler refuses."""
+    bad = good.serialize().replace("uvu(", "uvx(")
+    monkeypatch.setitem(program._programs, bad, good)
+    monkeypatch.setattr(good, "_serialized", bad)
+
+
+def count_graphs(graphs: list):
+    def backend(graph, example):
+        graphs.append(graph)
+        return graph
+
+    return backend
+
+
+def test_a_compiled_region(model, inputs, monkeypatch):
+    torch._dynamo.reset()
+    graphs: list = []
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=count_graphs(graphs))
+    compiled(*inputs)
+    *others, receivers, senders = inputs
+    wrong = senders.index_fill(0, torch.tensor(3, device=senders.device), 6)
+    with pytest.raises(IndexError, match=r"layers\.0\.conv: other\[3\] = 6 is out of range"):
+        compiled(*others, receivers, wrong)
+    # Another name is said of what is traced after it, and has nothing traced again.
+    holder = torch.nn.Module()
+    holder.inner = compiled
+    compiled(*inputs)
+    assert len(graphs) == 1
+    torch._dynamo.reset()
+    spoil(monkeypatch, model.layers[1].conv._program)
+    with pytest.raises(ValueError, match=r"inner\.layers\.1\.conv or layers\.1\.conv: the program does not parse"):
+        torch.compile(model, fullgraph=True, dynamic=True, backend=count_graphs(graphs))(*inputs)
+
+
+def test_the_backward_pass_of_a_compiled_region(model, inputs, monkeypatch):
+    torch._dynamo.reset()
+    good = program.Program.deserialize(model.layers[0].conv._program.serialize())
+    spoil(monkeypatch, good.gradient((True, True, True), (True,))[0])
+    z = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")(*inputs)
+    with pytest.raises(ValueError, match=r"^backward of layers\.2\.conv: the program does not parse"):
+        z.square().sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_torchscript(model, inputs):
+    x, y, weights, *edges = (t.detach() if torch.is_tensor(t) else [w.detach() for w in t] for t in inputs)
+    traced = torch.jit.trace(model, (x, y, weights, *edges), check_trace=False)
+    short = [weights[0], weights[1][:-1], weights[2]]
+    with pytest.raises(RuntimeError, match=r"layers\.1\.conv: expected w of shape \(9, 16\), got \(8, 16\)"):
+        traced(x, y, short, *edges)
+
+    conv, model.layers[0].conv = model.layers[0].conv, torch.nn.Identity()  # in one model only
+
+    class Scripted(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = torch.nn.ModuleDict({"conv": conv})
+
+        def forward(self, x, y, w, receivers, senders):
+            return self.first["conv"](x, y, w, receivers, senders)
+
+    scripted = torch.jit.script(Scripted())
+    assert scripted(x, y, weights[0], *edges).shape == (6, CONV.irreps_out.dim)
+    with pytest.raises(RuntimeError, match=r"first\.conv: expected w of shape"):
+        scripted(x, y, short[1], *edges)
+
+
+def test_an_exported_program(model, inputs):
+    exported = torch.export.export(model, tuple(inputs), strict=False)
+    found = [node.kwargs.get("module") for node in exported.graph.nodes if node.target is torch.ops.espmm.run.default]
+    assert found == [f"layers.{i}.conv" for i in range(3)]

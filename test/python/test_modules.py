@@ -43,17 +43,28 @@ BAD_CALLS = {
 }
 
 
+@pytest.fixture(scope="module", params=["first", "later"])
+def modules(request) -> list[torch.nn.Module]:
+    """A product and a convolution; later, after a call with good arguments, as which a bad one must not be taken."""
+    modules = [espmm.TensorProduct(PROBLEM), espmm.TensorProductConv(PROBLEM)]
+    if request.param == "later":
+        request.getfixturevalue("library")
+        modules[0](*GOOD.values())
+        modules[1](*GOOD.values(), INDEX, INDEX)
+        assert all(module._passed for module in modules)
+    return modules
+
+
 @pytest.mark.parametrize("kind", ["batch", "conv"])
 @pytest.mark.parametrize("case", BAD_CALLS)
-def test_bad_tensors(case, kind):
+def test_bad_tensors(case, kind, modules):
     changes, error, message = BAD_CALLS[case]
     arguments = {**GOOD, **changes}
     with pytest.raises(error, match=message):
         if kind == "batch":
-            espmm.TensorProduct(PROBLEM)(*arguments.values())
+            modules[0](*arguments.values())
         else:
-            index = torch.zeros(5, dtype=torch.int64)
-            espmm.TensorProductConv(PROBLEM)(*arguments.values(), index, index)
+            modules[1](*arguments.values(), INDEX, INDEX)
 
 
 INDEX = torch.zeros(5, dtype=torch.int64)
@@ -70,10 +81,25 @@ BAD_CONVS = {
 
 
 @pytest.mark.parametrize("case", BAD_CONVS)
-def test_bad_edges(case):
+def test_bad_edges(case, modules):
     changes, error, message = BAD_CONVS[case]
     with pytest.raises(error, match=message):
-        espmm.TensorProductConv(PROBLEM)(*{**GOOD, "r": INDEX, "s": INDEX, **changes}.values())
+        modules[1](*{**GOOD, "r": INDEX, "s": INDEX, **changes}.values())
+
+
+def test_a_call_like_the_last(device):
+    """Is not checked again, and computes with its own tensors: other values, other edges, and the dtype that the module has now."""
+    conv = espmm.TensorProductConv(SHARED).to(device)
+    receivers, senders = (t.to(device) for t in random_edges(4, 9))
+    for dtype in (torch.float64, torch.float32, torch.float64):
+        conv.to(dtype)
+        for seed in range(3):
+            x, y, w = (t.to(device, dtype) for t in random_inputs(SHARED, 9, 4, seed=seed))
+            expected = reference_conv(SHARED, receivers.cpu(), senders.cpu(), 4)(x.cpu().double(), y.cpu().double(), w.cpu().double())
+            assert relative_error(conv(x, y, w, receivers, senders), expected) < (1e-12 if dtype == torch.float64 else 1e-6)
+            receivers.copy_(receivers.flip(0))  # the same tensor, other edges
+    with pytest.raises(TypeError, match="expected x to be torch.float64"):
+        conv(x.float(), y, w, receivers, senders)
 
 
 @pytest.mark.parametrize(

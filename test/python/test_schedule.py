@@ -17,14 +17,14 @@ PROBLEM = every_path_problem("40x0e+33x1o+32x2e", "0e+1o+2e", "0e+1o+2e")
 KNOBS = [
     {"warps": 1}, {"warps": 2}, {"warps": 8}, {"stages": 2}, {"stages": 4}, {"stages": 5, "warps": 2},
     {"registers": 96}, {"registers": 255}, {"tile_registers": 20}, {"tile_registers": 1000},
-    {"rows": 1}, {"rows": 7, "warps": 4},
+    {"rows": 1}, {"rows": 7, "warps": 4}, {"slabs": 1}, {"slabs": 2}, {"slabs": 3, "tile_registers": 20},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "schedule, error, message",
     [
-        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, tile_registers, got 'warp'"),
+        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, slabs, tile_registers, got 'warp'"),
         ({"warps": 3}, ValueError, r"expected schedule\['warps'\] to be in \(1, 2, 4, 8, 16\), got 3"),
         ({"stages": 9}, ValueError, r"expected schedule\['stages'\] to be in range\(2, 9\), got 9"),
         ({"registers": 300}, ValueError, "got 300"),
@@ -101,6 +101,7 @@ def test_every_schedule_computes_the_same(schedule, few, poisoned, library):
             "stages": st.integers(2, 4),
             "registers": st.sampled_from((96, 128, 168, 255)),
             "tile_registers": st.integers(1, 200),
+            "slabs": st.integers(1, 4),
         },
     ),
     st.lists(st.integers(0, 80), min_size=2, max_size=30).filter(any),
@@ -121,7 +122,7 @@ def test_random_schedules_compute_the_same(library, schedule, degrees, determini
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("schedule", [{"rows": 1}, {"rows": 5, "warps": 2}, {"stages": 2}, {"tile_registers": 30}], ids=str)
+@pytest.mark.parametrize("schedule", [{"rows": 1}, {"rows": 5, "warps": 2}, {"stages": 2}, {"tile_registers": 30}, {"slabs": 2}], ids=str)
 def test_every_schedule_of_a_batch_computes_the_same(schedule, poisoned, library):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")

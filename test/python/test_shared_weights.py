@@ -63,9 +63,19 @@ def gradient_of_weights(function, x, y, w, gz) -> torch.Tensor:
     return torch.autograd.grad(function(x, y, weight), weight, gz)[0]
 
 
-def test_a_gradient_over_many_rows_is_as_exact_as_a_pairwise_sum_and_always_the_same(device, poisoned):
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+def test_a_gradient_over_many_rows_is_as_exact_as_a_pairwise_sum_and_always_the_same(conv, device, poisoned):
     p = problem("uvw", torch.float32)
     x, y, w, gz = many_rows(p)
+    module = espmm.TensorProduct(p)
+    ours_of = module
+    if conv:
+        nodes = 400
+        receivers, senders = (torch.randint(nodes, (len(x),), generator=torch.Generator().manual_seed(seed)) for seed in (2, 3))
+        x, gz, features, of_nodes = x[:nodes][senders], gz[:nodes][receivers], x[:nodes], gz[:nodes]
+        graph = espmm.Graph(receivers.to(device), senders.to(device), nodes)
+        module = espmm.TensorProductConv(p)
+        ours_of = lambda a, b, v: module(a, b, v, graph)  # noqa: E731
     exact = gradient_of_weights(reference(p), *(t.double() for t in (x, y, w, gz)))
     # What e3nn gives for each row in float32, summed pairwise.
     tp = e3nn_product(p).float()
@@ -74,11 +84,11 @@ def test_a_gradient_over_many_rows_is_as_exact_as_a_pairwise_sum_and_always_the_
         if len(pairwise) % 2:
             pairwise = torch.cat([pairwise, torch.zeros_like(pairwise[:1])])
         pairwise = pairwise[0::2] + pairwise[1::2]
-    module, inputs = espmm.TensorProduct(p), [t.to(device) for t in (x, y, w, gz)]
-    ours = gradient_of_weights(module, *inputs)
+    inputs = [t.to(device) for t in ((features, y, w, of_nodes) if conv else (x, y, w, gz))]
+    ours = gradient_of_weights(ours_of, *inputs)
     assert relative_error(ours.cpu(), exact) <= relative_error(pairwise[0], exact)
     for _ in range(9):
-        assert torch.equal(gradient_of_weights(module, *inputs), ours)
+        assert torch.equal(gradient_of_weights(ours_of, *inputs), ours)
 
 
 def test_a_gradient_over_many_rows_is_the_same_on_any_number_of_threads(library):

@@ -18,7 +18,7 @@ pytestmark = [
 
 
 class Model(torch.nn.Module):
-    """An energy of each node, by two convolutions of one graph, which TorchScript makes one plan for."""
+    """An energy of each node, by two convolutions of one graph."""
 
     def __init__(self) -> None:
         super().__init__()

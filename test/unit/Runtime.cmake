@@ -4,6 +4,7 @@ find_program(ESPMM_TEST_CLANG NAMES clang-22 clang HINTS ${LLVM_TOOLS_BINARY_DIR
 
 add_executable(RuntimeTest
   ${RUNTIME_TESTS}/RuntimeTest.cpp
+  ${RUNTIME_TESTS}/RuntimeCacheProcessesTest.cpp
   ${RUNTIME_TESTS}/RuntimeCacheTest.cpp
   ${RUNTIME_TESTS}/RuntimeForkGateTest.cpp
   ${RUNTIME_TESTS}/RuntimeHostTest.cpp

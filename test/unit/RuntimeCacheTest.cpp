@@ -1,45 +1,14 @@
-//===- RuntimeCacheTest.cpp - entries that are damaged, foreign, raced ---===//
-#include "RuntimeTest.h"
-#include "espmm/Runtime/DiskCache.h"
-#include "llvm/Support/MemoryBuffer.h"
+//===- RuntimeCacheTest.cpp - entries that are damaged or foreign, and folders ===//
+#include "RuntimeCacheTest.h"
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <fcntl.h>
-#include <random>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <thread>
 
 using namespace espmm;
-using test::Warnings;
-
-static std::string readFile(const std::string &path) {
-  auto file = llvm::MemoryBuffer::getFile(path, false, false, true);
-  CHECK(bool(file));
-  return file ? (*file)->getBuffer().str() : "";
-}
-
-static void writeFile(const std::string &path, llvm::StringRef bytes) {
-  std::error_code error;
-  llvm::raw_fd_ostream os(path, error);
-  CHECK(!error);
-  os << bytes;
-}
-
-static std::vector<std::string> filesIn(const std::string &folder) {
-  std::vector<std::string> files;
-  std::error_code error;
-  for (llvm::sys::fs::directory_iterator file(folder, error), end; !error && file != end; file.increment(error))
-    files.push_back(file->path());
-  return files;
-}
-
-static const Blobs sample = {{"manifest", "{}"}, {"cubin", std::string("\0\x7f\xff\n", 4)}, {"empty", ""}};
+using namespace test;
 
 static void testKeysAndBlobs() {
   std::string key = cacheKey({"ab", "c"});
@@ -58,7 +27,7 @@ static void testKeysAndBlobs() {
 }
 
 static void testDamage() {
-  test::TemporaryFolder folder;
+  TemporaryFolder folder;
   DiskCache cache(folder.path("deep/er"));
   std::string key = cacheKey({"damage"});
   {
@@ -111,54 +80,11 @@ static void testDamage() {
   CHECK(!cache.get("../../escape"));
 }
 
-static void testConcurrentWriters() {
-  test::TemporaryFolder folder;
-  DiskCache cache(folder.path());
-  std::string key = cacheKey({"raced"});
-  // Each writer's entries have their own length and letter, so that a mixture shows.
-  auto content = [](int writer) { return Blobs{{"a", std::string(20000 + 1000 * writer, char('a' + writer))}}; };
-  auto valid = [&](const Blobs &blobs) {
-    for (int writer = 0; writer < 4; ++writer)
-      if (blobs == content(writer))
-        return true;
-    return false;
-  };
-  std::fflush(nullptr);
-  std::vector<pid_t> children;
-  for (int writer = 0; writer < 4; ++writer) {
-    pid_t child = fork();
-    if (child == 0) {
-      for (int i = 0; i < 100; ++i)
-        if (!cache.put(key, content(writer)))
-          _exit(1);
-      _exit(0);
-    }
-    children.push_back(child);
-  }
-  Warnings warnings;
-  int seen = 0;
-  for (size_t left = children.size(); left > 0;) {
-    if (std::optional<Blobs> blobs = cache.get(key)) {
-      ++seen;
-      CHECK(valid(*blobs));
-    }
-    int status = 0;
-    if (waitpid(-1, &status, WNOHANG) > 0) {
-      CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-      --left;
-    }
-  }
-  CHECK(seen > 0);
-  CHECK(valid(cache.get(key).value_or(Blobs())));
-  CHECK(Warnings::texts.empty());
-  CHECK_EQUAL(filesIn(cache.folder()).size(), 1u); // no temporary is left behind
-}
-
 static void testNoRoom() {
-  test::TemporaryFolder folder;
+  TemporaryFolder folder;
   std::string key = cacheKey({"full"});
   // Each in a process of its own, as there is one warning a process.
-  CHECK(test::inChild([&] {
+  CHECK(inChild([&] {
     Warnings warnings;
     DiskCache cache(folder.path("full"));
     CHECK(cache.put(key, {{"a", "small"}}));
@@ -173,7 +99,7 @@ static void testNoRoom() {
     CHECK_EQUAL(filesIn(cache.folder()).size(), 1u);
     return true;
   }));
-  CHECK(test::inChild([&] {
+  CHECK(inChild([&] {
     Warnings warnings;
     writeFile(folder.path("file"), "in the way");
     DiskCache cache(folder.path("file/cache"));
@@ -186,7 +112,7 @@ static void testNoRoom() {
 
 /// A file that others can write to, is another user's, or is no file, is not used; nor is such a folder.
 static void testTrust() {
-  test::TemporaryFolder folder;
+  TemporaryFolder folder;
   DiskCache cache(folder.path("cache"));
   std::string key = cacheKey({"trust"}), path = cache.path(key);
   CHECK(cache.put(key, sample));
@@ -235,7 +161,7 @@ static void testTrust() {
 
   // Each in a process of its own, as a folder is spoken of once in a process.
   auto folderRefused = [&](const std::string &path, const char *why) {
-    CHECK(test::inChild([&] {
+    CHECK(inChild([&] {
       Warnings warnings;
       DiskCache cache(path);
       for (int i = 0; i < 3; ++i)
@@ -247,8 +173,8 @@ static void testTrust() {
       CHECK_CONTAINS(cache.problem(), why);
       CHECK_EQUAL(Warnings::texts.size(), 1u);
       CHECK_CONTAINS(Warnings::texts[0], "can't be kept in " + path + ": it " + why);
-      CHECK_CONTAINS(test::textOf(cache.forEach([](const DiskCache::Entry &) {})), path + " " + why);
-      CHECK_CONTAINS(test::textOf(cache.clear()), path + " " + why);
+      CHECK_CONTAINS(textOf(cache.forEach([](const DiskCache::Entry &) {})), path + " " + why);
+      CHECK_CONTAINS(textOf(cache.clear()), path + " " + why);
       return true;
     }));
   };
@@ -263,14 +189,8 @@ static void testTrust() {
   folderRefused(geteuid() == 0 ? cache.folder() : "/", "belongs to another user");
 }
 
-/// Sets the time of last use back.
-static void setUsed(const std::string &path, int secondsAgo) {
-  timespec times[2] = {{time(nullptr) - secondsAgo, 0}, {time(nullptr) - secondsAgo, 0}};
-  CHECK(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
-}
-
 static void testLimit() {
-  test::TemporaryFolder folder;
+  TemporaryFolder folder;
   const Blobs blobs = {{"a", std::string(1000, 'a')}};
   DiskCache cache(folder.path(), 20000);
   auto key = [](int i) { return cacheKey({"limit", std::to_string(i)}); };
@@ -321,7 +241,7 @@ static void testLimit() {
   CHECK(now - oldest >= 5000);
   CHECK_EQUAL(*large.clear(), int(kept));
   CHECK_EQUAL(filesIn(large.folder()).size(), 0u);
-  CHECK(test::inChild([&] {
+  CHECK(inChild([&] {
     Warnings warnings;
     DiskCache none(folder.path("none"), 100);
     CHECK(!none.put(key(0), blobs) && !none.put(key(0), blobs));
@@ -329,158 +249,6 @@ static void testLimit() {
     CHECK_CONTAINS(Warnings::texts[0], "is more than ESPMM_CACHE_LIMIT");
     return true;
   }));
-}
-
-/// Memory that forked children share.
-template <typename T> static T &shared() {
-  void *memory = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  return *new (memory) T();
-}
-
-static pid_t startChild(const std::function<bool()> &body) {
-  std::fflush(nullptr);
-  pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    test::failures = 0;
-    bool ok = body();
-    std::fflush(nullptr);
-    _exit(ok && test::failures == 0 ? 0 : 1);
-  }
-  return child;
-}
-
-static bool endsWell(pid_t child) {
-  int status = 0;
-  return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-/// Eight processes of two threads each, which all begin at once, each with another entry: each entry is made once.
-static void testMakersAtOnce() {
-  test::TemporaryFolder folder;
-  DiskCache cache(folder.path("cache"));
-  constexpr int entries = 5;
-  struct State {
-    std::atomic<int> started{0}, made[entries]{}, skipped{0};
-  };
-  State &state = shared<State>();
-  auto content = [](int i) { return Blobs{{"a", std::string(50000 + i, char('a' + i))}}; };
-  auto work = [&](int process) {
-    ++state.started;
-    while (state.started < 16)
-      std::this_thread::yield();
-    for (int n = 0; n < entries; ++n) {
-      int i = (process + n) % entries;
-      auto make = [&]() -> DiskCache::Made {
-        ++state.made[i];
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-        return content(i);
-      };
-      auto blobs = cache.makeOnceUnlessBusy(cacheKey({"once", std::to_string(i)}), make);
-      if (blobs && !*blobs) {
-        ++state.skipped;
-        auto waited = cache.makeOnce(cacheKey({"once", std::to_string(i)}), make);
-        CHECK(waited && *waited == content(i));
-      } else {
-        CHECK(blobs && **blobs == content(i));
-      }
-    }
-  };
-  std::vector<pid_t> children;
-  for (int process = 0; process < 8; ++process)
-    children.push_back(startChild([&] {
-      Warnings warnings;
-      DiskCache::Counts before = DiskCache::counts();
-      std::thread other(work, process + 1);
-      work(process);
-      other.join();
-      CHECK(Warnings::texts.empty());
-      DiskCache::Counts after = DiskCache::counts();
-      CHECK_EQUAL(after.found + after.made - before.found - before.made, 2 * entries);
-      return true;
-    }));
-  for (pid_t child : children)
-    CHECK(endsWell(child));
-  for (std::atomic<int> &made : state.made)
-    CHECK_EQUAL(made.load(), 1);
-  CHECK(state.skipped > 0);
-}
-
-/// A maker that fails lets the next one try; the failure is told to whoever asked.
-static void testMakersThatFail() {
-  test::TemporaryFolder folder;
-  DiskCache cache(folder.path());
-  std::string key = cacheKey({"fails"});
-  for (int i = 0; i < 2; ++i)
-    CHECK_CONTAINS(test::textOf(cache.makeOnce(key, []() -> DiskCache::Made { return makeError(ESPMM_INVALID, "no such thing"); })),
-                   "no such thing");
-  CHECK(*cache.makeOnce(key, []() -> DiskCache::Made { return sample; }) == sample);
-  CHECK(cache.get(key) == sample);
-}
-
-/// Of two processes that want an entry one is killed at a random moment, 200 times: the other soon has it, and no reader ever finds
-/// half of it.
-static void testKilledMakers() {
-  using Clock = std::chrono::steady_clock;
-  test::TemporaryFolder folder;
-  DiskCache cache(folder.path());
-  // Large, so that many are killed while they write.
-  auto content = [](int round) { return Blobs{{"a", std::string(2000000, char('a' + round % 26))}}; };
-  auto key = [](int round) { return cacheKey({"killed", std::to_string(round)}); };
-  struct State {
-    std::atomic<bool> begun{false};
-    double seconds = 0;
-  };
-  State &state = shared<State>();
-  auto work = [&](int round) {
-    Clock::time_point start = Clock::now();
-    state.begun = true;
-    auto blobs = cache.makeOnce(key(round), [&]() -> DiskCache::Made {
-      std::this_thread::sleep_for(std::chrono::microseconds(300));
-      return content(round);
-    });
-    state.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    return blobs && *blobs == content(round);
-  };
-  std::mt19937 random(7);
-  constexpr int rounds = 200;
-  int midway = 0, leftovers = 0;
-  double undisturbed = 0, longest = 0;
-  Warnings warnings;
-  for (int round = -5; round < 0; ++round) {
-    CHECK(endsWell(startChild([&] { return work(round + 1000); })));
-    undisturbed += state.seconds / 5;
-  }
-  for (int round = 0; round < rounds; ++round) {
-    pid_t victim = startChild([&] { return work(round); });
-    while (!state.begun.exchange(false))
-      std::this_thread::yield();
-    pid_t other = startChild([&] { return work(round); });
-    std::this_thread::sleep_for(std::chrono::duration<double>(undisturbed * std::uniform_real_distribution<>()(random)));
-    kill(victim, SIGKILL);
-    Clock::time_point killed = Clock::now();
-    cache.get(key(round)); // there or not, but never half
-    int status = 0;
-    CHECK(waitpid(victim, &status, 0) == victim);
-    midway += WIFSIGNALED(status);
-    CHECK(endsWell(other));
-    longest = std::max(longest, std::chrono::duration<double>(Clock::now() - killed).count());
-    CHECK(cache.get(key(round)) == content(round));
-    CHECK(unlink(cache.path(key(round)).c_str()) == 0);
-  }
-  CHECK(Warnings::texts.empty());
-  CHECK(midway > rounds / 8);
-  CHECK(longest < 30); // a lock that is left would be waited for
-  for (const std::string &file : filesIn(folder.path()))
-    if (llvm::StringRef(file).contains("/.tmp-")) {
-      ++leftovers;
-      setUsed(file, 3700);
-    }
-  std::printf("%d of %d makers killed midway, %d while they wrote; the other had it after %.1f ms at the latest\n", midway, rounds,
-              leftovers, longest * 1e3);
-  CHECK(leftovers > 0);
-  CHECK_EQUAL(*cache.clear(), leftovers + 5); // and those of before
-  CHECK_EQUAL(filesIn(folder.path()).size(), 1u); // the locks' file
 }
 
 /// A small file system of its own, if this process may mount one.
@@ -499,10 +267,10 @@ static bool mountTiny(const std::string &folder, unsigned long flags) {
 }
 
 static void testFullDisk() {
-  test::TemporaryFolder folder;
+  TemporaryFolder folder;
   int *mounted = &shared<int>();
   std::string key = cacheKey({"full"});
-  CHECK(test::inChild([&] {
+  CHECK(inChild([&] {
     if (!mountTiny(folder.path(), 0))
       return true;
     ++*mounted;
@@ -519,7 +287,7 @@ static void testFullDisk() {
     CHECK_EQUAL(filesIn(cache.folder()).size(), 2u); // with the locks' file
     return true;
   }));
-  CHECK(test::inChild([&] {
+  CHECK(inChild([&] {
     if (!mountTiny(folder.path(), MS_RDONLY))
       return true;
     ++*mounted;
@@ -545,7 +313,7 @@ static void testEnvironment() {
   CHECK(!DiskCache::fromEnvironment().get(cacheKey({})));
   setenv("ESPMM_CACHE", "1", 1);
   CHECK_EQUAL(DiskCache::fromEnvironment().folder(), before);
-  CHECK(test::inChild([] {
+  CHECK(inChild([] {
     unsetenv("ESPMM_CACHE_DIR");
     setenv("XDG_CACHE_HOME", "/some/where", 1);
     CHECK_EQUAL(DiskCache::fromEnvironment().folder(), "/some/where/espmm");
@@ -561,7 +329,7 @@ static void testEnvironment() {
     CHECK_EQUAL(Warnings::texts.size(), 1u);
     return true;
   }));
-  CHECK(test::inChild([] {
+  CHECK(inChild([] {
     unsetenv("ESPMM_CACHE_DIR");
     unsetenv("XDG_CACHE_HOME");
     setenv("HOME", "", 1); // no home at all
@@ -574,7 +342,7 @@ static void testEnvironment() {
     CHECK_CONTAINS(Warnings::texts[0], "no home");
     return true;
   }));
-  CHECK(test::inChild([] {
+  CHECK(inChild([] {
     auto limit = [](const char *text) {
       setenv("ESPMM_CACHE_LIMIT", text, 1);
       return DiskCache::fromEnvironment().limit();
@@ -599,13 +367,9 @@ static void testEnvironment() {
 void testCache() {
   testKeysAndBlobs();
   testDamage();
-  testConcurrentWriters();
   testNoRoom();
   testTrust();
   testLimit();
-  testMakersAtOnce();
-  testMakersThatFail();
-  testKilledMakers();
   testFullDisk();
   testEnvironment();
 }

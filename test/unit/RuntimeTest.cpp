@@ -37,6 +37,7 @@ int main(int argc, char **argv) {
   testThreadPool();
   testForkGate();
   testCache();
+  testCacheProcesses();
   if (!clang) {
     std::fprintf(stderr, "usage: RuntimeTest CLANG\n");
     return 2;

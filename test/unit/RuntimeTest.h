@@ -108,6 +108,7 @@ void testThreadPool();
 void testForkGate();
 void testPlan();
 void testCache();
+void testCacheProcesses();
 void testHostCode(const std::string &clang);
 void testHostPrograms(const std::string &clang);
 void testPtxas();

@@ -34,6 +34,7 @@ struct GPUPipelineOptions : PipelineOptions {
   Option<int64_t> warps{*this, "warps", llvm::cl::desc("of schedules: warps a block (0: chosen)"), llvm::cl::init(0)};
   Option<int64_t> stages{*this, "stages", llvm::cl::desc("of schedules: slots of a ring (0: chosen)"), llvm::cl::init(0)};
   Option<int64_t> registers{*this, "registers", llvm::cl::desc("of schedules: registers a thread (0: chosen)"), llvm::cl::init(0)};
+  Option<int64_t> slabs{*this, "slabs", llvm::cl::desc("of schedules: slabs a warp works on at once, at most (0: chosen)"), llvm::cl::init(0)};
   Option<int64_t> tileRegisters{*this, "tile-registers", llvm::cl::desc("registers of a tile's rows and sums (0: chosen)"),
                                 llvm::cl::init(0)};
 };

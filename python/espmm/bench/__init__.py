@@ -9,7 +9,8 @@
 Suites: `conv`, convolutions on large graphs (GPU: A and B; CPU: small); `batch`, products without a graph (GPU: 50,000
 rows; CPU: 2,560); `modes`, dense products, with weights by row and shared (GPU: 50,000 rows; CPU: 1,000); `uneven`,
 convolutions over unequal multiplicities (GPU: A; CPU: small); `small`, convolutions on small graphs, timed from the host
-as well on the GPU; `compile`, from the Python call to kernels that are ready, without and with the disk cache.
+as well on the GPU; `compile`, from the Python call to kernels that are ready, without and with the disk cache; `host`, what
+an eager call takes of the host's time on a tiny system, beside what torch itself takes.
 
 Graphs: A is carbon diamond, 1000 nodes x 158 neighbours, B a cubic lattice, 23,000 x 6, small 64 x 40 at random; NxK is
 any other at random; N alone is a batch of N rows; the rest are described in `espmm.bench.graphs`. What a pass, its time
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 # Largest relative error (norm) that counts as right.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12, "bfloat16": 3e-3, "float16": 4e-4}
-SUITES = ("conv", "batch", "modes", "uneven", "small", "compile")
+SUITES = ("conv", "batch", "modes", "uneven", "small", "compile", "host")
 PEER_NAMES = ("e3nn", "openequivariance", "openequivariance-det", "cuequivariance", "flashtp")
 
 
@@ -199,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"the benchmark needs torch, e3nn and tqdm: {error}")
     import espmm
 
+    from .figures import WITHOUT_ROWS
     from .graphs import named_graph
 
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -211,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         graphs = {
             suite: [named_graph(name) for name in arguments.graph or suite_graphs(suite, device.type)]
             for suite in suites
-            if suite != "compile"
+            if suite not in WITHOUT_ROWS
         }
     except ValueError as error:
         return _fail(f"--graph: {error}")
@@ -226,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(arguments: argparse.Namespace, device, suites: Sequence[str], graphs: dict[str, list[BenchGraph]]) -> int:
     import torch
 
-    from . import compile_time, report
+    from . import compile_time, host_time, report
     from .figures import Figures
     from .graphs import describe
     from .measure import DeviceLost, Setting
@@ -254,6 +256,8 @@ def _measure(arguments: argparse.Namespace, device, suites: Sequence[str], graph
     for suite in suites:
         if suite == "compile":
             figures.suites[suite] = compile_time.measure_all(arguments.problem or suite_problems(suite), setting)
+        elif suite == "host":
+            figures.suites[suite] = host_time.measure_all(setting)
         else:
             rows = figures.suites[suite] = []
             try:

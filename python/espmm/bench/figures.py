@@ -10,6 +10,9 @@ from typing import Any
 
 FORMAT = 2
 
+#: Suites that compare nothing: they have no graphs and no passes.
+WITHOUT_ROWS = ("compile", "host")
+
 
 @dataclass
 class PeerFigure:
@@ -84,7 +87,7 @@ class Row:
 
 @dataclass
 class Figures:
-    """A run: what it was measured on, the graphs, and for each suite its rows (for `compile` its dictionaries).
+    """A run: what it was measured on, the graphs, and for each suite its rows (for those `WITHOUT_ROWS` dictionaries).
 
     In files of format 1 the senders of graphs A and B are at random, and the peers' results were not compared.
     """
@@ -124,7 +127,7 @@ class Figures:
             try:
                 found = json.load(file)
                 suites = {
-                    name: list(rows) if name == "compile" else [Row.from_json(row) for row in rows]
+                    name: list(rows) if name in WITHOUT_ROWS else [Row.from_json(row) for row in rows]
                     for name, rows in found["suites"].items()
                 }
                 version = found.get("format", 1)

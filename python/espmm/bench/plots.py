@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .figures import Figures, Row
+from .figures import WITHOUT_ROWS, Figures, Row
 from .report import peers_of
 
 _COLOURS = {
@@ -32,7 +32,7 @@ def draw(figures: Figures, folder: str) -> list[Path]:
     place.mkdir(parents=True, exist_ok=True)
     written = []
     for suite, rows in figures.suites.items():
-        if suite == "compile" or not rows:
+        if suite in WITHOUT_ROWS or not rows:
             continue
         written.append(_bars(rows, figures, place / f"bars-{suite}.png"))
         if any(row.flops is not None for row in rows):

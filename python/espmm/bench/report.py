@@ -18,7 +18,9 @@ def text(figures: Figures) -> str:
 def suite_table(figures: Figures, suite: str) -> str:
     """The table of one suite."""
     rows = figures.suites[suite]
-    return compile_table(rows) if suite == "compile" else table(suite, rows, figures.tolerance)
+    if suite == "compile":
+        return compile_table(rows)
+    return host_table(rows) if suite == "host" else table(suite, rows, figures.tolerance)
 
 
 def heading(environment: Mapping[str, object]) -> str:
@@ -136,3 +138,9 @@ def compile_table(figures: Sequence[Mapping[str, object]]) -> str:
     return "\ncompile, forward to double backward, seconds\n" + align(
         ["problem", "from nothing", "from disk cache"], lines, left=1
     )
+
+
+def host_table(figures: Sequence[Mapping[str, object]]) -> str:
+    """Microseconds of the host for a call."""
+    lines = [[str(f["call"]), number(f["us"])] for f in figures]
+    return "\nhost, microseconds a call\n" + align(["call", "us"], lines, left=1)

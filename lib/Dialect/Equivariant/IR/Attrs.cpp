@@ -301,7 +301,7 @@ LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
 //===----------------------------------------------------------------------===//
 
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, Target, Access, int64_t lanes, int64_t slabBegin,
-                                   int64_t slabEnd, int64_t rows, int64_t warps, int64_t stages, int64_t registers, bool) {
+                                   int64_t slabEnd, int64_t slabs, int64_t rows, int64_t warps, int64_t stages, int64_t registers, bool) {
   // schedule_c1
   if (lanes <= 0 || !llvm::isPowerOf2_64(lanes))
     return emitError() << "expected lanes to be a power of two, got " << lanes;
@@ -314,5 +314,17 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   // schedule_c4
   if (warps < 1 || warps > 16 || !llvm::isPowerOf2_64(warps) || stages < 2 || stages > 8)
     return emitError() << "expected warps to be 1, 2, 4, 8 or 16 and stages from 2 to 8, got " << warps << " and " << stages;
+  // schedule_c5
+  if (slabs < 1 || (slabEnd - slabBegin) % slabs != 0)
+    return emitError() << "expected slabs to divide the number of slabs from slab_begin to slab_end, got " << slabs << " for "
+                       << slabEnd - slabBegin;
   return success();
+}
+
+int64_t ScheduleAttr::getLaneChannels(int64_t multiplicity) const {
+  // Warps that do the same have the same slabs but for where those begin.
+  if (getNumUnits() != 1)
+    return getSlabs();
+  int64_t own = (multiplicity + getLanes() - 1) / getLanes() - getSlabBegin();
+  return std::clamp<int64_t>(own, 1, getSlabs());
 }

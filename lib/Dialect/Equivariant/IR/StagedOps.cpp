@@ -100,6 +100,26 @@ LogicalResult WriteOp::verify() {
   return verifyPacked(*this, getValue().getType(), getPacked().value_or(ArrayRef<int64_t>()));
 }
 
+LogicalResult StackOp::verify() {
+  // stack_c1
+  if (getValues().empty())
+    return emitOpError("expects an operand, got none");
+  for (Type type : getValues().getTypes()) {
+    if (failed(verifySmallTensor(*this, type)))
+      return failure();
+    if (type != getValues().front().getType())
+      return emitOpError("expects operands of one type, got ") << getValues().front().getType() << " and " << type;
+  }
+  // stack_c2
+  auto part = cast<RankedTensorType>(getValues().front().getType());
+  SmallVector<int64_t> shape{static_cast<int64_t>(getValues().size())};
+  llvm::append_range(shape, part.getShape());
+  auto expected = RankedTensorType::get(shape, part.getElementType());
+  if (getType() != expected)
+    return emitOpError("expects a result of type ") << expected << ", got " << getType();
+  return success();
+}
+
 // restrict_c1
 LogicalResult RestrictOp::verify() {
   auto type = cast<RankedTensorType>(getType());

@@ -195,9 +195,13 @@ Value GPUKernelStaging::readShared(BlockOp block, Value slot) {
 }
 
 std::pair<int64_t, SmallVector<int64_t>> GPUKernelStaging::getSharedStrides(RankedTensorType block, const RowLayout &layout) {
-  int64_t dim = block.getNumElements() / block.getDimSize(0);
+  int64_t mul = block.getDimSize(0), dim = block.getNumElements() / mul, channels = schedule.getLaneChannels(mul);
   bool irMul = layout.irreps && layout.irreps.getLayout() == Layout::IrMul;
-  return {irMul ? 1 : dim, SmallVector<int64_t>(block.getRank() - 1, irMul ? warpSize : 1)};
+  SmallVector<int64_t> strides(block.getRank() - 1, irMul ? channels * warpSize : 1);
+  int64_t laneStride = irMul ? 1 : dim;
+  if (channels > 1)
+    strides.insert(strides.begin(), warpSize * laneStride);
+  return {laneStride, strides};
 }
 
 void GPUKernelStaging::writeShared(Value value, const Contribution &c) {
@@ -246,10 +250,10 @@ Value GPUKernelStaging::getSmallRow(unsigned r, const Ids &ids) {
     return getDestination(tensor, row);
   auto [it, isNew] = copies.try_emplace(r);
   if (isNew)
-    it->second = host.reserveCopies(tensor, numSlabs);
+    it->second = host.reserveCopies(tensor, schedule.getNumUnits());
   auto [scratch, first] = it->second;
   Value rows = getArgument(host.getRows(kernel.getResultAccess(r)));
-  Value copy = ix.add(slab, first - schedule.getSlabBegin());
+  Value copy = ix.add(unit, first);
   return getRowPointer(getArgument(scratch, false), ix.add(ix.mul(copy, rows), row), getWidth(tensor));
 }
 
@@ -257,13 +261,11 @@ Value GPUKernelStaging::cloneSmall(Operation *op, ArrayRef<Value> operands) {
   if (isConstantTensor(op))
     return builder.clone(*op)->getResult(0);
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
-  SmallVector<int64_t> shape(type.getShape());
-  if (analysis.hasChannels(op->getResult(0)))
-    shape.erase(shape.begin());
-  auto small = RankedTensorType::get(shape, element);
+  RankedTensorType small = analysis.hasChannels(op->getResult(0)) ? getLaneType(type) : RankedTensorType::get(type.getShape(), element);
   if (isa<AddOp>(op))
     return AddOp::create(builder, loc, small, operands[0], operands[1]);
   std::string subscripts = cast<EinsumOp>(op).getSubscripts().str();
-  llvm::erase(subscripts, 'u');
+  if (!analysis.isChannelOp(op) || schedule.getLaneChannels(analysis.getChannels(op)) == 1)
+    llvm::erase(subscripts, 'u');
   return EinsumOp::create(builder, loc, small, builder.getStringAttr(subscripts), operands);
 }

@@ -65,6 +65,13 @@ void GPUFunction::syncWarp() {
 
 void GPUFunction::syncBlock() { NVVM::BarrierOp::create(builder, loc); }
 
+std::pair<Value, Value> GPUFunction::addCompensated(Value sum, Value lost, Value value) {
+  Value exact = LLVM::FSubOp::create(builder, loc, value, lost);
+  Value total = LLVM::FAddOp::create(builder, loc, sum, exact);
+  Value added = LLVM::FSubOp::create(builder, loc, total, sum);
+  return {total, LLVM::FSubOp::create(builder, loc, added, exact)};
+}
+
 void GPUFunction::launch(Value grid, Value rows, int64_t sharedBytes, int64_t registers) {
   builder.setInsertionPointToEnd(entry);
   LLVM::ReturnOp::create(builder, loc, ValueRange());

@@ -40,6 +40,9 @@ public:
   mlir::Value getWarpMemory(int64_t size, mlir::Type element) { return ix.address(sharedBase, ix.mul(row, size), element); }
   mlir::Value getWarpMemory(mlir::Value size, mlir::Type element) { return ix.address(sharedBase, ix.mul(row, size), element); }
 
+  /// sum + value, rounded, and what is to be taken from that for being rounded; `lost` is what it was before (W. Kahan 1965).
+  std::pair<mlir::Value, mlir::Value> addCompensated(mlir::Value sum, mlir::Value lost, mlir::Value value);
+
 private:
   mlir::Value row;  // the warp, but not known to be the same in all lanes
   int64_t warps;

@@ -1,6 +1,6 @@
 //===- GPUKernelStaging.h - a kernel as warps over segments and slabs -----===//
 //
-//   a warp: some edges of one node (or a range of rows), one slab of channels, a channel a lane
+//   a warp: some edges of one node (or a range of rows), one slab of channels, a channel a lane; or several slabs at once
 //     once: its rows of grouped operands to registers, zeroed accumulators for grouped results
 //     per edge: wait for its rows in shared memory; start the copies of the rows of an edge to come
 //               the einsums, on registers
@@ -24,7 +24,7 @@ public:
   GPUKernelStaging(KernelOp kernel, GPUFunction &function, mlir::Value sharing, mlir::Value parts);
 
   /// How many blocks there are, of the host function.
-  mlir::Value getBlocks() { return host.index().mul(blocks, numSlabs); }
+  mlir::Value getBlocks() { return host.index().mul(blocks, schedule.getNumUnits()); }
   /// Shared memory that a block takes.
   int64_t getSharedBytes() const { return sharedSize * elementBytes * schedule.getWarps(); }
 
@@ -50,7 +50,7 @@ private:
   /// Which rows pass through shared memory, and how.
   void planRows();
 
-  /// Which slab a block has, and which block of those that have this slab it is. All slabs of a node before the next node, so that
+  /// Which slab a block has (of several the first), and which block of those that have this slab it is. All slabs of a node before the next node, so that
   /// rows by edge come from memory whole; or slab after slab, if rows are added to that only a slab at a time fit into the cache.
   mlir::Value takeSlab(mlir::Value block);
 
@@ -93,11 +93,15 @@ private:
   /// Memory strides of a block of irreps or weights: of its channels, and of its other dimensions.
   std::pair<int64_t, llvm::SmallVector<int64_t>> getGlobalStrides(mlir::RankedTensorType block, IrrepsAttr irreps);
 
-  /// True in lanes that have a channel of a block; null if every lane has one.
-  mlir::Value getMask(int64_t mul);
+  /// True in lanes that have the n-th of their channels of a block; null if every lane has it.
+  mlir::Value getMask(int64_t mul, int64_t n);
 
+  /// What a lane has of a block: the channels' dimension stays if a lane has several.
   mlir::RankedTensorType getLaneType(mlir::RankedTensorType block) {
-    return mlir::RankedTensorType::get(block.getShape().drop_front(), element);
+    llvm::SmallVector<int64_t> shape(block.getShape().drop_front());
+    if (int64_t channels = schedule.getLaneChannels(block.getDimSize(0)); channels > 1)
+      shape.insert(shape.begin(), channels);
+    return mlir::RankedTensorType::get(shape, element);
   }
 
   // Grouped rows are read once, straight to registers: lanes without a channel read the last one's and take zero.
@@ -144,6 +148,7 @@ private:
 
   mlir::Value readShared(BlockOp block, mlir::Value slot);
 
+  /// Strides in shared memory: from lane to lane, and of what a lane has.
   std::pair<int64_t, llvm::SmallVector<int64_t>> getSharedStrides(mlir::RankedTensorType block, const RowLayout &layout);
 
   void writeShared(mlir::Value value, const Contribution &c);
@@ -154,7 +159,7 @@ private:
   /// A result's row for an edge: the result itself, to add to, or this slab's copy of it, to write.
   mlir::Value getSmallRow(unsigned r, const Ids &ids);
 
-  /// A copy of an op on small tensors, without the channel axis in its subscripts.
+  /// A copy of an op on small tensors: the channel axis stays in its subscripts only if a lane has several channels.
   mlir::Value cloneSmall(mlir::Operation *op, llvm::ArrayRef<mlir::Value> operands);
 
   KernelOp kernel;
@@ -167,11 +172,11 @@ private:
   mlir::Location loc;
   Access side;
   mlir::Type element;
-  int64_t elementBytes, numSlabs;
+  int64_t elementBytes;
 
   mlir::Value sharing, parts, blocks; // of the host function; parts: of a segment, null if it is one
-  mlir::Value slab, channel, warpMemory, order, other;
-  llvm::DenseMap<int64_t, mlir::Value> masks;
+  mlir::Value unit, slab, channel, warpMemory, order, other;
+  llvm::DenseMap<std::pair<int64_t, int64_t>, mlir::Value> masks;  // by multiplicity and number of the channel
   llvm::SmallVector<RowLayout> inputs, results;
   llvm::SmallVector<int64_t> inputPositions, resultPositions;  // in a slot; in the warp's memory
   int64_t slotSize = 0, sharedSize = 0;                  // of the warp

@@ -38,10 +38,8 @@ void espmm::equivariant::launchSumOfShares(HostProgram &host, KernelOp kernel, u
   Value at = fx.min(fx.add(fx.mul(f.block, warpSize), f.lane), fx.constant(width - 1));
   Value zero = LLVM::ConstantOp::create(b, loc, element, FloatAttr::get(element, 0.0));
   auto add = [&](ValueRange known, Value value) {
-    Value exact = LLVM::FSubOp::create(b, loc, value, known[1]);
-    Value sum = LLVM::FAddOp::create(b, loc, known[0], exact);
-    Value added = LLVM::FSubOp::create(b, loc, sum, known[0]);
-    return SmallVector<Value>{sum, LLVM::FSubOp::create(b, loc, added, exact)};
+    auto [sum, lost] = f.addCompensated(known[0], known[1], value);
+    return SmallVector<Value>{sum, lost};
   };
   auto loop = scf::ForOp::create(b, loc, f.warp, end, fx.constant(warpsOfSum), ValueRange{zero, zero});
   b.setInsertionPointToEnd(loop.getBody());

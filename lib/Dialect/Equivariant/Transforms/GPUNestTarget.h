@@ -19,7 +19,7 @@ public:
     memory = place(memorySize);
   }
 
-  static NestLimits getLimits() { return {warpSize, /*summands=*/8, /*block=*/8, /*sums=*/16, /*parts=*/1, /*rows=*/0, /*early=*/1024, /*recomputed=*/16, /*lanesAreThreads=*/true}; }
+  static NestLimits getLimits() { return {warpSize, /*summands=*/8, /*block=*/8, /*sums=*/16, /*parts=*/1, /*rows=*/0, /*early=*/1024, /*recomputed=*/16, /*lanesAreThreads=*/true, /*shared=*/80}; }
 
   mlir::Type getLaneType() override { return element; }
 
@@ -84,11 +84,12 @@ protected:
 /// Nests in the lanes of all warps of a block, which share its memory: loops are shared out among them.
 class GPURowTileTarget : public GPUNestTarget {
 public:
-  GPURowTileTarget(GPUFunction &function, mlir::Type element, int64_t warps)
-      : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(warps)), warps(warps) {}
+  GPURowTileTarget(GPUFunction &function, mlir::Type element, int64_t warps, int64_t stages)
+      : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(warps, stages)), warps(warps) {}
   /// Of several results and several summands at once, those of weights that follow each other are read by one instruction.
-  static NestLimits getLimits(int64_t warps) { return {warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*early=*/6144, /*recomputed=*/0, /*lanesAreThreads=*/true}; }
-
+  static NestLimits getLimits(int64_t warps, int64_t stages) {
+    return {warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*early=*/stages * elementsOfStage, /*recomputed=*/0, /*lanesAreThreads=*/true};
+  }
 
   mlir::Value getPart() override { return function.warp; }
   void separate() override { function.syncBlock(); }
@@ -108,6 +109,7 @@ public:
   }
 
 private:
+  static constexpr int64_t elementsOfStage = 3072;
   int64_t warps;
   llvm::DenseSet<mlir::Value> aligned;
 };

@@ -4,6 +4,7 @@
 //     once: zeros for what is summed over the node's edges
 //     per edge: zeros for its own results; the nests; its results to memory
 //     once: what was summed to memory
+//     of what all rows share: every 16 edges what was summed is added to memory, with compensation
 //   after: the sum of what warps summed over all of their rows
 //
 // Rows of irreps that are results, and buffers, lie in the warp's shared memory; so do gradients of shared weights, if there is room. Rows that are read are read
@@ -53,24 +54,29 @@ public:
     }
     openShares(warps, warp);
     scf::ForOp units;
+    Pending pending;
     if (!shares.empty()) {
-      units = scf::ForOp::create(builder, loc, warp, getArgument(count), getArgument(warps));
-      builder.setInsertionPoint(units.getBody()->getTerminator());
+      pending = {ix.constant(0), arith::ConstantIntOp::create(builder, loc, 0, 1)};
+      units = scf::ForOp::create(builder, loc, warp, getArgument(count), getArgument(warps), ValueRange{pending.edges, pending.hasSums});
+      builder.setInsertionPointToEnd(units.getBody());
       unit = units.getInductionVar();
+      pending = {units.getRegionIterArg(0), units.getRegionIterArg(1)};
     }
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
       if (getIrreps(kernel.getResult(r)))
         rows[r] = target->allocate(getWidth(kernel.getResult(r)));
-    ofRows ? stageRows(unit) : stageSegment(unit);
-    if (units)
+    pending = ofRows ? stageRows(unit, warp, pending) : stageSegment(unit, warp, pending);
+    if (units) {
+      scf::YieldOp::create(builder, loc, ValueRange{pending.edges, pending.hasSums});
       builder.setInsertionPointAfter(units);
-    closeShares(warp);
+      addShares(warp, units.getResult(1));
+    }
     builder.restoreInsertionPoint(end);
     int64_t size = target->finish() * target->getBytes();
     assert(size == memoryBytes && "what was measured is what it takes");
     function.launch(h.ceildiv(warps, h.constant(warpsOfBlock)), Value(), fits ? size * warpsOfBlock : 16 * warpsOfBlock, schedule.getRegisters());
     for (auto &[r, share] : shares)
-      launchSumOfShares(host, kernel, r, share.scratch, warps);
+      launchSumOfShares(host, kernel, r, share.sums, warps);
   }
 
 private:
@@ -107,73 +113,117 @@ private:
 
   //===-- Rows that all share --------------------------------------------===//
 
-  /// Many, and more for more edges, so that each adds few to a sum: that is as exact as one in pairs.
-  static constexpr int64_t sharingWarps = 1024, mostSharingWarps = 8192, edgesOfShare = 64;
+  /// Many, and more for more edges.
+  static constexpr int64_t sharingWarps = 1024, mostSharingWarps = 4096, edgesOfShare = 64;
+  /// How many edges are summed as they come, before their sum is added with compensation: errors are then no larger than those of a sum in pairs.
+  static constexpr int64_t edgesOfSum = 16;
   /// What a gradient of shared weights may take of a warp's shared memory.
   static constexpr int64_t mostBytesOfShare = 32 << 10;
 
   struct Share {
-    Value scratch;  // of the host function: a row for each warp
-    Value row;      // where the warp adds
-    bool isInSharedMemory = false;
+    Value sums, lost; // of the host function: for each warp a row of what it has summed, and one of what was lost to rounding (W. Kahan 1965)
+    Value row;        // where the warp adds edges
+  };
+
+  /// How many edges a warp has summed that are in none of its rows of sums, and whether it has such rows yet.
+  struct Pending {
+    Value edges, hasSums;
   };
 
   void openShares(Value warps, Value warp) {
     IndexBuilder &h = host.index();
     for (auto &[r, share] : shares) {
       int64_t width = getWidth(kernel.getResult(r));
-      share.scratch = host.getScratch(h.mul(warps, width * target->getBytes()));
-      share.isInSharedMemory = isInSharedMemory(r);
-      share.row = share.isInSharedMemory ? target->allocate(width) : getShareRow(r, warp);
+      auto getScratch = [&] { return host.getScratch(h.mul(warps, width * target->getBytes())); };
+      share.sums = getScratch();
+      share.lost = getScratch();
+      share.row = isInSharedMemory(r) ? target->allocate(width) : getShareRow(r, getScratch(), warp);
       target->fillWithZeros(share.row, width);
     }
   }
 
-  Value getShareRow(unsigned r, Value warp) {
-    return function.getRowPointer(getArgument(shares[r].scratch, /*readOnly=*/false), warp, getWidth(kernel.getResult(r)), element);
+  Value getShareRow(unsigned r, Value scratch, Value warp) {
+    return function.getRowPointer(getArgument(scratch, /*readOnly=*/false), warp, getWidth(kernel.getResult(r)), element);
   }
 
-  void closeShares(Value warp) {
+  /// Adds what the warp has summed to its sums, and begins anew.
+  void addShares(Value warp, Value hasSums) {
     function.syncWarp();
+    auto load = [&](Value address) { return LLVM::LoadOp::create(builder, loc, element, address, target->getBytes()).getResult(); };
+    auto store = [&](Value value, Value address) { LLVM::StoreOp::create(builder, loc, value, address, target->getBytes()); };
+    Value zero = LLVM::ConstantOp::create(builder, loc, element, FloatAttr::get(element, 0.0));
     for (auto &[r, share] : shares) {
-      if (!share.isInSharedMemory)
-        continue;
-      Value to = getShareRow(r, warp), row = share.row;
+      Value sums = getShareRow(r, share.sums, warp), lost = getShareRow(r, share.lost, warp), row = share.row;
       target->forEach(getWidth(kernel.getResult(r)), [&](Value at) {
-        Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(row, at, element), target->getBytes());
-        LLVM::StoreOp::create(builder, loc, value, ix.address(to, at, element), target->getBytes());
+        Value sumAddress = ix.address(sums, at, element), lostAddress = ix.address(lost, at, element), address = ix.address(row, at, element);
+        Value value = load(address);
+        auto choice = scf::IfOp::create(builder, loc, TypeRange{element, element}, hasSums, /*withElseRegion=*/true);
+        {
+          OpBuilder::InsertionGuard insertion(builder);
+          builder.setInsertionPointToStart(choice.thenBlock());
+          auto [sum, rest] = function.addCompensated(load(sumAddress), load(lostAddress), value);
+          scf::YieldOp::create(builder, loc, ValueRange{sum, rest});
+          builder.setInsertionPointToStart(choice.elseBlock());
+          scf::YieldOp::create(builder, loc, ValueRange{value, zero});
+        }
+        store(choice.getResult(0), sumAddress);
+        store(choice.getResult(1), lostAddress);
+        store(zero, address);
       });
     }
+    function.syncWarp();
+  }
+
+  /// A loop over edges, which adds shares now and then.
+  Pending stageEdges(Value begin, Value end, Value warp, Pending pending, llvm::function_ref<void(Value)> stage) {
+    SmallVector<Value> inits;
+    if (!shares.empty())
+      inits = {pending.edges, pending.hasSums};
+    auto loop = scf::ForOp::create(builder, loc, begin, end, ix.constant(1), inits);
+    builder.setInsertionPointToStart(loop.getBody());
+    stage(loop.getInductionVar());
+    if (!shares.empty()) {
+      builder.setInsertionPointToEnd(loop.getBody());
+      Value edges = ix.add(loop.getRegionIterArg(0), 1), hasSums = loop.getRegionIterArg(1);
+      Value isFull = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, edges, ix.constant(edgesOfSum));
+      {
+        OpBuilder::InsertionGuard insertion(builder);
+        function.guard(isFull);
+        addShares(warp, hasSums);
+      }
+      Value left = arith::SelectOp::create(builder, loc, isFull, ix.constant(0), edges);
+      scf::YieldOp::create(builder, loc, ValueRange{left, arith::OrIOp::create(builder, loc, hasSums, isFull)});
+    }
+    builder.setInsertionPointAfter(loop);
+    return shares.empty() ? pending : Pending{loop.getResult(0), loop.getResult(1)};
   }
 
   Value getRow(Access access, Value edge, Value node, Value own) {
     return access == Access::Edge ? edge : access == Access::All ? ix.constant(0) : access == side ? own : node;
   }
 
-  void stageRows(Value unit) {
+  Pending stageRows(Value unit, Value warp, Pending pending) {
     Value begin = ix.mul(unit, schedule.getRows());
     Value end = ix.min(ix.add(begin, schedule.getRows()), getArgument(host.getSize(HostProgram::E)));
-    auto loop = scf::ForOp::create(builder, loc, begin, end, ix.constant(1));
-    builder.setInsertionPoint(loop.getBody()->getTerminator());
-    stageEdge(loop.getInductionVar(), Value(), Value());
+    return stageEdges(begin, end, warp, pending, [&](Value row) { stageEdge(row, Value(), Value()); });
   }
 
-  void stageSegment(Value segment) {
+  Pending stageSegment(Value segment, Value warp, Pending pending) {
     Value offsets = getArgument(host.getPlan(side, "offsets")), order = getArgument(host.getPlan(side, "order"));
     Value other = getArgument(host.getPlan(side, "other")), nodes = getArgument(host.getPlan(side, "nodes"));
     Value own = ix.loadIndexIfAny(nodes, segment);
     for (auto [r, row] : rows)
       if (isSum(r))
         target->fillWithZeros(row, getWidth(kernel.getResult(r)));
-    auto loop = scf::ForOp::create(builder, loc, ix.loadIndex(offsets, segment), ix.loadIndex(offsets, ix.add(segment, 1)), ix.constant(1));
-    builder.setInsertionPoint(loop.getBody()->getTerminator());
-    Value position = loop.getInductionVar();
-    stageEdge(ix.loadIndexIfAny(order, position), ix.loadIndex(other, position), own);
-    builder.setInsertionPointAfter(loop);
+    Value begin = ix.loadIndex(offsets, segment), end = ix.loadIndex(offsets, ix.add(segment, 1));
+    pending = stageEdges(begin, end, warp, pending, [&](Value position) {
+      stageEdge(ix.loadIndexIfAny(order, position), ix.loadIndex(other, position), own);
+    });
     function.syncWarp();
     for (auto [r, row] : rows)
       if (isSum(r))
         copyOut(r, segment);
+    return pending;
   }
 
   void stageEdge(Value edge, Value node, Value own) {
@@ -256,7 +306,7 @@ LogicalResult espmm::equivariant::stageNestsForGPU(KernelOp kernel, HostProgram 
   if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
     return failure();
   auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
-  if (schedule.getRows() == warpSize && measureRowTile(kernel, schedule.getWarps()))
+  if (schedule.getRows() == warpSize && measureRowTile(kernel, schedule.getWarps(), schedule.getStages()))
     stageRowTilesForGPU(kernel, host);
   else
     GPUNestKernel(kernel, host).run();

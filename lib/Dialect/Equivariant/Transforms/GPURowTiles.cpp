@@ -54,7 +54,7 @@ public:
     if (!shares.empty())
       blocks = h.max(h.max(h.min(tiles, h.constant(leastBlocks)), h.ceildiv(tiles, h.constant(mostTiles))), h.constant(1));
     OpBuilder::InsertPoint end = builder.saveInsertionPoint();
-    target.emplace(function, element, warps);
+    target.emplace(function, element, warps, schedule.getStages());
     for (Value tensor : getTileRows(kernel))
       places[tensor] = target->allocate(getWidth(tensor) * pitch);
     for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
@@ -137,12 +137,13 @@ private:
 
   //===-- Rows ------------------------------------------------------------===//
 
-  static constexpr int64_t copiesAtOnce = 8;
+  /// How many loads a thread has under way. Where registers leave room for one block only, nobody works while it waits.
+  int64_t getCopiesAtOnce() { return schedule.getRegisters() > 128 ? 16 : 8; }
 
   /// The elements of a tile, which lie one after the other in memory, by thread: where each is there, and where in the tile.
   void forElements(Value tensor, llvm::function_ref<void(ArrayRef<Value>, ArrayRef<Value>)> body) {
     int64_t width = getWidth(tensor), threads = warps * warpSize, size = width * tileRows;
-    int64_t steps = (size + threads - 1) / threads;
+    int64_t steps = (size + threads - 1) / threads, copiesAtOnce = getCopiesAtOnce();
     for (int64_t begin = 0; begin < steps; begin += copiesAtOnce) {
       SmallVector<Value> inMemory, inTile;
       for (int64_t n = begin; n < std::min(begin + copiesAtOnce, steps); ++n) {
@@ -206,20 +207,22 @@ private:
 
 } // namespace
 
-int64_t espmm::equivariant::measureRowTile(KernelOp kernel, int64_t warps) {
+std::optional<RowTile> espmm::equivariant::measureRowTile(KernelOp kernel, int64_t warps, int64_t stages) {
   auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
   if (chooseGroupSide(kernel) != Access::Edge || !(llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared)))
-    return 0;
+    return std::nullopt;
   SmallVector<int64_t> sizes;
   for (Value tensor : getTileRows(kernel)) {
     if (!getIrreps(tensor))
-      return 0;
+      return std::nullopt;
     sizes.push_back(getWidth(tensor) * pitch);
   }
   Type element = getElement(kernel);
   KernelAnalysis analysis(kernel, LoopedAxes::Nests);
-  NestPlan plan(analysis, GPURowTileTarget::getLimits(warps));
-  return plan.canSumOverRows() ? plan.measure(element, sizes) * (element.getIntOrFloatBitWidth() / 8) : 0;
+  NestPlan plan(analysis, GPURowTileTarget::getLimits(warps, stages));
+  if (!plan.canSumOverRows())
+    return std::nullopt;
+  return RowTile{plan.measure(element, sizes) * (element.getIntOrFloatBitWidth() / 8), plan.getSpan()};
 }
 
 void espmm::equivariant::stageRowTilesForGPU(KernelOp kernel, HostProgram &host) { GPURowTileKernel(kernel, host).run(); }

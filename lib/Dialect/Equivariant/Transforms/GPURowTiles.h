@@ -6,8 +6,13 @@
 
 namespace espmm::equivariant {
 
-/// Bytes of shared memory that a block of so many warps takes for 32 rows at once; 0 if a kernel is not one for that: no rows that all share, edges of nodes, or rows of weights.
-int64_t measureRowTile(KernelOp kernel, int64_t warps);
+struct RowTile {
+  int64_t bytes; // of a block's shared memory
+  int64_t span;  // about how many instructions go by
+};
+
+/// What a block of so many warps takes for 32 rows at once; nothing if a kernel is not one for that: no rows that all share, edges of nodes, or rows of weights.
+std::optional<RowTile> measureRowTile(KernelOp kernel, int64_t warps, int64_t stages);
 
 /// Stages a kernel that works on 32 rows at once.
 void stageRowTilesForGPU(KernelOp kernel, HostProgram &host);

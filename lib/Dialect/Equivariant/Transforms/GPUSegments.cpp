@@ -11,8 +11,7 @@ GPUKernelStaging::GPUKernelStaging(KernelOp kernel, GPUFunction &function, Value
     : kernel(kernel), schedule(getSchedule(kernel)), host(function.host), analysis(kernel), function(function),
       builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
       element(getArithmeticType(getStoredElement(kernel.getResult(0)))),
-      elementBytes(element.getIntOrFloatBitWidth() / 8), numSlabs(schedule.getSlabEnd() - schedule.getSlabBegin()),
-      sharing(sharing) {
+      elementBytes(element.getIntOrFloatBitWidth() / 8), sharing(sharing) {
   host.index().loc = loc;
   planRows();
   IndexBuilder &h = host.index();
@@ -26,10 +25,10 @@ GPUKernelStaging::GPUKernelStaging(KernelOp kernel, GPUFunction &function, Value
 }
 
 void GPUKernelStaging::stage(Value block) {
-  Value unit = takeSlab(block);
+  Value work = takeSlab(block);
   channel = ix.add(ix.mul(slab, warpSize), function.lane);
   warpMemory = function.getWarpMemory(sharedSize, element);
-  side == Access::Edge ? stageRows(ix.add(ix.mul(unit, schedule.getWarps()), function.warp)) : stageSegment(unit);
+  side == Access::Edge ? stageRows(ix.add(ix.mul(work, schedule.getWarps()), function.warp)) : stageSegment(work);
 }
 
 //===----------------------------------------------------------------------===//
@@ -37,7 +36,7 @@ void GPUKernelStaging::stage(Value block) {
 //===----------------------------------------------------------------------===//
 
 void GPUKernelStaging::planRows() {
-  auto [inputLayouts, resultLayouts] = planSharedRows(analysis, side);
+  auto [inputLayouts, resultLayouts] = planSharedRows(analysis, schedule);
   inputs = std::move(inputLayouts);
   results = std::move(resultLayouts);
   int64_t line = 16 / elementBytes;
@@ -59,25 +58,31 @@ void GPUKernelStaging::planRows() {
 }
 
 Value GPUKernelStaging::takeSlab(Value block) {
-  slab = ix.constant(schedule.getSlabBegin());
-  if (numSlabs == 1)
+  auto setUnit = [&](Value number) {
+    unit = number;
+    slab = ix.add(ix.mul(unit, schedule.getSlabs()), schedule.getSlabBegin());
+  };
+  int64_t numUnits = schedule.getNumUnits();
+  if (numUnits == 1) {
+    setUnit(ix.constant(0));
     return block;
-  Value n = ix.constant(numSlabs);
+  }
+  Value n = ix.constant(numUnits);
   int64_t rowBytes = 0;
   for (unsigned r = 0; r < results.size(); ++r)
     if (kernel.getResultAccess(r) == otherSide())
       rowBytes += getWidth(kernel.getResult(r)) * elementBytes;
   if (side == Access::Edge || rowBytes == 0) {
-    slab = ix.add(arith::RemUIOp::create(builder, loc, block, n), slab);
+    setUnit(arith::RemUIOp::create(builder, loc, block, n));
     return arith::DivUIOp::create(builder, loc, block, n);
   }
   IndexBuilder &h = host.index();
   Value isLarge = h.isMore(h.mul(host.getRows(otherSide()), rowBytes), h.constant(bytesInCache));
-  Value divisor = getArgument(h.add(h.mul(isLarge, h.add(blocks, -numSlabs)), numSlabs));
+  Value divisor = getArgument(h.add(h.mul(isLarge, h.add(blocks, -numUnits)), numUnits));
   Value quotient = arith::DivUIOp::create(builder, loc, block, divisor);
   Value rest = ix.sub(block, ix.mul(quotient, divisor));
   Value outer = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, getArgument(isLarge), ix.constant(0));
-  slab = ix.add(arith::SelectOp::create(builder, loc, outer, quotient, rest), slab);
+  setUnit(arith::SelectOp::create(builder, loc, outer, quotient, rest));
   return arith::SelectOp::create(builder, loc, outer, rest, quotient);
 }
 
@@ -177,14 +182,15 @@ std::pair<int64_t, SmallVector<int64_t>> GPUKernelStaging::getGlobalStrides(Rank
   return {mulIr ? dim : 1, SmallVector<int64_t>(block.getRank() - 1, mulIr ? 1 : mul)};
 }
 
-Value GPUKernelStaging::getMask(int64_t mul) {
-  if (mul % warpSize == 0)
+Value GPUKernelStaging::getMask(int64_t mul, int64_t n) {
+  bool isWhole = schedule.getNumUnits() == 1 && (schedule.getSlabBegin() + n + 1) * warpSize <= mul;
+  if (mul % warpSize == 0 || isWhole)
     return {};
-  Value &mask = masks[mul];
+  Value &mask = masks[{mul, n}];
   if (!mask) {
     OpBuilder::InsertionGuard insertion(builder);
     builder.setInsertionPointAfterValue(channel);
-    mask = ix.less(channel, ix.constant(mul));
+    mask = ix.less(channel, ix.constant(mul - n * warpSize));
   }
   return mask;
 }
@@ -203,10 +209,15 @@ void GPUKernelStaging::readGroupedBlocks() {
     }
     int64_t mul = type.getDimSize(0);
     auto [laneStride, strides] = getGlobalStrides(type, inputs[i].irreps);
-    Value mask = getMask(mul);
-    Value at = mask ? ix.min(channel, ix.constant(mul - 1)) : channel;
-    values.map(block.getResult(), ReadOp::create(builder, loc, getLaneType(type), groupedRows[i], at, mask, block.getOffset(),
-                                                 laneStride, strides, stored));
+    auto ofChannel = RankedTensorType::get(type.getShape().drop_front(), element);
+    SmallVector<Value> channels;
+    for (int64_t n = 0; n < schedule.getLaneChannels(mul); ++n) {
+      Value mask = getMask(mul, n);
+      Value at = mask ? ix.min(channel, ix.constant(mul - n * warpSize - 1)) : channel;
+      channels.push_back(ReadOp::create(builder, loc, ofChannel, groupedRows[i], at, mask, block.getOffset() + n * warpSize * laneStride,
+                                        laneStride, strides, stored));
+    }
+    values.map(block.getResult(), channels.size() == 1 ? channels.front() : StackOp::create(builder, loc, getLaneType(type), channels).getResult());
   }
 }
 

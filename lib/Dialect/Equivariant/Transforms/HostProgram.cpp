@@ -199,7 +199,7 @@ std::pair<Value, int64_t> HostProgram::reserveCopies(Value kernelResult, int64_t
     for (auto kernel : source.getOps<KernelOp>())
       if (llvm::any_of(kernel.getResults(), [&](Value r) { return getSum(r) == sum; })) {
         auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
-        entry.total += schedule.getSlabEnd() - schedule.getSlabBegin();
+        entry.total += schedule.getNumUnits();
       }
     auto type = cast<RankedTensorType>(sum.getType());
     int64_t rowBytes = type.getShape().back() * type.getElementTypeBitWidth() / 8;

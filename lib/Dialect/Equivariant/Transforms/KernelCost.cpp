@@ -58,12 +58,22 @@ private:
     return count / channels * getActiveChannels(channels);
   }
 
+  /// What a lane has of a value: its channel is no dimension, unless there are several.
+  RankedTensorType getLaneType(Value value) {
+    auto type = getType(value);
+    SmallVector<int64_t> shape(type.getShape());
+    if (analysis.hasChannels(value)) {
+      int64_t channels = schedule.getLaneChannels(shape.front());
+      shape.front() = std::min(shape.front(), channels);
+      if (channels == 1)
+        shape.erase(shape.begin());
+    }
+    return RankedTensorType::get(shape, type.getElementType());
+  }
+
   /// Elements of a block that one lane holds, in 32-bit registers.
   int64_t getHeld(Value block) {
-    int64_t count = getType(block).getNumElements();
-    if (analysis.hasChannels(block) && count > 0)
-      count /= getType(block).getDimSize(0);
-    return count * getWords();
+    return getType(block).getNumElements() ? getLaneType(block).getNumElements() * getWords() : 0;
   }
 
   int64_t getWords() {
@@ -106,25 +116,27 @@ private:
 
   //===-- Arithmetic ------------------------------------------------------===//
 
-  /// The op on tensors without the channel axis.
+  int64_t getLaneChannels(Operation *op) {
+    return analysis.isChannelOp(op) ? schedule.getLaneChannels(analysis.getChannels(op)) : 1;
+  }
+
+  /// The op on what a lane has.
   Value makeSmall(Operation *op, ArrayRef<Value> operands) {
     if (isConstantTensor(op))
       return builder.clone(*op)->getResult(0);
-    auto type = getType(op->getResult(0));
-    auto shape = type.getShape().drop_front(analysis.hasChannels(op->getResult(0)));
-    auto small = RankedTensorType::get(shape, type.getElementType());
+    RankedTensorType small = getLaneType(op->getResult(0));
     if (isa<AddOp>(op))
       return AddOp::create(builder, op->getLoc(), small, operands[0], operands[1]);
     std::string subscripts = cast<EinsumOp>(op).getSubscripts().str();
-    llvm::erase(subscripts, 'u');
+    if (getLaneChannels(op) == 1)
+      llvm::erase(subscripts, 'u');
     return EinsumOp::create(builder, op->getLoc(), small, builder.getStringAttr(subscripts), operands);
   }
 
   /// A block that is read where it is first wanted.
   Value makeRead(Value block) {
-    auto shape = getType(block).getShape().drop_front(analysis.hasChannels(block));
-    return ReadOp::create(builder, block.getLoc(), RankedTensorType::get(shape, getType(block).getElementType()), getPointer(),
-                          Value(), Value(), 0, 1, SmallVector<int64_t>(shape.size(), 1));
+    RankedTensorType small = getLaneType(block);
+    return ReadOp::create(builder, block.getLoc(), small, getPointer(), Value(), Value(), 0, 1, SmallVector<int64_t>(small.getRank(), 1));
   }
 
   Value getPointer() {
@@ -153,13 +165,13 @@ private:
         graph.addRoot(node);
   }
 
-  /// Counts what the roots need, `times` times an edge.
-  void countRun(int64_t times, bool isLoop) {
+  /// Counts what the roots need, for each `channels` of an edge's `of`.
+  void countRun(int64_t of, bool isLoop, int64_t channels = 1) {
     graph.statistics = {};
     graph.emitRoots();
-    cost.multiplicationsPerEdge += graph.statistics.multiplications * times;
-    cost.additionsPerEdge += graph.statistics.additions * times;
-    // A lane of a GPU has one channel: there all that it does for an edge is one run.
+    cost.multiplicationsPerEdge += graph.statistics.multiplications * of / channels;
+    cost.additionsPerEdge += (graph.statistics.additions + std::exchange(heldSums, 0)) * of / channels;
+    // All that a lane of a GPU does for an edge is one run.
     if (isLoop || schedule.getTarget() == Target::GPU)
       mostLive = std::max(mostLive, graph.statistics.maxLive);
   }
@@ -213,8 +225,7 @@ private:
           addWrite(c, values.lookup(result));
     }
     int64_t channels = getActiveChannels(analysis.getChannels(group.front()));
-    countRun(channels, /*isLoop=*/true);
-    cost.additionsPerEdge += std::exchange(heldSums, 0) * channels;
+    countRun(channels, /*isLoop=*/true, getLaneChannels(group.front()));
   }
 
   /// A sum over channels goes on from one channel to the next.

@@ -22,7 +22,7 @@ bool readsNarrow(KernelOp kernel, unsigned i) {
     return true;
   // What passes through shared memory is copied by at least 4 bytes at a time.
   KernelAnalysis analysis(kernel);
-  RowLayout layout = planSharedRows(analysis, chooseGroupSide(kernel)).first[i];
+  RowLayout layout = planSharedRows(analysis, kernel->getAttrOfType<ScheduleAttr>("schedule")).first[i];
   return layout.size == 0 || getCopyWidth(layout, getWidth(kernel.getInputs()[i]), 2) >= 2;
 }
 

@@ -35,6 +35,7 @@ NestPlan::NestPlan(const KernelAnalysis &analysis, const NestLimits &limits) : l
   for (Operation *op : analysis.getNests())
     if (!isInlined(op))
       shapes[op] = makeShape(op);
+  shareLoops();
   order();
 }
 
@@ -89,16 +90,29 @@ bool NestPlan::hasBuffer(Operation *op) const {
   return !isInlined(op) && llvm::any_of(op->getResult(0).getUsers(), [&](Operation *user) { return analysis.isNest(user); });
 }
 
-void NestPlan::collectRead(Operation *op, SmallVectorImpl<Value> &read) const {
+void NestPlan::collectLeaves(Operation *op, SmallVectorImpl<Value> &leaves) const {
   for (Value operand : op->getOperands()) {
     Operation *producer = operand.getDefiningOp();
-    if (!analysis.isNest(producer))
-      continue;
-    if (isInlined(producer))
-      collectRead(producer, read);
-    else if (!llvm::is_contained(read, operand))
-      read.push_back(operand);
+    if (analysis.isNest(producer) && isInlined(producer))
+      collectLeaves(producer, leaves);
+    else if (!isConstantTensor(producer) && !llvm::is_contained(leaves, operand))
+      leaves.push_back(operand);
   }
+}
+
+void NestPlan::collectRead(Operation *op, SmallVectorImpl<Value> &read) const {
+  SmallVector<Value> leaves;
+  collectLeaves(op, leaves);
+  for (Value leaf : leaves)
+    if (analysis.isNest(leaf.getDefiningOp()))
+      read.push_back(leaf);
+}
+
+int64_t NestPlan::countElements(Value value, const std::map<char, int64_t> &looped) const {
+  int64_t elements = 1;
+  for (auto [letter, extent] : llvm::zip(analysis.getLetters(value), cast<RankedTensorType>(value.getType()).getShape()))
+    elements *= looped.count(letter) ? 1 : extent;
+  return elements;
 }
 
 //===----------------------------------------------------------------------===//
@@ -137,21 +151,19 @@ NestShape NestPlan::makeShape(Operation *op) const {
       shape.summed.push_back(letter);
   shape.unrolledLetter = shape.summed.empty() || shape.sumsLanes ? 0 : shape.summed.back();
 
+  auto getExtent = [&](char letter) { return letter ? shape.looped.at(letter) : 0; };
   shape.groupLetter = shape.unrolledLetter ? shape.unrolledLetter : shape.blockLetter;
   if (limits.lanesAreThreads && shape.groupLetter && shape.laneLetter)
-    shape.groups = limits.lanes / std::min<int64_t>(llvm::PowerOf2Ceil(shape.looped[shape.laneLetter]), limits.lanes);
-  int64_t ofGroupLetter = shape.looped[shape.groupLetter];
+    shape.groups = limits.lanes / std::min<int64_t>(llvm::PowerOf2Ceil(getExtent(shape.laneLetter)), limits.lanes);
+  int64_t ofGroupLetter = getExtent(shape.groupLetter);
   while (shape.groups > 1 && (shape.sumsLanes ? ofGroupLetter <= shape.groups / 2 : ofGroupLetter % shape.groups != 0))
     shape.groups /= 2;
   if (shape.groups == 1)
     shape.groupLetter = 0;
-  auto ofGroup = [&](char letter) { return shape.looped[letter] / (letter == shape.groupLetter ? shape.groups : 1); };
+  auto ofGroup = [&](char letter) { return getExtent(letter) / (letter == shape.groupLetter ? shape.groups : 1); };
 
   // Of components there are as many results again.
-  int64_t elements = 1, extent = shape.looped[shape.blockLetter];
-  for (auto [letter, n] : llvm::zip(analysis.getLetters(result), cast<RankedTensorType>(result.getType()).getShape()))
-    elements *= shape.looped.count(letter) ? 1 : n;
-  elements = std::max<int64_t>(elements, 1);
+  int64_t elements = std::max<int64_t>(countElements(result, shape.looped), 1), extent = getExtent(shape.blockLetter);
   if (shape.blockLetter && shape.sumsLanes) {
     int64_t most = std::min<int64_t>(limits.lanes, llvm::PowerOf2Ceil(extent)) / shape.groups;
     shape.block = std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(limits.sums / elements, 1))), 1, std::max<int64_t>(most, 1));
@@ -161,11 +173,15 @@ NestShape NestPlan::makeShape(Operation *op) const {
   } else if (shape.blockLetter) {
     int64_t most = std::max<int64_t>(limits.block / elements, 1);
     bool isOnlyLoop = shape.kept.size() == 1 + shape.kept.count(shape.laneLetter);
-    shape.block = chooseUnrolling(ofGroup(shape.blockLetter), isOnlyLoop ? std::min(most, (extent + limits.parts - 1) / limits.parts) : most);
+    // Parts have the same share of the only loop there is, if that is not much more.
+    int64_t share = (extent + limits.parts - 1) / limits.parts;
+    if (isOnlyLoop)
+      most = limits.parts > 1 && share * elements <= 2 * limits.block ? share : std::min(most, share);
+    shape.block = chooseUnrolling(ofGroup(shape.blockLetter), most);
   }
   // What all parts wait for is better not done by one.
   shape.sumsParts = limits.parts > 1 && !shape.blockLetter && shape.laneLetter == rowLetter && !shape.sumsLanes && !shape.summed.empty() && !hasBuffer(op) &&
-                    shape.looped[shape.summed.front()] >= 2 * limits.parts;
+                    getExtent(shape.summed.front()) >= 2 * limits.parts;
   if (shape.unrolledLetter) {
     int64_t summands = ofGroup(shape.unrolledLetter), most = std::max<int64_t>(limits.summands / shape.block, 1);
     shape.unrolling = chooseUnrolling(summands, shape.sumsParts ? std::min(most, summands / limits.parts) : most);
@@ -185,9 +201,200 @@ int64_t NestShape::getStep(char letter, int64_t lanes) const {
   return (letter == blockLetter ? block : letter == unrolledLetter ? unrolling : 1) * (letter == groupLetter ? groups : 1);
 }
 
+SmallVector<char> NestShape::getOuter() const {
+  SmallVector<char> outer;
+  for (auto [letter, extent] : looped)
+    if (letter != laneLetter)
+      outer.push_back(letter);
+  return outer;
+}
+
+//===----------------------------------------------------------------------===//
+// Loops that operations share
+//===----------------------------------------------------------------------===//
+
+bool NestPlan::mayShareLoops(Operation *op) const {
+  const NestShape &shape = getShape(op);
+  if (!limits.shared || !shape.laneLetter || shape.laneLetter == rowLetter || shape.looped.size() < 2 || shape.looped.count(rowLetter))
+    return false;
+  SmallVector<char> outer = shape.getOuter();
+  size_t depth = shape.kept.size() - shape.kept.count(shape.laneLetter);
+  if (shape.sumsLanes)
+    return depth == outer.size();
+  return llvm::all_of(llvm::seq<size_t>(0, depth), [&](size_t d) { return shape.kept.count(outer[d]); });
+}
+
+std::optional<NestShape> NestPlan::makeSharedShape(ArrayRef<Operation *> ops) const {
+  NestShape shape;
+  shape.looped = shape.kept = getShape(ops.front()).looped;
+  shape.laneLetter = getShape(ops.front()).laneLetter;
+  shape.blockLetter = shape.groupLetter = shape.getOuter().back();
+  int64_t ofLanes = shape.looped[shape.laneLetter], extent = shape.looped[shape.blockLetter];
+  if (limits.lanesAreThreads)
+    shape.groups = limits.lanes / std::min<int64_t>(llvm::PowerOf2Ceil(ofLanes), limits.lanes);
+  while (extent % shape.groups)
+    shape.groups /= 2;
+  if (shape.groups == 1)
+    shape.groupLetter = 0;
+  // Held all the time, or at a position of the innermost loop.
+  int64_t held = 0, atPosition = 0, lanesAtOnce = (ofLanes + limits.lanes - 1) / limits.lanes;
+  SmallVector<Value> leaves;
+  for (Operation *op : ops) {
+    const NestShape &own = getShape(op);
+    collectLeaves(op, leaves);
+    shape.sumsLanes |= own.sumsLanes;
+    int64_t elements = countElements(op->getResult(0), shape.looped);
+    if (own.sumsLanes)
+      atPosition += elements;
+    else if (!own.kept.count(shape.blockLetter))
+      held += elements * lanesAtOnce;
+  }
+  for (Value leaf : leaves) {
+    StringRef letters = analysis.getLetters(leaf);
+    (letters.contains(shape.blockLetter) ? atPosition : held) += countElements(leaf, shape.looped) * (letters.contains(shape.laneLetter) ? lanesAtOnce : 1);
+  }
+  if (held + atPosition > limits.shared)
+    return std::nullopt;
+  for (int64_t n = 2; held + n * atPosition <= limits.shared && n <= extent / shape.groups; ++n)
+    if (extent / shape.groups % n == 0)
+      shape.block = n;
+  return shape;
+}
+
+bool NestPlan::dependsOn(ArrayRef<Operation *> ops, unsigned unit) const {
+  llvm::SmallDenseSet<unsigned> seen;
+  SmallVector<Operation *> work(ops);
+  while (!work.empty()) {
+    SmallVector<Value> read;
+    collectRead(work.pop_back_val(), read);
+    for (Value value : read) {
+      unsigned other = unitOf.lookup(value.getDefiningOp());
+      if (other == unit)
+        return true;
+      if (seen.insert(other).second)
+        work.append(units[other]);
+    }
+  }
+  return false;
+}
+
+void NestPlan::shareLoops() {
+  auto collect = [&](ArrayRef<Operation *> ops) {
+    SmallVector<Value> leaves;
+    for (Operation *op : ops)
+      collectLeaves(op, leaves);
+    return leaves;
+  };
+  auto givesToSame = [&](Operation *a, Operation *b) {
+    return llvm::any_of(analysis.getContributions(), [&](const Contribution &one) {
+      return one.value == a->getResult(0) && llvm::any_of(analysis.getContributions(), [&](const Contribution &other) {
+               return other.value == b->getResult(0) && other.result == one.result && other.offset == one.offset;
+             });
+    });
+  };
+  auto mayJoin = [&](Operation *op, ArrayRef<Operation *> ops) {
+    const NestShape &shape = getShape(op);
+    if (!mayShareLoops(ops.front()) || shape.looped != getShape(ops.front()).looped || shape.laneLetter != getShape(ops.front()).laneLetter)
+      return false;
+    // Who adds to what another has given is in the same lane.
+    return llvm::all_of(ops, [&](Operation *other) { return shape.kept == getShape(other).kept || !givesToSame(op, other); });
+  };
+  auto join = [&](Operation *op, unsigned unit) {
+    SmallVector<Operation *> all(units[unit]);
+    all.push_back(op);
+    if (!makeSharedShape(all))
+      return false;
+    units[unit] = all;
+    unitOf[op] = unit;
+    return true;
+  };
+  // Those that have a leaf in common that is as large as the loops.
+  for (Operation *op : analysis.getNests()) {
+    if (isInlined(op))
+      continue;
+    bool isShared = false;
+    if (!isa<PairsOp, PairSumOp>(op) && mayShareLoops(op)) {
+      SmallVector<Value> leaves = collect(op);
+      llvm::erase_if(leaves, [&](Value leaf) { return getLoops(leaf) != getShape(op).looped; });
+      for (unsigned unit = 0; unit < units.size() && !isShared && !leaves.empty(); ++unit) {
+        auto reads = [&](Value leaf) { return llvm::is_contained(leaves, leaf); };
+        isShared = mayJoin(op, units[unit]) && llvm::any_of(collect(units[unit]), reads) && !dependsOn(op, unit) && join(op, unit);
+      }
+    }
+    if (!isShared) {
+      unitOf[op] = units.size();
+      units.push_back({op});
+    }
+  }
+  // And those that read nothing else than they do.
+  for (unsigned own = 0; own < units.size(); ++own) {
+    if (units[own].size() != 1 || isa<PairsOp, PairSumOp>(units[own].front()) || !mayShareLoops(units[own].front()))
+      continue;
+    Operation *op = units[own].front();
+    for (unsigned unit = 0; unit < units.size(); ++unit) {
+      if (units[unit].size() < 2 || !mayJoin(op, units[unit]))
+        continue;
+      SmallVector<Value> known = collect(units[unit]);
+      if (llvm::all_of(collect(op), [&](Value leaf) { return llvm::is_contained(known, leaf); }) && !dependsOn(op, unit) &&
+          !dependsOn(units[unit], own) && join(op, unit)) {
+        units[own].clear();
+        break;
+      }
+    }
+  }
+  llvm::erase_if(units, [](const auto &ops) { return ops.empty(); });
+  // In program order, by who comes last.
+  llvm::stable_sort(units, [](const auto &a, const auto &b) {
+    auto last = [](const auto &ops) { return *llvm::max_element(ops, [](Operation *x, Operation *y) { return x->isBeforeInBlock(y); }); };
+    return last(a)->isBeforeInBlock(last(b));
+  });
+  for (const auto &ops : units) {
+    if (ops.size() == 1)
+      continue;
+    NestShape shared = *makeSharedShape(ops);
+    for (Operation *op : ops) {
+      NestShape &own = shapes[op];
+      own.groups = shared.groups;
+      own.groupLetter = shared.groupLetter;
+      own.unrolling = 1;
+      bool keepsAll = own.kept.count(shared.blockLetter);
+      own.block = keepsAll ? shared.block : 1;
+      own.blockLetter = keepsAll ? shared.blockLetter : own.blockLetter;
+      own.unrolledLetter = keepsAll ? 0 : shared.blockLetter;
+    }
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Order
 //===----------------------------------------------------------------------===//
+
+int64_t NestPlan::countWork(Operation *op) const {
+  const NestShape &shape = getShape(op);
+  int64_t positions = 1, atPosition = 0;
+  for (auto [letter, extent] : shape.looped)
+    positions *= letter == shape.laneLetter ? (extent + limits.lanes - 1) / limits.lanes : extent;
+  std::function<void(Operation *)> visit = [&](Operation *each) {
+    std::map<char, int64_t> all;
+    for (Value value : llvm::concat<Value>(SmallVector<Value>(each->getOperands()), SmallVector<Value>(each->getResults())))
+      for (auto [letter, extent] : llvm::zip(analysis.getLetters(value), cast<RankedTensorType>(value.getType()).getShape()))
+        if (!shape.looped.count(letter))
+          all[letter] = extent;
+    int64_t products = 1;
+    for (auto [letter, extent] : all)
+      products *= extent;
+    atPosition += products;
+    for (Value operand : each->getOperands())
+      if (Operation *producer = operand.getDefiningOp(); analysis.isNest(producer) && isInlined(producer))
+        visit(producer);
+  };
+  visit(op);
+  SmallVector<Value> leaves;
+  collectLeaves(op, leaves);
+  for (Value leaf : leaves)
+    atPosition += countElements(leaf, shape.looped);
+  return positions * atPosition;
+}
 
 namespace {
 /// A buffer, or a block of a result.
@@ -200,58 +407,81 @@ struct Written {
 };
 } // namespace
 
+/// What waiting for all parts costs, as instructions.
+static constexpr int64_t workOfWaiting = 128;
+
 void NestPlan::order() {
-  SmallVector<Operation *> waiting;
-  llvm::DenseMap<Operation *, SmallVector<Value>> reads;
+  struct Unit {
+    ArrayRef<Operation *> ops;
+    SmallVector<Value> reads;
+  };
+  SmallVector<Unit> waiting;
   llvm::DenseMap<Operation *, SmallVector<Place>> writes;
   llvm::DenseMap<Value, int64_t> readers;
-  for (Operation *op : analysis.getNests()) {
-    if (isInlined(op))
-      continue;
-    waiting.push_back(op);
-    collectRead(op, reads[op]);
-    for (Value value : reads[op])
+  for (const auto &ops : units) {
+    Unit unit{ops, {}};
+    for (Operation *op : ops) {
+      collectRead(op, unit.reads);
+      if (hasBuffer(op))
+        writes[op].push_back({op->getResult(0).getAsOpaquePointer(), 0, 0});
+      for (const Contribution &c : analysis.getContributions())
+        if (c.value == op->getResult(0) && c.isOfNest)
+          writes[op].push_back({nullptr, c.result, c.offset});
+    }
+    llvm::SmallDenseSet<Value> seen;
+    llvm::erase_if(unit.reads, [&](Value value) { return !seen.insert(value).second; });
+    for (Value value : unit.reads)
       ++readers[value];
-    if (hasBuffer(op))
-      writes[op].push_back({op->getResult(0).getAsOpaquePointer(), 0, 0});
-    for (const Contribution &c : analysis.getContributions())
-      if (c.value == op->getResult(0) && c.isOfNest)
-        writes[op].push_back({nullptr, c.result, c.offset});
+    waiting.push_back(std::move(unit));
   }
 
   llvm::DenseSet<Value> known;
   SmallVector<Written> written;
   SmallVector<Value> unread;
-  int64_t nextOwner = 0;
-  auto isAlone = [&](Operation *op) { return limits.parts > 1 && !getShape(op).isShared(); };
-  auto isReady = [&](Operation *op) { return llvm::all_of(reads[op], [&](Value value) { return known.contains(value); }); };
+  // What each part has to do since all have waited.
+  SmallVector<int64_t> work(limits.parts);
+  auto wait = [&] {
+    span += *llvm::max_element(work) + workOfWaiting;
+    work.assign(limits.parts, 0);
+  };
+  auto isOrdinary = [](Operation *op) { return !isa<PairsOp, PairSumOp>(op); };
+  auto isAlone = [&](const Unit &unit) { return limits.parts > 1 && !getShape(unit.ops.front()).isShared(); };
+  auto isReady = [&](const Unit &unit) { return llvm::all_of(unit.reads, [&](Value value) { return known.contains(value); }); };
+  auto getNewBuffers = [&](const Unit &unit) {
+    int64_t size = 0;
+    for (Operation *op : unit.ops)
+      size += hasBuffer(op) ? getBufferSize(op->getResult(0)) : 0;
+    return size;
+  };
   // They do not take all memory for what is read much later.
   int64_t inUse = 0;
-  auto hasRoom = [&](Operation *op) { return !hasBuffer(op) || inUse + getBufferSize(op->getResult(0)) <= limits.early; };
-  auto isShort = [&](Operation *op) {
-    return hasRoom(op) && limits.lanesAreThreads && !isa<PairsOp, PairSumOp>(op) && (limits.parts > 1 ? isAlone(op) : getShape(op).kept.empty());
+  auto hasRoom = [&](const Unit &unit) { return !getNewBuffers(unit) || inUse + getNewBuffers(unit) <= limits.early; };
+  auto isShort = [&](const Unit &unit) {
+    Operation *op = unit.ops.front();
+    return unit.ops.size() == 1 && hasRoom(unit) && limits.lanesAreThreads && isOrdinary(op) && (limits.parts > 1 ? isAlone(unit) : getShape(op).kept.empty());
   };
   /// Who does it, if nobody has to be waited for; -1 if somebody has to.
-  auto findOwner = [&](Operation *op) -> int64_t {
+  auto findOwner = [&](const Unit &unit) -> int64_t {
     int64_t owner = -1;
     for (const Written &other : written) {
-      bool isRead = llvm::any_of(reads[op], [&](Value value) { return std::get<0>(other.place) == value.getAsOpaquePointer(); });
-      if (!isRead && !llvm::is_contained(writes[op], other.place))
+      bool isRead = llvm::any_of(unit.reads, [&](Value value) { return std::get<0>(other.place) == value.getAsOpaquePointer(); });
+      auto writer = llvm::find_if(unit.ops, [&](Operation *op) { return llvm::is_contained(writes[op], other.place); });
+      if (!isRead && writer == unit.ops.end())
         continue;
-      if (getShape(op).sumsParts) {
+      if (getShape(unit.ops.front()).sumsParts) {
         // All parts read; they wait for each other before one writes.
         if (isRead)
           return -1;
-      } else if (isAlone(op)) {
+      } else if (isAlone(unit)) {
         if (other.owner < 0 || (owner >= 0 && owner != other.owner))
           return -1;
         owner = other.owner;
-      } else if (isRead || other.owner >= 0 || !limits.lanesAreThreads || isa<PairsOp, PairSumOp>(op) || isa<PairsOp, PairSumOp>(other.by) ||
-                 !(getShape(op) == getShape(other.by))) {
+      } else if (isRead || other.owner >= 0 || !limits.lanesAreThreads || !isOrdinary(*writer) || !isOrdinary(other.by) ||
+                 !(getShape(*writer) == getShape(other.by))) {
         return -1;
       }
     }
-    return owner >= 0 ? owner : isAlone(op) ? nextOwner % limits.parts : 0;
+    return owner >= 0 ? owner : isAlone(unit) ? llvm::min_element(work) - work.begin() : 0;
   };
 
   while (!waiting.empty()) {
@@ -259,37 +489,49 @@ void NestPlan::order() {
     for (bool separates : {false, true}) {
       bool isFirst = true;
       for (auto it = waiting.begin(); it != waiting.end() && chosen == waiting.end(); ++it) {
+        // The first one may wait for what is put off, to share another's loops.
+        if (!isReady(*it))
+          continue;
         bool mayGo = isShort(*it) || std::exchange(isFirst, false);
-        if (mayGo && isReady(*it) && (separates || findOwner(*it) >= 0))
+        if (mayGo && (separates || findOwner(*it) >= 0))
           chosen = it;
       }
       if (chosen != waiting.end()) {
-        Operation *op = *chosen;
+        Unit unit = std::move(*chosen);
+        waiting.erase(chosen);
         // Buffers that were read make room once all have read them.
-        Step step{op, separates || (!hasRoom(op) && !unread.empty()), {}};
+        Step step{SmallVector<Operation *>(unit.ops), separates || (!hasRoom(unit) && !unread.empty()), {}};
         if (step.separates) {
+          wait();
           written.clear();
           step.released = std::exchange(unread, {});
           for (Value value : step.released)
             inUse -= getBufferSize(value);
         }
-        step.owner = findOwner(op);
-        nextOwner += isAlone(op);
-        int64_t owner = isAlone(op) && isByRow(op->getResult(0)) ? step.owner : -1;
-        for (const Place &place : writes[op])
-          written.push_back({place, op, owner});
-        for (Value value : reads[op])
+        step.owner = findOwner(unit);
+        for (Operation *op : unit.ops) {
+          bool isOwn = isAlone(unit) && !getShape(op).sumsParts;
+          for (int64_t part = 0; part < limits.parts; ++part)
+            work[part] += isOwn ? (part == step.owner ? countWork(op) : 0) : countWork(op) / limits.parts;
+        }
+        if (unit.ops.size() > 1)
+          step.loops = *makeSharedShape(unit.ops);
+        for (Operation *op : unit.ops) {
+          int64_t owner = isAlone(unit) && isByRow(op->getResult(0)) ? step.owner : -1;
+          for (const Place &place : writes[op])
+            written.push_back({place, op, owner});
+          known.insert(op->getResult(0));
+        }
+        for (Value value : unit.reads)
           if (--readers[value] == 0)
             unread.push_back(value);
-        if (hasBuffer(op))
-          inUse += getBufferSize(op->getResult(0));
-        known.insert(op->getResult(0));
-        steps.push_back(step);
-        waiting.erase(chosen);
+        inUse += getNewBuffers(unit);
+        steps.push_back(std::move(step));
         break;
       }
     }
   }
+  wait();
 }
 
 //===----------------------------------------------------------------------===//
@@ -318,22 +560,10 @@ int64_t NestPlan::countLive() const {
   int64_t most = 0;
   for (const auto &[op, shape] : shapes) {
     auto count = [&](Value value) {
-      int64_t elements = 1;
-      for (auto [letter, extent] : llvm::zip(analysis.getLetters(value), cast<RankedTensorType>(value.getType()).getShape()))
-        elements *= shape.looped.count(letter) ? 1 : extent;
-      return elements * (shape.blockLetter && analysis.getLetters(value).contains(shape.blockLetter) ? shape.block : 1);
+      return countElements(value, shape.looped) * (shape.blockLetter && analysis.getLetters(value).contains(shape.blockLetter) ? shape.block : 1);
     };
-    llvm::SmallDenseSet<Value> leaves;
-    std::function<void(Operation *)> collect = [&](Operation *each) {
-      for (Value operand : each->getOperands()) {
-        Operation *producer = operand.getDefiningOp();
-        if (analysis.isNest(producer) && isInlined(producer))
-          collect(producer);
-        else if (!isConstantTensor(producer))
-          leaves.insert(operand);
-      }
-    };
-    collect(op);
+    SmallVector<Value> leaves;
+    collectLeaves(op, leaves);
     int64_t live = count(op->getResult(0)) * shape.sums;
     for (Value leaf : leaves)
       live += count(leaf);
@@ -354,10 +584,12 @@ int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {
         arena.release(temporaries.pop_back_val());
     for (Value value : step.released)
       arena.release(offsets.lookup(value));
-    if (hasBuffer(step.op))
-      offsets[step.op->getResult(0)] = arena.allocate(getBufferSize(step.op->getResult(0)));
-    if (int64_t count = countTemporaries(step.op))
-      temporaries.push_back(arena.allocate(count));
+    for (Operation *op : step.ops) {
+      if (hasBuffer(op))
+        offsets[op->getResult(0)] = arena.allocate(getBufferSize(op->getResult(0)));
+      if (int64_t count = countTemporaries(op))
+        temporaries.push_back(arena.allocate(count));
+    }
   }
   return arena.getSize();
 }

@@ -8,6 +8,8 @@
 #define ESPMM_LIB_EQUIVARIANT_NESTPLAN_H
 
 #include "KernelAnalysis.h"
+#include <optional>
+#include <vector>
 
 namespace espmm::equivariant {
 
@@ -44,6 +46,8 @@ struct NestLimits {
   int64_t recomputed = 0;
   /// True if lanes are threads, that may be in groups, and find what they have written themselves.
   bool lanesAreThreads = false;
+  /// Operations that read the same weights share loops if what they hold at once is at most so many numbers a lane.
+  int64_t shared = 0;
 };
 
 /// The loops of an operation.
@@ -70,6 +74,8 @@ struct NestShape {
   /// Whether parts have a share of the loops.
   bool isShared() const { return blockLetter != 0; }
   int64_t getStep(char letter, int64_t lanes) const;
+  /// The letters that are not in lanes, in the order of their loops.
+  llvm::SmallVector<char> getOuter() const;
 };
 
 class NestPlan {
@@ -77,12 +83,15 @@ public:
   NestPlan(const KernelAnalysis &analysis, const NestLimits &limits);
 
   struct Step {
-    mlir::Operation *op;
+    /// One, or several that share loops.
+    llvm::SmallVector<mlir::Operation *> ops;
     /// What earlier steps wrote is read, or added to, by another: it has to be there. Then memory of buffers that nobody reads any more is free as well.
     bool separates;
     llvm::SmallVector<mlir::Value> released;
     /// The part that does it, if they do not share it.
     int64_t owner = 0;
+    /// The loops that several operations share: over all letters but the one in lanes, all of whose positions are had at once.
+    NestShape loops = {};
   };
   llvm::ArrayRef<Step> getSteps() const { return steps; }
   const NestShape &getShape(mlir::Operation *op) const { return shapes.find(op)->second; }
@@ -100,10 +109,16 @@ public:
   int64_t getBufferSize(mlir::Value value) const;
   /// True if sums over lanes go where later operations read them, and nowhere else.
   bool isLaneSumInPlace(mlir::Operation *op) const;
+  /// What an operation reads, with those inlined in it: blocks of rows, and buffers.
+  void collectLeaves(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &leaves) const;
+  /// How many of a value's elements there are at a position of some loops.
+  int64_t countElements(mlir::Value value, const std::map<char, int64_t> &looped) const;
   /// Elements of memory that an operation takes while it is computed.
   int64_t countTemporaries(mlir::Operation *op) const;
   /// Numbers that an operation works with at once, at most: of what it reads and what it computes.
   int64_t countLive() const;
+  /// About how many instructions go by from the first operation to the last one: of the part that has most to do, each time that they wait for each other.
+  int64_t getSpan() const { return span; }
   /// What all buffers take, beside rows of so many elements.
   int64_t measure(mlir::Type element, llvm::ArrayRef<int64_t> rows) const;
 
@@ -112,6 +127,16 @@ public:
 private:
   void findRows();
   NestShape makeShape(mlir::Operation *op) const;
+  /// About how many instructions an operation takes, with those inlined in it.
+  int64_t countWork(mlir::Operation *op) const;
+  /// Puts operations together that share loops: what all of them read, weights above all, is then read once.
+  void shareLoops();
+  /// True if loops over all letters, those of sums last, serve an operation: it sums over lanes, or over the last letters besides.
+  bool mayShareLoops(mlir::Operation *op) const;
+  /// The loops that these would share; nothing if they would hold too much.
+  std::optional<NestShape> makeSharedShape(llvm::ArrayRef<mlir::Operation *> ops) const;
+  /// True if an operation cannot begin before one of a unit has ended.
+  bool dependsOn(llvm::ArrayRef<mlir::Operation *> ops, unsigned unit) const;
   /// The order of operations: one part's alone as soon as they can be, so that parts have some each; and what needs no waiting first.
   void order();
   /// The values in buffers that an operation reads, with those inlined in it.
@@ -119,9 +144,12 @@ private:
 
   const KernelAnalysis &analysis;
   bool sumsOverRows = true;
+  int64_t span = 0;
   llvm::DenseSet<mlir::Value> byRow;
   llvm::DenseMap<mlir::Operation *, NestShape> shapes;
-  llvm::SmallVector<Step> steps;
+  llvm::SmallVector<llvm::SmallVector<mlir::Operation *>> units; // of operations that share loops
+  llvm::DenseMap<mlir::Operation *, unsigned> unitOf;
+  std::vector<Step> steps;
 };
 
 } // namespace espmm::equivariant

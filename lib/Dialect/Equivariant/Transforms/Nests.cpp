@@ -9,7 +9,6 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
   this->getBlock = getBlock;
   this->getTarget = getTarget;
   for (const NestPlan::Step &step : plan.getSteps()) {
-    Operation *op = step.op;
     if (step.separates) {
       target.separate();
       while (!temporaries.empty())
@@ -19,9 +18,14 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
       target.release(buffers[value].base);
       buffers.erase(value);
     }
-    if (plan.hasBuffer(op))
-      buffers[op->getResult(0)] = makeBuffer(op->getResult(0));
-    isa<PairsOp, PairSumOp>(op) ? stagePairs(op, step.owner) : stage(op, step.owner);
+    for (Operation *op : step.ops)
+      if (plan.hasBuffer(op))
+        buffers[op->getResult(0)] = makeBuffer(op->getResult(0));
+    Operation *op = step.ops.front();
+    if (step.ops.size() > 1)
+      stageTogether(step);
+    else
+      isa<PairsOp, PairSumOp>(op) ? stagePairs(op, step.owner) : stage(op, step.owner);
   }
   target.separate();
 }
@@ -127,16 +131,25 @@ void NestStaging::enterBlock(int64_t n) {
     position[shape.blockLetter] = block[n];
 }
 
-void NestStaging::stage(Operation *op, int64_t owner) {
-  Value result = op->getResult(0);
-  shape = plan.getShape(op);
+void NestStaging::begin(const NestShape &shape) {
+  this->shape = shape;
   position.clear();
   bases.clear();
   multiples.clear();
   pointers.clear();
+  block.clear();
   lane = mask = Value();
   outermost = nullptr;
+  target.begin();
+}
+
+void NestStaging::stage(Operation *op, int64_t owner) {
+  Value result = op->getResult(0);
+  begin(plan.getShape(op));
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+  // What the same part has written, lane by lane for its rows, is read by other lanes.
+  if (shape.sumsRows())
+    target.separateLanes();
   if (!shape.isShared() && !shape.sumsParts)
     ownAlone(owner);
   // What several positions have in common is read outside of their loop.
@@ -198,6 +211,135 @@ void NestStaging::stage(Operation *op, int64_t owner) {
   write(result, values);
   builder.restoreInsertionPoint(after);
 }
+
+//===----------------------------------------------------------------------===//
+// Several that share loops
+//===----------------------------------------------------------------------===//
+
+void NestStaging::stageTogether(const NestPlan::Step &step) {
+  begin(step.loops);
+  OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+  Shared shared{step.ops, {}, {}, {}};
+  for (Operation *op : step.ops)
+    plan.collectLeaves(op, shared.leaves);
+  int64_t extent = shape.looped[shape.laneLetter], atOnce = lanes / shape.groups;
+  for (int64_t first = 0; first < extent; first += atOnce)
+    shared.lanes.push_back({target.getLane(ix.constant(first), extent, shape.groups),
+                            extent - first < atOnce ? target.getMask(ix.constant(extent - first), shape.groups) : Value()});
+  stageLoops(shared, SmallVector<llvm::DenseMap<Value, Value>>(shared.lanes.size()), 0);
+  builder.restoreInsertionPoint(after);
+}
+
+void NestStaging::stageLoops(Shared &shared, SmallVector<llvm::DenseMap<Value, Value>> known, size_t level) {
+  SmallVector<char> outer = shape.getOuter();
+  if (level == outer.size())
+    return stageBody(shared, std::move(known));
+  // What has none of the letters to come is read before their loops.
+  for (Value leaf : shared.leaves)
+    if (llvm::none_of(ArrayRef(outer).drop_front(level), [&](char letter) { return analysis.getLetters(leaf).contains(letter); }))
+      for (auto [n, ofLanes] : llvm::enumerate(shared.lanes)) {
+        std::tie(lane, mask) = ofLanes;
+        known[n].insert({leaf, n && !isInLanes(leaf) ? known[0].lookup(leaf) : getOperand(leaf, known[n], 0)});
+      }
+  SmallVector<Operation *> ending;
+  for (Operation *op : shared.ops)
+    if (const NestShape &own = plan.getShape(op); !own.sumsLanes && own.kept.size() == level + 1) {
+      ending.push_back(op);
+      for (size_t n = 0; n < shared.lanes.size(); ++n)
+        shared.sums[op].push_back(ZeroOp::create(builder, loc, getSmallType(op->getResult(0), /*inLanes=*/true)));
+    }
+  SmallVector<Value> inits;
+  for (auto &[op, sums] : shared.sums)
+    inits.append(sums);
+  scf::ForOp loop = enter(outer[level], inits, /*isShared=*/false);
+  auto takeSums = [&](ValueRange values) {
+    for (auto &[op, sums] : shared.sums) {
+      sums = SmallVector<Value>(values.take_front(sums.size()));
+      values = values.drop_front(sums.size());
+    }
+  };
+  takeSums(loop.getRegionIterArgs());
+  if (outer[level] == shape.blockLetter)
+    findBlock();
+  stageLoops(shared, std::move(known), level + 1);
+  if (!inits.empty()) {
+    SmallVector<Value> values;
+    for (auto &[op, sums] : shared.sums)
+      values.append(sums);
+    scf::YieldOp::create(builder, loc, values);
+    takeSums(loop.getResults());
+  }
+  builder.setInsertionPointAfter(loop);
+  for (Operation *op : ending) {
+    SmallVector<Value> sums = shared.sums[op];
+    shared.sums.erase(op);
+    Value result = op->getResult(0);
+    if (shape.groups > 1) {
+      std::tie(lane, mask) = shared.lanes.front();
+      writeGroupSums(result, sums.front());
+      continue;
+    }
+    writeResult(result, [&](const NestPlace &place) {
+      for (auto [ofLanes, sum] : llvm::zip(shared.lanes, sums)) {
+        std::tie(lane, mask) = ofLanes;
+        write(sum, result, place);
+      }
+    });
+  }
+}
+
+void NestStaging::stageBody(Shared &shared, SmallVector<llvm::DenseMap<Value, Value>> known) {
+  Value first = position[shape.blockLetter];
+  llvm::MapVector<Operation *, SmallVector<Value>> overLanes, elementwise;
+  for (int64_t n = 0; n < shape.block; ++n) {
+    enterBlock(n);
+    llvm::DenseMap<Value, Value> ofPosition;
+    for (auto [l, ofLanes] : llvm::enumerate(shared.lanes)) {
+      std::tie(lane, mask) = ofLanes;
+      llvm::DenseMap<Value, Value> here = known[l];
+      here.insert(ofPosition.begin(), ofPosition.end());
+      for (Operation *op : shared.ops) {
+        const NestShape &own = plan.getShape(op);
+        Value computed = compute(op, here, 0);
+        if (own.sumsLanes) {
+          SmallVector<Value> &sums = overLanes[op];
+          if (l)
+            sums.back() = AddOp::create(builder, loc, sums.back(), computed);
+          else
+            sums.push_back(computed);
+        } else if (auto it = shared.sums.find(op); it != shared.sums.end()) {
+          it->second[l] = AddOp::create(builder, loc, it->second[l], computed);
+        } else {
+          elementwise[op].push_back(computed);
+        }
+      }
+      // What others need there as well.
+      for (auto [value, made] : here) {
+        if (!analysis.getLetters(value).contains(shape.blockLetter))
+          known[l].insert({value, made});
+        if (!isInLanes(value))
+          ofPosition.insert({value, made});
+      }
+    }
+  }
+  for (auto &each : elementwise) {
+    Value result = each.first->getResult(0);
+    writeResult(result, [&](const NestPlace &place) {
+      for (auto [i, value] : llvm::enumerate(each.second)) {
+        enterBlock(i / shared.lanes.size());
+        std::tie(lane, mask) = shared.lanes[i % shared.lanes.size()];
+        write(value, result, place);
+      }
+    });
+  }
+  position[shape.blockLetter] = first;
+  for (auto &[op, sums] : overLanes)
+    writeLaneSums(op->getResult(0), sums, shape.blockLetter);
+}
+
+//===----------------------------------------------------------------------===//
+// What is computed, and where it goes
+//===----------------------------------------------------------------------===//
 
 void NestStaging::write(Value result, ArrayRef<Value> values) {
   if (shape.sumsLanes && shape.blockLetter)

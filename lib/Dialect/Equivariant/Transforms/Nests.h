@@ -67,6 +67,8 @@ public:
   virtual int64_t getAlignment(mlir::Value base) { return 1; }
   /// The same pointer, whatever has to be hidden from what would compute the addresses of all operations beforehand.
   virtual mlir::Value hide(mlir::Value pointer) { return pointer; }
+  /// The loops of another operation begin.
+  virtual void begin() {}
   /// Does something in one lane.
   virtual void once(llvm::function_ref<void()> emit) = 0;
   /// Lane n of each group goes to address + n * stride.
@@ -103,6 +105,20 @@ public:
 
 private:
   void stage(mlir::Operation *op, int64_t owner);
+  /// What is emitted from now on is of an operation, or of several, with this shape.
+  void begin(const NestShape &shape);
+
+  /// Operations that share loops, and what they have between these.
+  struct Shared {
+    llvm::ArrayRef<mlir::Operation *> ops;
+    llvm::SmallVector<mlir::Value> leaves;
+    llvm::SmallVector<std::pair<mlir::Value, mlir::Value>> lanes; // all of them, a vector or warp at a time, and their masks
+    llvm::MapVector<mlir::Operation *, llvm::SmallVector<mlir::Value>> sums; // over outer letters
+  };
+  void stageTogether(const NestPlan::Step &step);
+  /// The loops from the letter of this number on; `known` of each of `shared.lanes`.
+  void stageLoops(Shared &shared, llvm::SmallVector<llvm::DenseMap<mlir::Value, mlir::Value>> known, size_t level);
+  void stageBody(Shared &shared, llvm::SmallVector<llvm::DenseMap<mlir::Value, mlir::Value>> known);
   void stagePairs(mlir::Operation *op, int64_t owner);
   /// For each pair of channels, what the first or second of them has, or adds to it.
   void stagePairs(mlir::Operation *op, bool adds, mlir::Value source, const NestPlace &from, const NestPlace &to);

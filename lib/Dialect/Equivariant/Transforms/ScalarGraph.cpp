@@ -81,6 +81,10 @@ const ScalarElements &ScalarGraph::get(Value tensor) {
         result[n]->constant = type.getElementType().isF32() ? static_cast<float>(value) : value;
         result[n]->complete = true;
       }
+  } else if (auto stack = dyn_cast<StackOp>(op)) {
+    result.clear();
+    for (Value part : stack.getValues())
+      llvm::append_range(result, get(part));
   } else if (!isa<ZeroOp>(op)) {
     TermLists lists = getTerms(tensor);
     for (auto [n, terms] : llvm::enumerate(lists))

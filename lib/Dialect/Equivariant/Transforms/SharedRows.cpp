@@ -18,26 +18,30 @@ int64_t espmm::equivariant::getCopyWidth(const RowLayout &layout, int64_t rowWid
   return 1;
 }
 
-void RowLayout::addBlock(RankedTensorType block, int64_t offset, bool hasChannels) {
+void RowLayout::addBlock(RankedTensorType block, int64_t offset, int64_t laneChannels) {
   if (positions.count(offset))
     return;
   positions[offset] = size;
-  channels |= hasChannels;
-  if (!hasChannels) {
+  channels |= laneChannels > 0;
+  if (!laneChannels) {
     addRun(offset, 0, block.getNumElements(), 0, 0);
     return;
   }
   int64_t mul = block.getDimSize(0), dim = block.getNumElements() / mul;
   if (irreps && irreps.getLayout() == Layout::IrMul) {
     for (int64_t i = 0; i < dim; ++i)
-      addRun(offset + i * mul, warpSize, warpSize, 1, mul);
+      addRun(offset + i * mul, warpSize, laneChannels * warpSize, 1, mul);
   } else {
-    addRun(offset, warpSize * dim, warpSize * dim, dim, mul);
+    addRun(offset, warpSize * dim, laneChannels * warpSize * dim, dim, mul);
   }
 }
 
-std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::planSharedRows(KernelAnalysis &analysis, Access side) {
+std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::planSharedRows(KernelAnalysis &analysis, ScheduleAttr schedule) {
   KernelOp kernel = analysis.kernel;
+  Access side = schedule.getGroupBy();
+  auto getLaneChannels = [&](Value block) {
+    return analysis.hasChannels(block) ? schedule.getLaneChannels(cast<RankedTensorType>(block.getType()).getDimSize(0)) : 0;
+  };
   auto isGrouped = [&](Access access) { return side != Access::Edge && access == side; };
   SmallVector<RowLayout> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
   for (auto [layout, tensor] : llvm::zip(inputs, kernel.getInputs()))
@@ -50,13 +54,13 @@ std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::pl
   for (BlockOp block : blocks) {
     unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
     if (!isGrouped(kernel.getInputAccess(i)))
-      inputs[i].addBlock(block.getType(), block.getOffset(), analysis.hasChannels(block.getResult()));
+      inputs[i].addBlock(block.getType(), block.getOffset(), getLaneChannels(block.getResult()));
   }
   SmallVector<Contribution> contributions(analysis.getContributions());
   llvm::stable_sort(contributions, [](const Contribution &a, const Contribution &b) { return a.offset < b.offset; });
   for (const Contribution &c : contributions)
     if (analysis.hasChannels(c.value))
-      results[c.result].addBlock(cast<RankedTensorType>(c.value.getType()), c.offset, true);
+      results[c.result].addBlock(cast<RankedTensorType>(c.value.getType()), c.offset, getLaneChannels(c.value));
 
   auto finish = [](RowLayout &layout, Value tensor, Type moved) {
     int64_t width = getWidth(tensor);

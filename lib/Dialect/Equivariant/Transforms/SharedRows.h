@@ -21,14 +21,15 @@ struct RowLayout {
     runs.append({offset, slabStride, count, dim, mul});
     size += count;
   }
-  void addBlock(mlir::RankedTensorType block, int64_t offset, bool hasChannels);
+  /// A block of which a lane has that many channels; 0: it has none.
+  void addBlock(mlir::RankedTensorType block, int64_t offset, int64_t laneChannels);
 };
 
 /// The number of elements of a row that can be moved at once, at most 16 bytes: what all offsets, strides and counts are multiples of.
 int64_t getCopyWidth(const RowLayout &layout, int64_t rowWidth, int64_t elementBytes);
 
-/// The layouts of a kernel's operands that are not grouped by `side` (the others' stay empty), and of its results.
-std::pair<llvm::SmallVector<RowLayout>, llvm::SmallVector<RowLayout>> planSharedRows(KernelAnalysis &analysis, Access side);
+/// The layouts of a kernel's operands that are not grouped (the others' stay empty), and of its results.
+std::pair<llvm::SmallVector<RowLayout>, llvm::SmallVector<RowLayout>> planSharedRows(KernelAnalysis &analysis, ScheduleAttr schedule);
 
 } // namespace espmm::equivariant
 

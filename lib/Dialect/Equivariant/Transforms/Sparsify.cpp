@@ -85,7 +85,7 @@ private:
         result.set(n);
       return result;
     }
-    if (isa_and_nonnull<EinsumOp, RestrictOp>(op) || isConstantTensor(op)) {
+    if (isa_and_nonnull<EinsumOp, RestrictOp, StackOp>(op) || isConstantTensor(op)) {
       // The graph knows; a graph of its own, so that nothing is emitted.
       OpBuilder builder(op->getContext());
       ScalarGraph graph(builder);
@@ -132,7 +132,7 @@ public:
 
 private:
   static bool isTensorOp(Operation *op) {
-    return isa<ReadOp, WriteOp, EinsumOp, AddOp, RestrictOp, ZeroOp>(op) || isConstantTensor(op);
+    return isa<ReadOp, WriteOp, EinsumOp, AddOp, RestrictOp, StackOp, ZeroOp>(op) || isConstantTensor(op);
   }
 
   /// Blocks are runs of tensor operations, ended by anything that may touch memory or holds a region.

@@ -7,6 +7,8 @@ using namespace espmm::equivariant;
 
 /// From so many edges a warp on, on average, the warps of a block share a node's edges.
 static constexpr int64_t edgesOfSharedWarp = 8;
+/// From so many on, where a GPU has little to do and the time is that of one warp.
+static constexpr int64_t edgesOfEarlyWarp = 2;
 /// Nodes times slabs up to which a graph is small: about what a GPU can have under way at once.
 static constexpr int64_t warpsOfSmallGraph = 1024;
 /// Blocks of which a launch's last round, when most of a GPU waits for the rest, is a small part.
@@ -24,7 +26,7 @@ public:
       return;
     nodes = host.getRows(schedule.getGroupBy());
     for (KernelOp kernel : kernels)
-      slabs += GPUKernelStaging::getSchedule(kernel).getSlabEnd() - GPUKernelStaging::getSchedule(kernel).getSlabBegin();
+      slabs += GPUKernelStaging::getSchedule(kernel).getNumUnits();
   }
 
   /// How many warps a block has: those that share a segment, or one. Null if blocks have nothing to share.
@@ -41,12 +43,15 @@ public:
   Value getParts() {
     if (!nodes)
       return {};
-    Value one = h.constant(1);
-    int64_t edgesOfPart = edgesOfSharedWarp * schedule.getWarps();
-    Value more = h.add(h.ceildiv(edges, h.max(nodes, one)), -(edgesOfPart / 2));
-    Value possible = h.ceildiv(h.max(more, h.constant(0)), h.constant(edgesOfPart));
-    Value wanted = h.ceildiv(h.constant(blocksOfLaunch), h.max(h.mul(nodes, slabs), one));
-    return h.max(h.min(possible, wanted), one);
+    Value one = h.constant(1), degree = h.ceildiv(edges, h.max(nodes, one)), blocks = h.max(h.mul(nodes, slabs), one);
+    // As many parts as make so many blocks, if their warps then have so many edges, about.
+    auto cut = [&](int64_t wanted, int64_t edgesOfWarp) {
+      int64_t edgesOfPart = edgesOfWarp * schedule.getWarps();
+      Value possible = h.ceildiv(h.max(h.add(degree, -(edgesOfPart / 2)), h.constant(0)), h.constant(edgesOfPart));
+      return h.min(possible, h.ceildiv(h.constant(wanted), blocks));
+    };
+    Value all = h.max(cut(blocksOfLaunch, edgesOfSharedWarp), cut(warpsOfSmallGraph / schedule.getWarps(), edgesOfEarlyWarp));
+    return h.max(all, one);
   }
 
 private:

@@ -47,7 +47,7 @@ public:
     for (auto &tile : tiles)
       made = succeeded(made) ? emitTile(tile) : made;
     if (tiles.empty())
-      made = emitKernel({}, 0, 1);
+      made = emitKernel({{}, 0, 1, 1});
     if (failed(made))
       return failure();
     combine();
@@ -60,7 +60,7 @@ private:
     KernelAnalysis nests(kernel, LoopedAxes::Nests);
     NestPlan plan(nests, GPUNestTarget::getLimits());
     bool hasLoops = llvm::any_of(plan.getSteps(), [&](const NestPlan::Step &step) {
-      const NestShape &shape = plan.getShape(step.op);
+      const NestShape &shape = plan.getShape(step.ops.front());
       return shape.blockLetter || !shape.summed.empty();
     });
     int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
@@ -111,16 +111,24 @@ private:
       return failure();
     auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
     auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
-    constexpr int64_t warpsOfTile = 8, warpsOfRows = 4;
-    int64_t tileBytes = measureRowTile(kernel, choose(wishes.warps, warpsOfTile));
-    bool isTile = tileBytes && tileBytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
+    constexpr int64_t warpsOfTile = 8, warpsOfRows = 4, mostStages = 8;
+    int64_t ofTile = choose(wishes.warps, warpsOfTile), stages = choose(wishes.stages, 2);
+    std::optional<RowTile> tile = measureRowTile(kernel, ofTile, stages);
+    bool isTile = tile && tile->bytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
+    // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
+    bool isAlone = isTile && tile->bytes > wishes.sharedBytes / 2;
+    // More memory to compute ahead in, if less is waited for then, and as many blocks have room.
+    for (int64_t more = stages + 1; isTile && !wishes.stages && more <= mostStages; ++more)
+      if (auto other = measureRowTile(kernel, ofTile, more); other->bytes <= wishes.sharedBytes / (isAlone ? 1 : 2) && other->span < tile->span * 95 / 100) {
+        tile = other;
+        stages = more;
+      }
     // A tile would hold too much for what is added up.
     if (!isTile)
       addUp();
-    // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
-    int64_t registers = isTile ? tileBytes <= wishes.sharedBytes / 2 ? 128 : 255 : chooseRegisters();
-    auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1),
-                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), /*stages=*/int64_t(2),
+    int64_t registers = isTile ? isAlone ? 255 : 128 : chooseRegisters();
+    auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1),
+                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), stages,
                                              choose(wishes.registers, registers), wishes.deterministic);
     if (schedule)
       kernel->setAttr("schedule", schedule);
@@ -243,10 +251,11 @@ private:
   int64_t getBudget() {
     if (wishes.tileRegisters)
       return wishes.tileRegisters;
+    // Doubles take two each; a kernel of fewer paths would read features, and add to their gradients, more often than it gains.
     if (side != Access::Edge && !(hasRows() && hasSums()))
-      return 75;
+      return isDouble() ? 105 : 75;
     // What is not held is twice as much for doubles too.
-    return side != Access::Edge && isDouble() ? 90 : 150;
+    return side != Access::Edge && isDouble() ? 110 : 150;
   }
 
   bool isDouble() { return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType().isF64(); }
@@ -280,8 +289,14 @@ private:
     return slabs;
   }
 
-  /// One kernel for each range of slabs in which the same paths have channels.
-  LogicalResult emitTile(ArrayRef<unsigned> tile) {
+  /// A tile's kernel: contributions that have channels in a range of slabs, and how many of these a warp works on at once.
+  struct Piece {
+    SmallVector<unsigned> active;
+    int64_t slabBegin, slabEnd, slabs;
+  };
+
+  /// One kernel for each range of slabs in which the same paths have channels; or one for all, if a warp may work on all slabs at once.
+  SmallVector<Piece> cutTile(ArrayRef<unsigned> tile, int64_t mostSlabs) {
     SmallVector<unsigned> contributions;
     std::set<int64_t> ends;
     for (unsigned u : tile) {
@@ -291,29 +306,70 @@ private:
       }
     }
     llvm::sort(contributions);
+    if (!ends.empty() && *ends.rbegin() <= mostSlabs)
+      return {{contributions, 0, *ends.rbegin(), *ends.rbegin()}};
+    SmallVector<Piece> pieces;
     int64_t begin = 0;
     for (int64_t end : ends) {
       SmallVector<unsigned> active;
       for (unsigned n : contributions)
         if (getSlabs(n) > begin)
           active.push_back(n);
-      if (failed(emitKernel(active, begin, end)))
-        return failure();
+      int64_t slabs = std::min(mostSlabs, end - begin);
+      while ((end - begin) % slabs != 0)
+        --slabs;
+      pieces.push_back({active, begin, end, slabs});
       begin = end;
     }
+    return pieces;
+  }
+
+  LogicalResult emitTile(ArrayRef<unsigned> tile) {
+    for (const Piece &piece : cutTile(tile, wishes.slabs ? wishes.slabs : chooseSlabs(tile)))
+      if (failed(emitKernel(piece)))
+        return failure();
     return success();
   }
 
-  LogicalResult emitKernel(ArrayRef<unsigned> active, int64_t slabBegin, int64_t slabEnd) {
-    OpBuilder builder(kernel);
-    // Results that this kernel gives; those that no path gives go to the first kernel.
+  /// Two slabs at once, and more where a warp copies little for an edge, as long as registers hold what a lane has of them. Doubles are long enough.
+  int64_t chooseSlabs(ArrayRef<unsigned> tile) {
+    constexpr int64_t bytesOfEdge = 2560, mostSlabs = 8;
+    // Rows come without a pause: there it is better to have more warps at some point.
+    int64_t chosen = 1, mostRegisters = side == Access::Edge ? 208 : 255;
+    for (int64_t slabs = 2; slabs <= mostSlabs && !isDouble(); ++slabs) {
+      auto pieces = cutTile(tile, slabs);
+      bool fits = true, suffices = true;
+      for (const Piece &piece : pieces) {
+        KernelOp clone = cloneKernel(piece, getGiven(piece));
+        ScheduleAttr schedule = makeSchedule(clone, piece, 0);
+        suffices &= schedule && countCopiedBytes(clone, schedule) >= bytesOfEdge;
+        fits &= schedule && (piece.slabs == 1 || countRegisters(clone, schedule) <= mostRegisters);
+        clone.erase();
+      }
+      if (!fits)
+        break;
+      chosen = slabs;
+      // More than a tile has changes nothing.
+      if (suffices || (pieces.size() == 1 && slabs >= pieces.front().slabEnd))
+        break;
+    }
+    return chosen;
+  }
+
+  /// Results that a kernel gives; those that no path gives go to the first kernel.
+  SmallVector<unsigned> getGiven(const Piece &piece) {
     SmallVector<unsigned> given;
     for (unsigned r = 0; r < kernel.getNumResults(); ++r) {
       auto gives = [&](unsigned n) { return analysis.getContributions()[n].result == r; };
       bool nobody = llvm::none_of(analysis.getContributions(), [&](const Contribution &c) { return c.result == r; });
-      if (llvm::any_of(active, gives) || (nobody && !parts.count(r)))
+      if (llvm::any_of(piece.active, gives) || (nobody && !parts.count(r)))
         given.push_back(r);
     }
+    return given;
+  }
+
+  KernelOp cloneKernel(const Piece &piece, ArrayRef<unsigned> given) {
+    OpBuilder builder(kernel);
     SmallVector<Type> types;
     SmallVector<Attribute> access;
     for (unsigned r : given) {
@@ -330,7 +386,7 @@ private:
     for (unsigned r : given) {
       SmallVector<int64_t> offsets;
       SmallVector<Value> blocks;
-      for (unsigned n : active) {
+      for (unsigned n : piece.active) {
         const Contribution &c = analysis.getContributions()[n];
         if (c.result == r) {
           offsets.push_back(c.offset);
@@ -341,37 +397,46 @@ private:
     }
     yield.getValuesMutable().assign(rows);
     eraseDeadOps(clone.getBody().front());
+    return clone;
+  }
+
+  LogicalResult emitKernel(const Piece &piece) {
+    SmallVector<unsigned> given = getGiven(piece);
+    KernelOp clone = cloneKernel(piece, given);
     for (auto [r, result] : llvm::zip(given, clone.getResults()))
       parts[r].push_back(result);
-
-    auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
-    auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
-    auto makeSchedule = [&](int64_t registers) {
-      return ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, slabBegin, slabEnd,
-                                      choose(wishes.rows, 2), choose(wishes.warps, side == Access::Edge ? 1 : 4),
-                                      choose(wishes.stages, chooseStages(clone)), registers, wishes.deterministic);
-    };
-    ScheduleAttr schedule = makeSchedule(wishes.registers);
+    ScheduleAttr schedule = makeSchedule(clone, piece, wishes.registers);
     if (schedule && !wishes.registers)
-      schedule = makeSchedule(chooseRegisters(clone, schedule));
+      schedule = makeSchedule(clone, piece, chooseRegisters(clone, schedule));
     if (!schedule)
       return failure();
     clone->setAttr("schedule", schedule);
     return success();
   }
 
-  /// Slots of the ring of edges that are under way. Warps whose edges are short need more of them to keep memory busy.
-  int64_t chooseStages(KernelOp clone) {
-    constexpr int64_t bytesUnderWay = 4096, mostStages = 4;
+  ScheduleAttr makeSchedule(KernelOp clone, const Piece &piece, int64_t registers) {
+    auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
+    auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
+    auto withStages = [&](int64_t stages) {
+      return ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, piece.slabBegin, piece.slabEnd,
+                                      piece.slabs, choose(wishes.rows, 2), choose(wishes.warps, side == Access::Edge ? 1 : 4), stages,
+                                      registers, wishes.deterministic);
+    };
     int64_t own = hasRows() ? 2 : 3;
-    int64_t bytes = warpSize * countCopiedBits(clone) / 8;
+    ScheduleAttr schedule = withStages(choose(wishes.stages, own));
+    return schedule && !wishes.stages ? withStages(chooseStages(own, countCopiedBytes(clone, schedule))) : schedule;
+  }
+
+  /// Slots of the ring of edges that are under way. Warps whose edges are short need more of them to keep memory busy.
+  int64_t chooseStages(int64_t own, int64_t bytes) {
+    constexpr int64_t bytesUnderWay = 6144, mostStages = 4;
     return side == Access::Edge || !bytes ? own : std::max(own, std::min(mostStages, bytesUnderWay / bytes));
   }
 
-  /// Bits of a channel that are copied for each edge, as they are stored before a convert that the kernel may take in.
-  int64_t countCopiedBits(KernelOp clone) {
+  /// Bytes that a warp copies for each edge, as they are stored before a convert that the kernel may take in.
+  int64_t countCopiedBytes(KernelOp clone, ScheduleAttr schedule) {
     KernelAnalysis edge(clone);
-    int64_t bits = 0;
+    int64_t bytes = 0;
     for (BlockOp block : clone.getBody().getOps<BlockOp>()) {
       unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
       if (!edge.hasChannels(block.getResult()) || isGrouped(clone.getInputAccess(i)))
@@ -379,28 +444,37 @@ private:
       Value tensor = clone.getInputs()[i];
       if (auto convert = tensor.getDefiningOp<ConvertOp>())
         tensor = convert.getSource();
-      bits += block.getType().getNumElements() / block.getType().getDimSize(0) * getStoredElement(tensor).getIntOrFloatBitWidth();
+      auto type = block.getType();
+      int64_t mul = type.getDimSize(0);
+      bytes += type.getNumElements() / mul * schedule.getLaneChannels(mul) * warpSize * getStoredElement(tensor).getIntOrFloatBitWidth() / 8;
     }
-    return bits;
+    return bytes;
   }
 
   /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.
   int64_t chooseRegisters(KernelOp clone, ScheduleAttr schedule) {
-    // Beside the values that are alive at once ptxas takes a few for addresses and indices: most of those it keeps in uniform registers.
-    int64_t wanted = estimateCost(clone, schedule).registers + 12;
-    // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
-    // its features there are about 45 products and addresses.
-    if (side == Access::Edge)
-      wanted = std::max(wanted + 23, countEdgeRegisters(clone) + (isDouble() ? 90 : 45));
+    int64_t wanted = countRegisters(clone, schedule);
     return wanted <= 128 ? 128 : wanted <= 168 ? 168 : 255;
   }
 
+  int64_t countRegisters(KernelOp clone, ScheduleAttr schedule) {
+    // Beside the values that are alive at once ptxas takes a few for addresses and indices (most of those it keeps in uniform registers), and for what it
+    // loads early of each channel.
+    int64_t wanted = estimateCost(clone, schedule).registers + 12 * schedule.getSlabs() * (isDouble() ? 2 : 1);
+    // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
+    // its features there are about 45 products and addresses.
+    if (side == Access::Edge)
+      wanted = std::max(wanted + 23, countEdgeRegisters(clone, schedule) + (isDouble() ? 90 : 45));
+    return wanted;
+  }
+
   /// Registers for an edge's own rows, and for the results of one: weights pass by one at a time and do not count.
-  int64_t countEdgeRegisters(KernelOp clone) {
+  int64_t countEdgeRegisters(KernelOp clone, ScheduleAttr schedule) {
     KernelAnalysis edge(clone);
     auto getWords = [&](Value value, bool channels) {
       auto type = cast<RankedTensorType>(value.getType());
-      return type.getNumElements() / (channels ? type.getDimSize(0) : 1) * type.getElementTypeBitWidth() / 32;
+      int64_t mul = type.getDimSize(0), words = type.getNumElements() * type.getElementTypeBitWidth() / 32;
+      return channels ? words / mul * schedule.getLaneChannels(mul) : words;
     };
     int64_t words = 0;
     for (BlockOp block : clone.getBody().getOps<BlockOp>())

@@ -25,3 +25,10 @@ module attributes {test.schedule = #s} {}
 // expected-error@+1 {{expected warps to be 1, 2, 4, 8 or 16 and stages from 2 to 8, got 3 and 2}}
 #s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 1, warps = 3>
 module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c5
+// expected-error@+1 {{expected slabs to divide the number of slabs from slab_begin to slab_end, got 2 for 3}}
+#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_begin = 1, slab_end = 4, slabs = 2>
+module attributes {test.schedule = #s} {}

@@ -132,3 +132,39 @@ func.func @relayout_elements(%p: !llvm.ptr, %q: !llvm.ptr) {
   equivariant.relayout scatter %p to %q of #equivariant.irreps<"8x1o", mul_ir> vector 8 : i8, !llvm.ptr, !llvm.ptr
   return
 }
+
+// -----
+
+// stack_c1
+func.func @stack_of_nothing() {
+  // expected-error@+1 {{'equivariant.stack' op expects an operand, got none}}
+  %0 = "equivariant.stack"() : () -> tensor<0x3xf32>
+  return
+}
+
+// -----
+
+// stack_c1
+func.func @stack_of_types(%a: tensor<3xf32>, %b: tensor<2xf32>) {
+  // expected-error@+1 {{'equivariant.stack' op expects operands of one type, got 'tensor<3xf32>' and 'tensor<2xf32>'}}
+  %0 = equivariant.stack %a, %b : tensor<3xf32>, tensor<2xf32> -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+// stack_c1
+func.func @stack_of_integers(%a: tensor<3xi32>) {
+  // expected-error@+1 {{'equivariant.stack' op expects a static tensor of f32, f64 or vectors of these, got 'tensor<3xi32>'}}
+  %0 = equivariant.stack %a : tensor<3xi32> -> tensor<1x3xi32>
+  return
+}
+
+// -----
+
+// stack_c2
+func.func @stack_of_other_shape(%a: tensor<3xf32>) {
+  // expected-error@+1 {{'equivariant.stack' op expects a result of type 'tensor<2x3xf32>', got 'tensor<3x2xf32>'}}
+  %0 = equivariant.stack %a, %a : tensor<3xf32>, tensor<3xf32> -> tensor<3x2xf32>
+  return
+}

@@ -40,6 +40,8 @@ func.func @write(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>, %s: tensor
 func.func @values(%v: tensor<3xvector<8xf32>>, %t: tensor<3xf32>, %s: f32) {
   // CHECK: equivariant.zero : tensor<3xvector<8xf32>>
   %0 = equivariant.zero : tensor<3xvector<8xf32>>
+  // CHECK: equivariant.stack %{{.*}}, %{{.*}} : tensor<3xf32>, tensor<3xf32> -> tensor<2x3xf32>
+  %5 = equivariant.stack %t, %t : tensor<3xf32>, tensor<3xf32> -> tensor<2x3xf32>
   // CHECK: equivariant.restrict %{{.*}} from [1] sizes [2] : tensor<3xvector<8xf32>>
   %3 = equivariant.restrict %v from [1] sizes [2] : tensor<3xvector<8xf32>>
   // CHECK: equivariant.lane_sum %{{.*}}, %{{.*}} : tensor<3xvector<8xf32>>, tensor<3xvector<8xf32>> -> vector<8xf32>

@@ -2,9 +2,10 @@
 
 // CHECK: module attributes {{.*}}equivariant.target = "cuda:sm_100a"
 
-// A lane has a channel: 96 channels are three slabs of a warp. Its edges are short (4 words a channel), so that four are under way.
+// 96 channels are three slabs. What a warp copies for an edge is little (4 words a channel), so it works on all three at once, three channels a lane; and four edges
+// are under way.
 // CHECK-LABEL: @conv
-// CHECK: attributes {schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 3, rows = {{[0-9]+}}, warps = 4, stages = 4, registers = {{[0-9]+}}>}
+// CHECK: attributes {schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 3, slabs = 3, rows = {{[0-9]+}}, warps = 4, stages = 4, registers = {{[0-9]+}}>}
 func.func @conv(%g: !equivariant.graph, %x: tensor<?x288xf32, #equivariant.irreps<"96x1o", mul_ir>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %w: tensor<?x96xf32>) -> tensor<?x96xf32, #equivariant.irreps<"96x0e", mul_ir>> {
   %z = equivariant.kernel over %g : !equivariant.graph
       ins(%x at senders, %y at edge, %w at edge : tensor<?x288xf32, #equivariant.irreps<"96x1o", mul_ir>>, tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, tensor<?x96xf32>)

@@ -93,6 +93,23 @@ def Equivariant_ZeroOp : Equivariant_Op<"zero", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Equivariant_StackOp : Equivariant_Op<"stack", [Pure]> {
+  let summary = "small tensors of one shape as one with a first dimension more";
+  let description = [{
+    What a lane holds of several channels, read one by one.
+
+    Example: `%s = equivariant.stack %a, %b : tensor<3xf32>, tensor<3xf32> -> tensor<2x3xf32>`
+
+    Constraints:
+    - (stack_c1) one operand or more, of one type: static, of f32, f64 or vectors of these.
+    - (stack_c2) the result is of their number times their shape.
+  }];
+  let arguments = (ins Variadic<AnyRankedTensor>:$values);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$values attr-dict `:` type($values) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 def Equivariant_RestrictOp : Equivariant_Op<"restrict", [Pure, SameOperandsAndResultType]> {
   let summary = "a small tensor whose elements outside of a box are structurally zero";
   let description = [{

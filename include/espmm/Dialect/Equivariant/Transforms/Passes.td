@@ -127,6 +127,7 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     Option<"warps", "warps", "int64_t", "0", "warps of a block (GPU; 0: chosen)">,
     Option<"stages", "stages", "int64_t", "0", "slots of a warp's ring (GPU; 0: chosen)">,
     Option<"registers", "registers", "int64_t", "0", "registers a thread may have (GPU; 0: chosen)">,
+    Option<"slabs", "slabs", "int64_t", "0", "slabs of channels that a warp works on at once, at most (GPU; 0: chosen)">,
     Option<"tileRegisters", "tile-registers", "int64_t", "0",
            "registers that the rows and sums of one tile may take over its loop (GPU; 0: chosen)">];
   let statistics = [
