@@ -92,7 +92,7 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
         try:
-            return _backward(ctx, _wanted(ctx), cotangents)
+            return (None, None, *transforms.gradients(run, ctx.program, ctx.space, ctx.saved_tensors, _wanted(ctx), cotangents))
         except Exception as error:
             name_gradient(error, ctx.program)
             raise
@@ -124,7 +124,8 @@ class _TransformedRun(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Optional[torch.Tensor]) -> tuple:
         try:
-            return _backward(ctx, ctx.needs_input_grad[2:], cotangents)
+            needs = ctx.needs_input_grad[2:]
+            return (None, None, *transforms.gradients(run, ctx.program, ctx.space, ctx.saved_tensors, needs, cotangents))
         except Exception as error:
             name_gradient(error, ctx.program)
             raise
@@ -150,11 +151,6 @@ def _wanted(ctx: Any) -> tuple[bool, ...]:
     for i in ctx.absent:
         needs.insert(i, False)
     return tuple(needs)
-
-
-def _backward(ctx: Any, needs: tuple[bool, ...], cotangents: Tensors) -> tuple:
-    """The gradients where wanted; absent cotangents are not in the program that is run."""
-    return (None, None, *transforms.gradients(run, ctx.program, ctx.space, ctx.saved_tensors, needs, cotangents))
 
 
 def _jvp(ctx: Any, tangents: Tensors) -> tuple:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import ctypes
+import operator
 import threading
 from typing import Any, Iterator, NamedTuple, Optional
 
@@ -374,7 +375,7 @@ def known_graph(receivers: Any, senders: Any, x: Any) -> Optional[Graph]:
     try:
         nodes = x.shape[0]
         return _find((_identity(receivers), _identity(senders), nodes, nodes))
-    except (*_UNRECOGNISED, IndexError):
+    except (*_UNRECOGNISED, IndexError, TypeError):
         return None
 
 
@@ -382,7 +383,7 @@ def _find(key: tuple) -> Optional[Graph]:
     found = _cache.get(key)
     if found is None:
         return None
-    if found.graph.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+    if not found.graph._is_on_host and torch.cuda.is_current_stream_capturing():
         _captured.add(key)
     return found.graph
 
@@ -409,15 +410,11 @@ def graph_of(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int,
     return graph
 
 
+_metadata = operator.attrgetter("shape", "dtype", "_version")
+
+
 def _identity(index: torch.Tensor) -> tuple:
-    return (
-        index.untyped_storage()._cdata,
-        index.storage_offset(),
-        index.shape,
-        index.stride(),
-        index.dtype,
-        index._version,
-    )
+    return index.untyped_storage()._cdata, index.storage_offset(), index.stride(), _metadata(index)
 
 
 def clear_graph_cache() -> None:

@@ -119,7 +119,7 @@ class Launcher:
             except RuntimeError as error:
                 if "allocating a tensor failed" not in str(error):
                     raise self._explained(error) from None
-        if results is None:  # there is no operator for it, or no memory, of which torch itself tells by an exception of its own class
+        if results is None:  # no operator, or no memory: of that torch itself tells by an exception of its own class
             results = self._by_ctypes(tensors, space, plan)
         if plan is not None and plan.cut:
             for size, segments in plan.cut:

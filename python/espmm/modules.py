@@ -168,7 +168,7 @@ class _Product(torch.nn.Module):
 
     def _keep_passed(self, given: tuple, checked: Sequence[torch.Tensor], extent: Optional[tuple] = None) -> None:
         """Notes an eager call that has passed the checks, unless these have changed its tensors."""
-        if all(type(a) in PLAIN and a is b for a, b in zip(given, checked)):
+        if len(given) == len(checked) and all(type(a) in PLAIN and a is b for a, b in zip(given, checked)):
             self.__dict__["_passed"] = (*map(_metadata, given), extent)
 
     def _run(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -179,7 +179,7 @@ class _Product(torch.nn.Module):
         return run_traced(self._program, space, self._operands(tensors))[0]  # type: ignore[arg-type]
 
     def _run_eager(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        return run_eager(self._program, space, self._operands(tensors) if self._has_one_row else tensors)[0]  # type: ignore[arg-type]
+        return run_eager(self._program, space, self._operands(tensors))[0]  # type: ignore[arg-type]
 
     def _operands(self, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """What the program takes: shared weights are one row."""

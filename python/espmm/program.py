@@ -100,6 +100,7 @@ class Program:
         self._key = (text, self.steps, deterministic, tuple(self.schedule.items()))
         self._hash = hash(self._key)
         self._vjps: dict[Step, Program] = {}
+        self._gradients: dict[tuple, Optional[tuple[Program, Step]]] = {}
         self._root: Program = self
         self._serialized: Optional[str] = None
         #: What is kept by program: answers below, and by callers, such as its compiled forms by device.
@@ -176,11 +177,11 @@ class Program:
         Returns:
             None if no result with a cotangent depends on an argument wanted.
         """
-        key = ("gradient", needs, present)
-        if key not in self.memo:
+        key = (needs, present)
+        if key not in self._gradients:
             step = self.prune([i for i, n in enumerate(needs) if n], [i for i, p in enumerate(present) if p])
-            self.memo[key] = None if step is None else (self.vjp(*step), step)
-        return self.memo[key]
+            self._gradients[key] = None if step is None else (self.vjp(*step), step)
+        return self._gradients[key]
 
     def kept(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
         """Which arguments the gradients of the arguments in ``needs`` read, whatever the cotangents."""

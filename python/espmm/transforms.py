@@ -25,7 +25,7 @@ Run = Callable[[Program, Any, Tensors], Sequence[torch.Tensor]]
 
 def gradients(
     run: Run, program: Program, space: Any, saved: Tensors, needs: tuple[bool, ...], cotangents: Tensors
-) -> list[Optional[torch.Tensor]]:
+) -> Tensors:
     """The gradient of each argument where wanted; absent cotangents are not in the program that is run.
 
     Args:
@@ -33,17 +33,22 @@ def gradients(
         needs: for each argument, whether its gradient is wanted.
         cotangents: one for each result, or None.
     """
-    result: list[Optional[torch.Tensor]] = [None] * len(needs)
     found = program.gradient(needs, tuple([cotangent is not None for cotangent in cotangents]))
-    if found is not None:
-        gradient, step = found
-        tensors = [*saved, *[cotangents[i] for i in step.cotangents]]
-        for tensor in tensors:
-            if tensor is not None and is_legacy_batchedtensor(tensor):
-                run = functools.partial(_legacy_batch, run)
-                break
-        for i, value in zip(step.wrt, run(gradient, space, tensors)):
-            result[i] = value
+    if found is None:
+        return [None] * len(needs)
+    gradient, step = found
+    given = cotangents if len(step.cotangents) == len(cotangents) else [cotangents[i] for i in step.cotangents]
+    tensors = [*saved, *given]
+    for tensor in tensors:
+        if tensor is not None and is_legacy_batchedtensor(tensor):
+            run = functools.partial(_legacy_batch, run)
+            break
+    values = run(gradient, space, tensors)
+    if len(values) == len(needs):
+        return values
+    result: list[Optional[torch.Tensor]] = [None] * len(needs)
+    for i, value in zip(step.wrt, values):
+        result[i] = value
     return result
 
 

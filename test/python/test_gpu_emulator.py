@@ -146,6 +146,7 @@ SHARED_LOOPS = {
     "more w than lanes, groups of lanes": ("10x1o+12x0e", "1x0e+1x1o", "10x1o+40x0e", "float32"),
     "three letters": ("6x0e", "7x0e+5x1o", "40x0e+9x1o", "float32"),
     "float64": ("10x1o+6x0e", "1x0e+1x1o", "33x0e+10x1o", "float64"),
+    "bfloat16": ("10x1o+6x0e", "1x0e+1x1o", "33x0e+10x1o", "bfloat16"),
 }
 
 

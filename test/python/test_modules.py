@@ -102,6 +102,21 @@ def test_a_call_like_the_last(device):
         conv(x.float(), y, w, receivers, senders)
 
 
+def test_weights_in_every_form_twice(device):
+    """Calls that are checked, and calls like the last, in whatever form weights are given."""
+    x, y = (t.to(device) for t in random_inputs(PROBLEM, 5)[:2])
+    mixed = TPProblem("4x0e", "0e", "4x0e", [(0, 0, 0, "uvu", True)], irrep_dtype="float64", weight_dtype="float64")
+    own = espmm.TensorProduct(mixed).to(device)
+    none = espmm.TensorProduct(TPProblem("4x0e", "0e", "4x0e", [(0, 0, 0, "uvu", False)], irrep_dtype="float64", weight_dtype="float64"))
+    x, y, w = x[:, :4], y[:, :1], own.weight
+    scalars = x.unflatten(1, (4, 1)).mul(y[:, None]).flatten(1).cpu()
+    for _ in range(2):
+        for weight in (None, w, [w.reshape(4, 1)], w.detach(), None, None):
+            torch.testing.assert_close(own(x, y, weight).cpu(), scalars * w.cpu(), rtol=1e-14, atol=1e-14)
+        for weight in (None, w[:0], w[:0], None, None):
+            torch.testing.assert_close(none(x, y, weight).cpu(), scalars, rtol=1e-14, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     "receivers, senders, message",
     [

@@ -71,6 +71,11 @@ torch.save(tuple(found) if isinstance(found, (tuple, list)) else (found,), sys.a
 
 
 def run_in_cpp(model: Path, inputs: Path, outputs: Path, gradients: bool = False) -> None:
+    done = call_in_cpp(model, inputs, outputs, gradients)
+    assert done.returncode == 0, done.stderr
+
+
+def call_in_cpp(model: Path, inputs: Path, outputs: Path, gradients: bool = False) -> subprocess.CompletedProcess:
     program = BUILD / "bin" / "TorchProgram"
     if not program.exists():
         pytest.skip(f"{program} is not built")
@@ -78,8 +83,7 @@ def run_in_cpp(model: Path, inputs: Path, outputs: Path, gradients: bool = False
     if gradients:
         library = library.with_name("libespmm_torch_autograd.so")
     command = [str(program), str(library), str(model), str(inputs), str(outputs), *["gradients"] * gradients]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])
@@ -121,6 +125,17 @@ def test_torchscript_differentiated_in_cpp(tmp_path):
     second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
     for got, want in zip(torch.load(tmp_path / "outputs"), [*first, *second], strict=True):
         assert relative_error(got, want) < 1e-12
+
+
+def test_errors_in_cpp_name_the_module(tmp_path):
+    """Where there is no Python that could look for it: by the path that was recorded."""
+    (x, y, w), edges = operands()
+    model = Model()
+    torch.jit.trace(model, (x, y, w, *edges), check_trace=False).save(tmp_path / "model.pt")
+    torch.save([x, y, w[:-1], *edges], tmp_path / "inputs")
+    for gradients in (False, True):
+        done = call_in_cpp(tmp_path / "model.pt", tmp_path / "inputs", tmp_path / "outputs", gradients)
+        assert done.returncode == 1 and "conv: expected w of shape (17, 16), got (16, 16)" in done.stderr
 
 
 def test_aot_inductor_in_cpp(tmp_path):

@@ -1,4 +1,4 @@
-"""Microseconds of the host that an eager call takes on a system so small that its kernels take next to none, forward and backward.
+"""Microseconds of the host for an eager call, forward and backward, on a system so small that kernels take next to none.
 
 The last rows are of an `autograd.Function` that only allocates its results: what torch itself takes for as many tensors.
 """
@@ -34,15 +34,18 @@ class _Nothing(torch.autograd.Function):
 def calls(setting: Setting) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is measured, by name. Leaves are parameters, say; inside of a model a layer's tensors are results of others."""
     dtype = str(setting.dtype).removeprefix("torch.")
-    problem = every_path_problem("4x0e+4x1o", "0e+1o", "4x0e+4x1o", layout=setting.layout, irrep_dtype=dtype, weight_dtype=dtype)
-    conv, product = TensorProductConv(problem, setting.deterministic).to(setting.device), TensorProduct(problem).to(setting.device)
+    options = {"layout": setting.layout, "irrep_dtype": dtype, "weight_dtype": dtype}
+    problem = every_path_problem("4x0e+4x1o", "0e+1o", "4x0e+4x1o", **options)
+    conv = TensorProductConv(problem, setting.deterministic).to(setting.device)
+    product = TensorProduct(problem).to(setting.device)
     generator = torch.Generator().manual_seed(0)
 
     def random(rows: int, width: int) -> torch.Tensor:
         return torch.randn(rows, width, generator=generator).to(setting.device, setting.dtype)
 
-    x, y, w = (random(NODES, problem.irreps_in1.dim), random(EDGES, problem.irreps_in2.dim), random(EDGES, problem.weight_numel))
-    z, z_by_row, x_by_row = random(NODES, problem.irreps_out.dim), random(EDGES, problem.irreps_out.dim), random(EDGES, x.shape[1])
+    in1, in2, out = problem.irreps_in1.dim, problem.irreps_in2.dim, problem.irreps_out.dim
+    x, y, w, z = random(NODES, in1), random(EDGES, in2), random(EDGES, problem.weight_numel), random(NODES, out)
+    x_by_row, z_by_row = random(EDGES, in1), random(EDGES, out)
     receivers, senders = torch.randint(NODES, (2, EDGES), generator=generator).to(setting.device)
     graph = Graph(receivers, senders, NODES)
     graph.side("senders")
@@ -50,7 +53,9 @@ def calls(setting: Setting) -> Iterator[tuple[str, Callable[[], object]]]:
     inner = [t * 1 for t in leaves]
     by_row = [x_by_row.requires_grad_() * 1, *inner[1:]]
 
-    def gradients(forward: Callable[..., torch.Tensor], tensors: list[torch.Tensor], cotangent: torch.Tensor) -> Callable[[], object]:
+    def gradients(
+        forward: Callable[..., torch.Tensor], tensors: list[torch.Tensor], cotangent: torch.Tensor
+    ) -> Callable[[], object]:
         return lambda: torch.autograd.grad(forward(*tensors), tensors, cotangent)
 
     def of_edges(*tensors: torch.Tensor) -> torch.Tensor:

@@ -65,6 +65,9 @@ public:
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
       if (getIrreps(kernel.getResult(r)))
         rows[r] = target->allocate(getWidth(kernel.getResult(r)));
+    for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
+      if (isCopied(i))
+        copies[i] = target->allocate(getWidth(kernel.getInputs()[i]));
     pending = ofRows ? stageRows(unit, warp, pending) : stageSegment(unit, warp, pending);
     if (units) {
       scf::YieldOp::create(builder, loc, ValueRange{pending.edges, pending.hasSums});
@@ -92,11 +95,23 @@ private:
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
       if (getIrreps(kernel.getResult(r)))
         first.push_back(getWidth(kernel.getResult(r)));
-    memoryBytes = NestPlan(analysis, GPUNestTarget::getLimits()).measure(element, first) * (element.getIntOrFloatBitWidth() / 8);
+    NestPlan plan(analysis, GPUNestTarget::getLimits());
+    copiesRows = llvm::any_of(plan.getSteps(), [](const NestPlan::Step &step) { return step.ops.size() > 1; });
+    for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
+      if (isCopied(i))
+        first.push_back(getWidth(kernel.getInputs()[i]));
+    memoryBytes = plan.measure(element, first) * (element.getIntOrFloatBitWidth() / 8);
     int64_t warps = schedule.getWarps();
     while (warps > 1 && warps * memoryBytes > mostSharedBytes)
       warps /= 2;
     return warps;
+  }
+
+  /// Rows by edge, or of the node at its other end, that are copied to shared memory first. Between loops that share weights there are many operations which read
+  /// them, and the weights that pass push them out of the first cache.
+  bool isCopied(unsigned i) {
+    Access access = kernel.getInputAccess(i);
+    return copiesRows && getIrreps(kernel.getInputs()[i]) && access != Access::All && (access == Access::Edge || access != side);
   }
 
   /// Gradients of shared weights that each warp adds to in its part of shared memory.
@@ -231,12 +246,13 @@ private:
     for (auto [r, row] : rows)
       if (!isSum(r) && !beginsAnew(r))
         target->fillWithZeros(row, getWidth(kernel.getResult(r)));
-    function.syncWarp();
     SmallVector<Value> inputs;
     for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
       Value tensor = kernel.getInputs()[i];
       inputs.push_back(function.getRowPointer(getArgument(host.getBuffer(tensor)), getRow(kernel.getInputAccess(i), edge, node, own), getWidth(tensor), getStoredElement(tensor)));
     }
+    copyIn(inputs);
+    function.syncWarp();
     SmallVector<Value> weights(kernel.getNumResults());
     for (unsigned r = 0; r < kernel.getNumResults(); ++r)
       if (!rows.count(r))
@@ -245,7 +261,10 @@ private:
     NestStaging(analysis, *target).run(
         [&](BlockOp block) {
           unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
-          return placeInRow(kernel.getInputs()[i], inputs[i], block.getType(), block.getOffset());
+          NestPlace place = placeInRow(kernel.getInputs()[i], inputs[i], block.getType(), block.getOffset());
+          if (copies.count(i))
+            place.stored = TypeAttr();
+          return place;
         },
         [&](const Contribution &c) {
           Value tensor = kernel.getResult(c.result);
@@ -269,6 +288,36 @@ private:
     return function.getRowPointer(getArgument(host.getDestination(tensor), /*readOnly=*/false), row, getWidth(tensor), getStoredElement(tensor));
   }
 
+  /// Copies rows to shared memory, with many loads under way at a time, and puts their places there in place of them.
+  void copyIn(MutableArrayRef<Value> inputs) {
+    constexpr size_t copiesAtOnce = 16;
+    struct Copied {
+      Value loaded, to;
+      Type stored;
+    };
+    SmallVector<Copied> all;
+    auto store = [&] {
+      for (const Copied &c : all)
+        LLVM::StoreOp::create(builder, loc, extendStored(builder, loc, c.loaded, element, c.stored), c.to, target->getBytes());
+      all.clear();
+    };
+    for (auto [i, copy] : copies) {
+      int64_t width = getWidth(kernel.getInputs()[i]);
+      Type stored = getStoredElement(kernel.getInputs()[i]);
+      for (int64_t first = 0; first < width; first += warpSize) {
+        Value at = ix.add(function.lane, first);
+        if (width - first < warpSize)
+          at = ix.min(at, ix.constant(width - 1));
+        Value loaded = LLVM::LoadOp::create(builder, loc, getMemoryType(element, stored), ix.address(inputs[i], at, stored), stored.getIntOrFloatBitWidth() / 8);
+        all.push_back({loaded, ix.address(copy, at, element), stored});
+        if (all.size() == copiesAtOnce)
+          store();
+      }
+      inputs[i] = copy;
+    }
+    store();
+  }
+
   void copyOut(unsigned r, Value row) {
     Value to = getDestination(r, row);
     bool adds = kernel.getResultAccess(r) != Access::Edge && !isSum(r);
@@ -289,6 +338,7 @@ private:
   KernelAnalysis analysis;
   Access side;
   Type element;
+  bool copiesRows = false;
   int64_t memoryBytes = 0; // of a warp: rows and buffers
   int64_t warpsOfBlock;
   GPUFunction function;
@@ -297,6 +347,7 @@ private:
   Location loc;
   std::optional<GPUNestTarget> target;
   llvm::MapVector<unsigned, Value> rows;   // results of irreps, in shared memory
+  llvm::MapVector<unsigned, Value> copies; // of rows that are read
   llvm::MapVector<unsigned, Share> shares; // results that all rows share
 };
 

@@ -436,7 +436,7 @@ private:
   /// Bytes that a warp copies for each edge, as they are stored before a convert that the kernel may take in.
   int64_t countCopiedBytes(KernelOp clone, ScheduleAttr schedule) {
     KernelAnalysis edge(clone);
-    int64_t bytes = 0;
+    int64_t bits = 0;
     for (BlockOp block : clone.getBody().getOps<BlockOp>()) {
       unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
       if (!edge.hasChannels(block.getResult()) || isGrouped(clone.getInputAccess(i)))
@@ -444,11 +444,10 @@ private:
       Value tensor = clone.getInputs()[i];
       if (auto convert = tensor.getDefiningOp<ConvertOp>())
         tensor = convert.getSource();
-      auto type = block.getType();
-      int64_t mul = type.getDimSize(0);
-      bytes += type.getNumElements() / mul * schedule.getLaneChannels(mul) * warpSize * getStoredElement(tensor).getIntOrFloatBitWidth() / 8;
+      int64_t mul = block.getType().getDimSize(0), elements = block.getType().getNumElements() / mul * schedule.getLaneChannels(mul);
+      bits += elements * warpSize * getStoredElement(tensor).getIntOrFloatBitWidth();
     }
-    return bytes;
+    return bits / 8;
   }
 
   /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.
