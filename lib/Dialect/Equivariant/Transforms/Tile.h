@@ -17,6 +17,9 @@ struct ScheduleWishes {
   int64_t sharedBytes = 0;
 };
 
+/// Gives a kernel that needs loops over several multiplicities its schedule; it is not cut.
+mlir::LogicalResult scheduleNestsForGPU(KernelOp kernel, const ScheduleWishes &wishes);
+
 /// Cuts a kernel into kernels that a warp's registers can hold, each with its schedule.
 mlir::LogicalResult tileForGPU(KernelOp kernel, const ScheduleWishes &wishes);
 

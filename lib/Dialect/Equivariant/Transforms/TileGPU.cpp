@@ -1,9 +1,6 @@
 //===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
-#include "GPUNestTarget.h"
-#include "GPURowTiles.h"
-#include "KernelCost.h"
-#include "NestPlan.h"
 #include "SharedRows.h"
+#include "SlabSchedule.h"
 #include "Tile.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
 #include "mlir/IR/IRMapping.h"
@@ -28,7 +25,7 @@ public:
 
   LogicalResult run() {
     if (needsNests(kernel))
-      return scheduleNests();
+      return scheduleNestsForGPU(kernel, wishes);
     if (failed(analysis.verify()))
       return failure();
     collectUnits();
@@ -47,7 +44,7 @@ public:
     for (auto &tile : tiles)
       made = succeeded(made) ? emitTile(tile) : made;
     if (tiles.empty())
-      made = emitKernel({{}, 0, 1, 1});
+      made = emitKernel({{}, {0, 1, 1}});
     if (failed(made))
       return failure();
     combine();
@@ -55,86 +52,6 @@ public:
   }
 
 private:
-  /// Loops have many loads under way in registers. Where there are none, what an operation reads and computes at once has to fit, and other warps run while one waits.
-  int64_t chooseRegisters() {
-    KernelAnalysis nests(kernel, LoopedAxes::Nests);
-    NestPlan plan(nests, GPUNestTarget::getLimits());
-    bool hasLoops = llvm::any_of(plan.getSteps(), [&](const NestPlan::Step &step) {
-      const NestShape &shape = plan.getShape(step.ops.front());
-      return shape.blockLetter || !shape.summed.empty();
-    });
-    int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
-    int64_t live = plan.countLive();
-    int64_t registers = hasLoops || (live > 128 && live <= 192) ? 128 : live <= 128 ? 64 : 255;
-    return std::min<int64_t>(registers * words, 255);
-  }
-
-  /// What several operations give to one block of a result is added up first, if they have no sums over loops that would have to end before.
-  void addUp() {
-    KernelAnalysis nests(kernel, LoopedAxes::Nests);
-    NestPlan plan(nests, NestLimits{warpSize});
-    auto mayBeAdded = [&](Value value) {
-      Operation *op = value.getDefiningOp();
-      auto kept = plan.getLoops(value);
-      return isa_and_nonnull<EinsumOp, AddOp>(op) && value.hasOneUse() && nests.isNest(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
-               return llvm::all_of(plan.getLoops(operand), [&](const auto &entry) { return kept.count(entry.first); });
-             });
-    };
-    for (unsigned r = 0; r < kernel.getNumResults(); ++r) {
-      AssembleOp assemble = nests.getAssemble(r);
-      SmallVector<int64_t> offsets;
-      SmallVector<Value> blocks;
-      OpBuilder builder(assemble);
-      // By offset and letters, where what can be added to is.
-      std::map<std::pair<int64_t, std::string>, size_t> sums;
-      for (auto [offset, value] : llvm::zip(assemble.getOffsets(), assemble.getBlocks())) {
-        if (mayBeAdded(value)) {
-          auto [sum, isNew] = sums.try_emplace({offset, nests.getLetters(value).str()}, blocks.size());
-          if (!isNew) {
-            blocks[sum->second] = AddOp::create(builder, kernel.getLoc(), blocks[sum->second], value);
-            continue;
-          }
-        }
-        offsets.push_back(offset);
-        blocks.push_back(value);
-      }
-      if (blocks.size() == assemble.getBlocks().size())
-        continue;
-      assemble.getResult().replaceAllUsesWith(AssembleOp::create(builder, kernel.getLoc(), assemble.getType(), offsets, blocks));
-      assemble.erase();
-    }
-  }
-
-  /// A warp for a node, or for some rows; or a block for 32 rows at once that share weights, if they have room in its shared memory. Nothing of it is cut.
-  LogicalResult scheduleNests() {
-    if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
-      return failure();
-    auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
-    auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
-    constexpr int64_t warpsOfTile = 8, warpsOfRows = 4, mostStages = 8;
-    int64_t ofTile = choose(wishes.warps, warpsOfTile), stages = choose(wishes.stages, 2);
-    std::optional<RowTile> tile = measureRowTile(kernel, ofTile, stages);
-    bool isTile = tile && tile->bytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
-    // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
-    bool isAlone = isTile && tile->bytes > wishes.sharedBytes / 2;
-    // More memory to compute ahead in, if less is waited for then, and as many blocks have room.
-    for (int64_t more = stages + 1; isTile && !wishes.stages && more <= mostStages; ++more)
-      if (auto other = measureRowTile(kernel, ofTile, more); other->bytes <= wishes.sharedBytes / (isAlone ? 1 : 2) && other->span < tile->span * 95 / 100) {
-        tile = other;
-        stages = more;
-      }
-    // A tile would hold too much for what is added up.
-    if (!isTile)
-      addUp();
-    int64_t registers = isTile ? isAlone ? 255 : 128 : chooseRegisters();
-    auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1),
-                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), stages,
-                                             choose(wishes.registers, registers), wishes.deterministic);
-    if (schedule)
-      kernel->setAttr("schedule", schedule);
-    return success(schedule != nullptr);
-  }
-
   bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
 
   int64_t getWords(Value value) {
@@ -292,7 +209,7 @@ private:
   /// A tile's kernel: contributions that have channels in a range of slabs, and how many of these a warp works on at once.
   struct Piece {
     SmallVector<unsigned> active;
-    int64_t slabBegin, slabEnd, slabs;
+    SlabRange range;
   };
 
   /// One kernel for each range of slabs in which the same paths have channels; or one for all, if a warp may work on all slabs at once.
@@ -307,7 +224,7 @@ private:
     }
     llvm::sort(contributions);
     if (!ends.empty() && *ends.rbegin() <= mostSlabs)
-      return {{contributions, 0, *ends.rbegin(), *ends.rbegin()}};
+      return {{contributions, {0, *ends.rbegin(), *ends.rbegin()}}};
     SmallVector<Piece> pieces;
     int64_t begin = 0;
     for (int64_t end : ends) {
@@ -318,7 +235,7 @@ private:
       int64_t slabs = std::min(mostSlabs, end - begin);
       while ((end - begin) % slabs != 0)
         --slabs;
-      pieces.push_back({active, begin, end, slabs});
+      pieces.push_back({active, {begin, end, slabs}});
       begin = end;
     }
     return pieces;
@@ -341,16 +258,16 @@ private:
       bool fits = true, suffices = true;
       for (const Piece &piece : pieces) {
         KernelOp clone = cloneKernel(piece, getGiven(piece));
-        ScheduleAttr schedule = makeSchedule(clone, piece, 0);
-        suffices &= schedule && countCopiedBytes(clone, schedule) >= bytesOfEdge;
-        fits &= schedule && (piece.slabs == 1 || countRegisters(clone, schedule) <= mostRegisters);
+        SlabSchedule schedule(clone, side, piece.range, wishes);
+        suffices &= schedule && schedule.countCopiedBytes() >= bytesOfEdge;
+        fits &= schedule && (piece.range.slabs == 1 || schedule.countRegisters() <= mostRegisters);
         clone.erase();
       }
       if (!fits)
         break;
       chosen = slabs;
       // More than a tile has changes nothing.
-      if (suffices || (pieces.size() == 1 && slabs >= pieces.front().slabEnd))
+      if (suffices || (pieces.size() == 1 && slabs >= pieces.front().range.end))
         break;
     }
     return chosen;
@@ -405,87 +322,11 @@ private:
     KernelOp clone = cloneKernel(piece, given);
     for (auto [r, result] : llvm::zip(given, clone.getResults()))
       parts[r].push_back(result);
-    ScheduleAttr schedule = makeSchedule(clone, piece, wishes.registers);
-    if (schedule && !wishes.registers)
-      schedule = makeSchedule(clone, piece, chooseRegisters(clone, schedule));
+    ScheduleAttr schedule = SlabSchedule(clone, side, piece.range, wishes).get();
     if (!schedule)
       return failure();
     clone->setAttr("schedule", schedule);
     return success();
-  }
-
-  ScheduleAttr makeSchedule(KernelOp clone, const Piece &piece, int64_t registers) {
-    auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
-    auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
-    auto withStages = [&](int64_t stages) {
-      return ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, piece.slabBegin, piece.slabEnd,
-                                      piece.slabs, choose(wishes.rows, 2), choose(wishes.warps, side == Access::Edge ? 1 : 4), stages,
-                                      registers, wishes.deterministic);
-    };
-    int64_t own = hasRows() ? 2 : 3;
-    ScheduleAttr schedule = withStages(choose(wishes.stages, own));
-    return schedule && !wishes.stages ? withStages(chooseStages(own, countCopiedBytes(clone, schedule))) : schedule;
-  }
-
-  /// Slots of the ring of edges that are under way. Warps whose edges are short need more of them to keep memory busy.
-  int64_t chooseStages(int64_t own, int64_t bytes) {
-    constexpr int64_t bytesUnderWay = 6144, mostStages = 4;
-    return side == Access::Edge || !bytes ? own : std::max(own, std::min(mostStages, bytesUnderWay / bytes));
-  }
-
-  /// Bytes that a warp copies for each edge, as they are stored before a convert that the kernel may take in.
-  int64_t countCopiedBytes(KernelOp clone, ScheduleAttr schedule) {
-    KernelAnalysis edge(clone);
-    int64_t bits = 0;
-    for (BlockOp block : clone.getBody().getOps<BlockOp>()) {
-      unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
-      if (!edge.hasChannels(block.getResult()) || isGrouped(clone.getInputAccess(i)))
-        continue;
-      Value tensor = clone.getInputs()[i];
-      if (auto convert = tensor.getDefiningOp<ConvertOp>())
-        tensor = convert.getSource();
-      int64_t mul = block.getType().getDimSize(0), elements = block.getType().getNumElements() / mul * schedule.getLaneChannels(mul);
-      bits += elements * warpSize * getStoredElement(tensor).getIntOrFloatBitWidth();
-    }
-    return bits / 8;
-  }
-
-  /// 128, 168 or 255: a multiprocessor then holds 16, 12 or 8 warps.
-  int64_t chooseRegisters(KernelOp clone, ScheduleAttr schedule) {
-    int64_t wanted = countRegisters(clone, schedule);
-    return wanted <= 128 ? 128 : wanted <= 168 ? 168 : 255;
-  }
-
-  int64_t countRegisters(KernelOp clone, ScheduleAttr schedule) {
-    // Beside the values that are alive at once ptxas takes a few for addresses and indices (most of those it keeps in uniform registers), and for what it
-    // loads early of each channel.
-    int64_t wanted = estimateCost(clone, schedule).registers + 12 * schedule.getSlabs() * (isDouble() ? 2 : 1);
-    // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
-    // its features there are about 45 products and addresses.
-    if (side == Access::Edge)
-      wanted = std::max(wanted + 23, countEdgeRegisters(clone, schedule) + (isDouble() ? 90 : 45));
-    return wanted;
-  }
-
-  /// Registers for an edge's own rows, and for the results of one: weights pass by one at a time and do not count.
-  int64_t countEdgeRegisters(KernelOp clone, ScheduleAttr schedule) {
-    KernelAnalysis edge(clone);
-    auto getWords = [&](Value value, bool channels) {
-      auto type = cast<RankedTensorType>(value.getType());
-      int64_t mul = type.getDimSize(0), words = type.getNumElements() * type.getElementTypeBitWidth() / 32;
-      return channels ? words / mul * schedule.getLaneChannels(mul) : words;
-    };
-    int64_t words = 0;
-    for (BlockOp block : clone.getBody().getOps<BlockOp>())
-      if (edge.hasChannels(block.getResult()) && block.getRow().getType().getEncoding() &&
-          !isGrouped(clone.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber())))
-        words += getWords(block.getResult(), true);
-    std::set<std::pair<unsigned, int64_t>> counted;
-    for (const Contribution &c : edge.getContributions())
-      if (!isGrouped(clone.getResultAccess(c.result)) && clone.getResult(c.result).getType() &&
-          cast<RankedTensorType>(clone.getResult(c.result).getType()).getEncoding() && counted.insert({c.result, c.offset}).second)
-        words += getWords(c.value, edge.hasChannels(c.value));
-    return words;
   }
 
   void combine() {

@@ -1,0 +1,106 @@
+//===- TileGPUNests.cpp - schedules of kernels with nests -----------------===//
+#include "GPUNestTarget.h"
+#include "GPURowTiles.h"
+#include "NestPlan.h"
+#include "SharedRows.h"
+#include "Tile.h"
+
+using namespace mlir;
+using namespace espmm::equivariant;
+
+namespace {
+
+class NestScheduling {
+public:
+  NestScheduling(KernelOp kernel, const ScheduleWishes &wishes) : kernel(kernel), wishes(wishes) {}
+
+  /// A warp for a node, or for some rows; or a block for 32 rows at once that share weights, if they have room in its shared memory. Nothing of it is cut.
+  LogicalResult run() {
+    if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
+      return failure();
+    auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
+    auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
+    constexpr int64_t warpsOfTile = 8, warpsOfRows = 4, mostStages = 8;
+    int64_t ofTile = choose(wishes.warps, warpsOfTile), stages = choose(wishes.stages, 2);
+    std::optional<RowTile> tile = measureRowTile(kernel, ofTile, stages);
+    bool isTile = tile && tile->bytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
+    // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
+    bool isAlone = isTile && tile->bytes > wishes.sharedBytes / 2;
+    // More memory to compute ahead in, if less is waited for then, and as many blocks have room.
+    for (int64_t more = stages + 1; isTile && !wishes.stages && more <= mostStages; ++more)
+      if (auto other = measureRowTile(kernel, ofTile, more); other->bytes <= wishes.sharedBytes / (isAlone ? 1 : 2) && other->span < tile->span * 95 / 100) {
+        tile = other;
+        stages = more;
+      }
+    // A tile would hold too much for what is added up.
+    if (!isTile)
+      addUp();
+    int64_t registers = isTile ? isAlone ? 255 : 128 : chooseRegisters();
+    auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, chooseGroupSide(kernel), warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1),
+                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), stages,
+                                             choose(wishes.registers, registers), wishes.deterministic);
+    if (schedule)
+      kernel->setAttr("schedule", schedule);
+    return success(schedule != nullptr);
+  }
+
+private:
+  /// Loops have many loads under way in registers. Where there are none, what an operation reads and computes at once has to fit, and other warps run while one waits.
+  int64_t chooseRegisters() {
+    KernelAnalysis nests(kernel, LoopedAxes::Nests);
+    NestPlan plan(nests, GPUNestTarget::getLimits());
+    bool hasLoops = llvm::any_of(plan.getSteps(), [&](const NestPlan::Step &step) {
+      const NestShape &shape = plan.getShape(step.ops.front());
+      return shape.blockLetter || !shape.summed.empty();
+    });
+    int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
+    int64_t live = plan.countLive();
+    int64_t registers = hasLoops || (live > 128 && live <= 192) ? 128 : live <= 128 ? 64 : 255;
+    return std::min<int64_t>(registers * words, 255);
+  }
+
+  /// What several operations give to one block of a result is added up first, if they have no sums over loops that would have to end before.
+  void addUp() {
+    KernelAnalysis nests(kernel, LoopedAxes::Nests);
+    NestPlan plan(nests, NestLimits{warpSize});
+    auto mayBeAdded = [&](Value value) {
+      Operation *op = value.getDefiningOp();
+      auto kept = plan.getLoops(value);
+      return isa_and_nonnull<EinsumOp, AddOp>(op) && value.hasOneUse() && nests.isNest(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
+               return llvm::all_of(plan.getLoops(operand), [&](const auto &entry) { return kept.count(entry.first); });
+             });
+    };
+    for (unsigned r = 0; r < kernel.getNumResults(); ++r) {
+      AssembleOp assemble = nests.getAssemble(r);
+      SmallVector<int64_t> offsets;
+      SmallVector<Value> blocks;
+      OpBuilder builder(assemble);
+      // By offset and letters, where what can be added to is.
+      std::map<std::pair<int64_t, std::string>, size_t> sums;
+      for (auto [offset, value] : llvm::zip(assemble.getOffsets(), assemble.getBlocks())) {
+        if (mayBeAdded(value)) {
+          auto [sum, isNew] = sums.try_emplace({offset, nests.getLetters(value).str()}, blocks.size());
+          if (!isNew) {
+            blocks[sum->second] = AddOp::create(builder, kernel.getLoc(), blocks[sum->second], value);
+            continue;
+          }
+        }
+        offsets.push_back(offset);
+        blocks.push_back(value);
+      }
+      if (blocks.size() == assemble.getBlocks().size())
+        continue;
+      assemble.getResult().replaceAllUsesWith(AssembleOp::create(builder, kernel.getLoc(), assemble.getType(), offsets, blocks));
+      assemble.erase();
+    }
+  }
+
+  KernelOp kernel;
+  ScheduleWishes wishes;
+};
+
+} // namespace
+
+LogicalResult espmm::equivariant::scheduleNestsForGPU(KernelOp kernel, const ScheduleWishes &wishes) {
+  return NestScheduling(kernel, wishes).run();
+}
