@@ -8,7 +8,7 @@
 //   after: the sum of what warps summed over all of their rows
 //
 // Rows of irreps that are results, and buffers, lie in the warp's shared memory; so do gradients of shared weights, if there is room. Rows that are read are read
-// where they are.
+// where they are, but by operations that share loops: those are copied first.
 //
 //===----------------------------------------------------------------------===//
 #include "GPUNestTarget.h"

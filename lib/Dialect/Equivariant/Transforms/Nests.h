@@ -7,6 +7,10 @@
 //       if the last one of the operands' is summed: for some of the result's last at a time, so that their sums over lanes are taken together and end up
 //       a lane each
 //     to the buffer that later operations read, and to the rows of results
+//   or for some that read the same weights, together:
+//     what has none of the loops' letters is read; loops over all letters but the one in lanes, all of whose positions are had at once; sums over the last
+//     letters go through them
+//       the operations, each value read once; sums over lanes of some positions at once
 //
 // Weights of a row or an edge, [u, v, w], are so read once, as they lie in memory; all else stays in the cache. Lanes are a vector's on the CPU, a warp's
 // on the GPU.

@@ -9,6 +9,9 @@
 // Of forty w, two at a time in each lane: a weight is read once, for the sum over u, which goes through the loop, and for the one over w, of eight u at once.
 // CHECK-LABEL: llvm.func @both_0
 // CHECK: %[[ROW:.*]] = llvm.getelementptr %arg3[
+// Rows of irreps are copied to shared memory first: of x and y in one load, of gz in two.
+// CHECK-COUNT-4: llvm.load %{{.*}} : !llvm.ptr<1> -> f32
+// CHECK-COUNT-4: llvm.store %{{.*}} : f32, !llvm.ptr<3>
 // CHECK: nvvm.bar.warp.sync
 // CHECK: %[[WEIGHTS:.*]] = llvm.inline_asm {{.*}} %[[ROW]] :
 // CHECK: %[[SUMS:.*]]:2 = scf.for {{.*}} step %c8_i64{{.*}} iter_args(
