@@ -1,5 +1,7 @@
 //===- NestPlan.cpp - how einsums over several multiplicities run ---------===//
 #include "NestPlan.h"
+#include "llvm/ADT/SetVector.h"
+#include <set>
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -279,25 +281,24 @@ bool NestPlan::dependsOn(ArrayRef<Operation *> ops, unsigned unit) const {
 }
 
 void NestPlan::shareLoops() {
-  auto collect = [&](ArrayRef<Operation *> ops) {
-    SmallVector<Value> leaves;
-    for (Operation *op : ops)
-      collectLeaves(op, leaves);
-    return leaves;
-  };
-  auto givesToSame = [&](Operation *a, Operation *b) {
-    return llvm::any_of(analysis.getContributions(), [&](const Contribution &one) {
-      return one.value == a->getResult(0) && llvm::any_of(analysis.getContributions(), [&](const Contribution &other) {
-               return other.value == b->getResult(0) && other.result == one.result && other.offset == one.offset;
-             });
-    });
-  };
+  llvm::DenseMap<Operation *, SmallVector<Value>> leavesOf;
+  llvm::DenseMap<Operation *, SmallVector<std::pair<unsigned, int64_t>>> places;
+  llvm::DenseMap<Value, llvm::SmallSetVector<unsigned, 4>> readers; // units, by what they read
+  for (const Contribution &c : analysis.getContributions())
+    places[c.value.getDefiningOp()].push_back({c.result, c.offset});
   auto mayJoin = [&](Operation *op, ArrayRef<Operation *> ops) {
-    const NestShape &shape = getShape(op);
-    if (!mayShareLoops(ops.front()) || shape.looped != getShape(ops.front()).looped || shape.laneLetter != getShape(ops.front()).laneLetter)
+    const NestShape &shape = getShape(op), &others = getShape(ops.front());
+    if (!mayShareLoops(ops.front()) || shape.looped != others.looped || shape.laneLetter != others.laneLetter)
       return false;
     // Who adds to what another has given is in the same lane.
-    return llvm::all_of(ops, [&](Operation *other) { return shape.kept == getShape(other).kept || !givesToSame(op, other); });
+    return llvm::all_of(ops, [&](Operation *other) {
+      return shape.kept == getShape(other).kept || llvm::none_of(places[op], [&](auto place) { return llvm::is_contained(places[other], place); });
+    });
+  };
+  auto put = [&](Operation *op, unsigned unit) {
+    unitOf[op] = unit;
+    for (Value leaf : leavesOf[op])
+      readers[leaf].insert(unit);
   };
   auto join = [&](Operation *op, unsigned unit) {
     SmallVector<Operation *> all(units[unit]);
@@ -305,38 +306,32 @@ void NestPlan::shareLoops() {
     if (!makeSharedShape(all))
       return false;
     units[unit] = all;
-    unitOf[op] = unit;
+    put(op, unit);
     return true;
   };
   // Those that have a leaf in common that is as large as the loops.
   for (Operation *op : analysis.getNests()) {
     if (isInlined(op))
       continue;
-    bool isShared = false;
-    if (!isa<PairsOp, PairSumOp>(op) && mayShareLoops(op)) {
-      SmallVector<Value> leaves = collect(op);
-      llvm::erase_if(leaves, [&](Value leaf) { return getLoops(leaf) != getShape(op).looped; });
-      for (unsigned unit = 0; unit < units.size() && !isShared && !leaves.empty(); ++unit) {
-        auto reads = [&](Value leaf) { return llvm::is_contained(leaves, leaf); };
-        isShared = mayJoin(op, units[unit]) && llvm::any_of(collect(units[unit]), reads) && !dependsOn(op, unit) && join(op, unit);
-      }
-    }
-    if (!isShared) {
-      unitOf[op] = units.size();
-      units.push_back({op});
-    }
+    collectLeaves(op, leavesOf[op]);
+    std::set<unsigned> candidates;
+    if (!isa<PairsOp, PairSumOp>(op) && mayShareLoops(op))
+      for (Value leaf : leavesOf[op])
+        if (getLoops(leaf) == getShape(op).looped)
+          candidates.insert(readers[leaf].begin(), readers[leaf].end());
+    if (llvm::any_of(candidates, [&](unsigned unit) { return mayJoin(op, units[unit]) && !dependsOn(op, unit) && join(op, unit); }))
+      continue;
+    units.push_back({op});
+    put(op, units.size() - 1);
   }
   // And those that read nothing else than they do.
   for (unsigned own = 0; own < units.size(); ++own) {
-    if (units[own].size() != 1 || isa<PairsOp, PairSumOp>(units[own].front()) || !mayShareLoops(units[own].front()))
-      continue;
     Operation *op = units[own].front();
-    for (unsigned unit = 0; unit < units.size(); ++unit) {
-      if (units[unit].size() < 2 || !mayJoin(op, units[unit]))
-        continue;
-      SmallVector<Value> known = collect(units[unit]);
-      if (llvm::all_of(collect(op), [&](Value leaf) { return llvm::is_contained(known, leaf); }) && !dependsOn(op, unit) &&
-          !dependsOn(units[unit], own) && join(op, unit)) {
+    if (units[own].size() != 1 || isa<PairsOp, PairSumOp>(op) || !mayShareLoops(op) || leavesOf[op].empty())
+      continue;
+    for (unsigned unit : SmallVector<unsigned>(readers[leavesOf[op].front()].getArrayRef())) {
+      bool readsAll = llvm::all_of(leavesOf[op], [&](Value leaf) { return readers[leaf].contains(unit); });
+      if (readsAll && units[unit].size() > 1 && mayJoin(op, units[unit]) && !dependsOn(op, unit) && !dependsOn(units[unit], own) && join(op, unit)) {
         units[own].clear();
         break;
       }
