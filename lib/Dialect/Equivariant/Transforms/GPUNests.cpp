@@ -96,11 +96,16 @@ private:
       if (getIrreps(kernel.getResult(r)))
         first.push_back(getWidth(kernel.getResult(r)));
     NestPlan plan(analysis, GPUNestTarget::getLimits());
+    auto measure = [&] { return plan.measure(element, first) * (element.getIntOrFloatBitWidth() / 8); };
+    memoryBytes = measure();
     copiesRows = llvm::any_of(plan.getSteps(), [](const NestPlan::Step &step) { return step.ops.size() > 1; });
     for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
       if (isCopied(i))
         first.push_back(getWidth(kernel.getInputs()[i]));
-    memoryBytes = plan.measure(element, first) * (element.getIntOrFloatBitWidth() / 8);
+    // Not if a multiprocessor would hold fewer blocks for it.
+    copiesRows &= measure() * schedule.getWarps() <= mostSharedBytes / 2;
+    if (copiesRows)
+      memoryBytes = measure();
     int64_t warps = schedule.getWarps();
     while (warps > 1 && warps * memoryBytes > mostSharedBytes)
       warps /= 2;
