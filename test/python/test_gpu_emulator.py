@@ -144,6 +144,7 @@ def test_weights_shared_by_all_of_many_edges(name, tmp_path, library):
 
 SHARED_LOOPS = {
     "more w than lanes, groups of lanes": ("10x1o+12x0e", "1x0e+1x1o", "10x1o+40x0e", "float32"),
+    "more u in a group than it has lanes": ("48x0o", "5x0e", "65x0o", "float32"),
     "three letters": ("6x0e", "7x0e+5x1o", "40x0e+9x1o", "float32"),
     "float64": ("10x1o+6x0e", "1x0e+1x1o", "33x0e+10x1o", "float64"),
     "bfloat16": ("10x1o+6x0e", "1x0e+1x1o", "33x0e+10x1o", "bfloat16"),

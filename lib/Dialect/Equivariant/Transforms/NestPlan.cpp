@@ -257,7 +257,8 @@ std::optional<NestShape> NestPlan::makeSharedShape(ArrayRef<Operation *> ops) co
   }
   if (held + atPosition > limits.shared)
     return std::nullopt;
-  for (int64_t n = 2; held + n * atPosition <= limits.shared && n <= extent / shape.groups; ++n)
+  // Sums over lanes end up a lane each.
+  for (int64_t n = 2; held + n * atPosition <= limits.shared && n <= std::min(extent, limits.lanes) / shape.groups; ++n)
     if (extent / shape.groups % n == 0)
       shape.block = n;
   return shape;
