@@ -328,3 +328,10 @@ int64_t ScheduleAttr::getLaneChannels(int64_t multiplicity) const {
   int64_t own = (multiplicity + getLanes() - 1) / getLanes() - getSlabBegin();
   return std::clamp<int64_t>(own, 1, getSlabs());
 }
+
+SmallVector<int64_t> ScheduleAttr::getLaneShape(ArrayRef<int64_t> block) const {
+  SmallVector<int64_t> shape(block.drop_front());
+  if (int64_t channels = getLaneChannels(block.front()); channels > 1)
+    shape.insert(shape.begin(), channels);
+  return shape;
+}

@@ -54,6 +54,10 @@ private:
   llvm::DenseMap<mlir::Value, mlir::Value> arguments;  // host value -> parameter
 };
 
+/// A device function with a thread an element of so many, and its launch: `body` is given its arguments, two pointers and the count, and the thread's element.
+void launchForEachElement(HostProgram &host, mlir::func::FuncOp source, mlir::StringRef suffix, std::array<mlir::Value, 2> buffers, mlir::Value count,
+                          llvm::function_ref<void(mlir::OpBuilder &, IndexBuilder &, mlir::ValueRange, mlir::Value)> body);
+
 } // namespace espmm::equivariant
 
 #endif // ESPMM_LIB_EQUIVARIANT_GPUFUNCTION_H

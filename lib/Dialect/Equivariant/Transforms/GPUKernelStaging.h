@@ -96,12 +96,8 @@ private:
   /// True in lanes that have the n-th of their channels of a block; null if every lane has it.
   mlir::Value getMask(int64_t mul, int64_t n);
 
-  /// What a lane has of a block: the channels' dimension stays if a lane has several.
   mlir::RankedTensorType getLaneType(mlir::RankedTensorType block) {
-    llvm::SmallVector<int64_t> shape(block.getShape().drop_front());
-    if (int64_t channels = schedule.getLaneChannels(block.getDimSize(0)); channels > 1)
-      shape.insert(shape.begin(), channels);
-    return mlir::RankedTensorType::get(shape, element);
+    return mlir::RankedTensorType::get(schedule.getLaneShape(block.getShape()), element);
   }
 
   // Grouped rows are read once, straight to registers: lanes without a channel read the last one's and take zero.

@@ -58,17 +58,12 @@ private:
     return count / channels * getActiveChannels(channels);
   }
 
-  /// What a lane has of a value: its channel is no dimension, unless there are several.
+  /// What a lane has of a value.
   RankedTensorType getLaneType(Value value) {
     auto type = getType(value);
-    SmallVector<int64_t> shape(type.getShape());
-    if (analysis.hasChannels(value)) {
-      int64_t channels = schedule.getLaneChannels(shape.front());
-      shape.front() = std::min(shape.front(), channels);
-      if (channels == 1)
-        shape.erase(shape.begin());
-    }
-    return RankedTensorType::get(shape, type.getElementType());
+    if (!analysis.hasChannels(value))
+      return type;
+    return RankedTensorType::get(schedule.getLaneShape(type.getShape()), type.getElementType());
   }
 
   /// Elements of a block that one lane holds, in 32-bit registers.

@@ -1,5 +1,6 @@
 //===- StageConverts.cpp - converts as kernels of their own ---------------===//
 #include "CPUFunction.h"
+#include "GPUFunction.h"
 #include "Stage.h"
 #include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 
@@ -47,27 +48,10 @@ void espmm::equivariant::stageConvertForCPU(HostProgram &host, ConvertOp convert
 
 // A thread an element.
 void espmm::equivariant::stageConvertForGPU(HostProgram &host, ConvertOp convert) {
-  constexpr int64_t threads = 256;
   Elements elements(convert);
   Value count = host.countElements(convert);
-  Location loc = convert.getLoc();
-  OpBuilder builder(convert->getParentOfType<func::FuncOp>());
-  IndexBuilder ix(builder, loc), &h = host.index();
-  Type global = LLVM::LLVMPointerType::get(convert.getContext(), 1), i32 = builder.getI32Type(), i64 = builder.getI64Type();
-  auto signature = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(convert.getContext()), {global, global, i64});
-  std::string name = host.getKernelName("_convert");
-  auto function = LLVM::LLVMFuncOp::create(builder, loc, name, signature);
-  function->setAttr("nvvm.kernel", builder.getUnitAttr());
-  function->setAttr("nvvm.maxntid", builder.getDenseI32ArrayAttr({threads, 1, 1}));
-  Block *entry = function.addEntryBlock(builder);
-  builder.setInsertionPointToStart(entry);
-  Value block = arith::ExtUIOp::create(builder, loc, i64, NVVM::BlockIdXOp::create(builder, loc, i32));
-  Value thread = arith::ExtUIOp::create(builder, loc, i64, NVVM::ThreadIdXOp::create(builder, loc, i32));
-  Value position = ix.add(ix.mul(block, threads), thread);
-  auto inside = scf::IfOp::create(builder, loc, ix.less(position, entry->getArgument(2)), /*withElseRegion=*/false);
-  LLVM::ReturnOp::create(builder, loc, ValueRange());
-  builder.setInsertionPointToStart(inside.thenBlock());
-  convertAt(builder, ix, loc, elements, elements.arithmetic, entry->getArgument(0), entry->getArgument(1), position);
-  host.launch(name, h.ceildiv(count, h.constant(threads)), {host.getBuffer(convert.getSource()), host.getBuffer(convert.getResult()), count},
-              std::array<int64_t, 3>{threads, 1, 1});
+  launchForEachElement(host, convert->getParentOfType<func::FuncOp>(), "_convert", {host.getBuffer(convert.getSource()), host.getBuffer(convert.getResult())}, count,
+                       [&](OpBuilder &builder, IndexBuilder &ix, ValueRange arguments, Value position) {
+                         convertAt(builder, ix, convert.getLoc(), elements, elements.arithmetic, arguments[0], arguments[1], position);
+                       });
 }

@@ -183,6 +183,8 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     int64_t getNumUnits() const { return (getSlabEnd() - getSlabBegin()) / getSlabs(); }
     /// How many channels of a block with that multiplicity a lane has: one of each slab that its warp works on, as long as the block has that slab.
     int64_t getLaneChannels(int64_t multiplicity) const;
+    /// What a lane has of a block [channels, ...]: the channels' dimension stays if they are several.
+    ::llvm::SmallVector<int64_t> getLaneShape(::llvm::ArrayRef<int64_t> block) const;
   }];
 }
 
