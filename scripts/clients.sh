@@ -10,6 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 CLIENTS="${CLIENTS:-$ROOT/.clients}"
 PYTHON311="${PYTHON311:-python3.11}"
 TORCH="torch==2.13.0"
+TOOLS="ase==3.29.0 pytest==9.2.0 pytest-timeout==2.4.0 tqdm matplotlib"
 declare -A REQUIREMENTS=(
   [mace]="mace-torch==0.3.16 e3nn==0.4.4"
   [nequip]="nequip==0.19.1 e3nn==0.6.0"
@@ -26,7 +27,7 @@ install() {
   "$PYTHON311" -m venv "$folder"
   "${pip[@]}" "$TORCH"
   # The exact build, such as 2.13.0+cpu, so that nothing brings another.
-  "${pip[@]}" -c <("$folder/bin/python" -m pip freeze | grep -i '^torch==') "$TORCH" ase==3.29.0 pytest tqdm matplotlib "$@"
+  "${pip[@]}" -c <("$folder/bin/python" -m pip freeze | grep -i '^torch==') "$TORCH" "$@"
 }
 
 names=("$@")
@@ -35,11 +36,11 @@ for name in "${names[@]}"; do
   wanted="${REQUIREMENTS[$name]:-}"
   [ -n "$wanted" ] || fail "unknown client $name, expected some of ${!REQUIREMENTS[*]}"
   stamp="$CLIENTS/$name/.installed"
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$TORCH $wanted" ]; then
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$TORCH $wanted $TOOLS" ]; then
     skip "Client $name" "$CLIENTS/$name has $TORCH $wanted"
     continue
   fi
   # shellcheck disable=SC2086  # words are requirements
-  step "Installing $wanted on $TORCH into $CLIENTS/$name (1 to 2 minutes)" install "$CLIENTS/$name" $wanted
-  printf '%s\n' "$TORCH $wanted" > "$stamp"
+  step "Installing $wanted on $TORCH into $CLIENTS/$name (1 to 2 minutes)" install "$CLIENTS/$name" $wanted $TOOLS
+  printf '%s\n' "$TORCH $wanted $TOOLS" > "$stamp"
 done

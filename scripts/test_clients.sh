@@ -19,7 +19,7 @@ done
 tests() {
   local name="$1"
   shift
-  "$CLIENTS/$name/bin/python" -m pytest -q -W ignore -p no:cacheprovider --durations=5 --junit-xml "$REPORTS/$name.xml" test/clients "$@"
+  "$CLIENTS/$name/bin/python" -m pytest -q --timeout=600 -W ignore -p no:cacheprovider --durations=5 --junit-xml "$REPORTS/$name.xml" test/clients "$@"
 }
 
 rm -rf "$REPORTS"

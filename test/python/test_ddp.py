@@ -95,11 +95,15 @@ def worker(rank: int, processes: int, backend: str, folder: str) -> None:
     dist.init_process_group(backend, init_method=f"file://{folder}/meet", rank=rank, world_size=processes)
     try:
         batch = join([structure(number) for number in range(STRUCTURES)][rank::processes])
-        model = torch.nn.parallel.DistributedDataParallel(
-            Potential().to(device), device_ids=[device] if backend == "nccl" else None
-        )
-        result = train(model, {name: t.to(device) for name, t in batch.items()})
-        torch.save(result, f"{folder}/{rank}.pt")
+        device_ids = [device] if backend == "nccl" else None
+
+        # The model goes before its group. Torch's reducer, if it is the group's last owner, waits for gloo's threads with
+        # the interpreter's lock held, and one of these may wait for that lock.
+        def result():
+            model = torch.nn.parallel.DistributedDataParallel(Potential().to(device), device_ids=device_ids)
+            return train(model, {name: t.to(device) for name, t in batch.items()})
+
+        torch.save(result(), f"{folder}/{rank}.pt")
     finally:
         dist.destroy_process_group()
 
@@ -114,7 +118,7 @@ def test_two_processes_are_one(backend, tmp_path):
     if not getattr(dist, f"is_{backend}_available", lambda: False)():
         pytest.skip(f"torch has no {backend}")
     expected = train(Potential(by_e3nn=True), join([structure(number) for number in range(STRUCTURES)]))
-    mp.spawn(worker, (2, backend, str(tmp_path)), nprocs=2)
+    mp.spawn(worker, (2, backend, str(tmp_path)), nprocs=2, daemon=True)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for step, (a, b, want) in enumerate(zip(first, second, expected, strict=True)):
         for parameter, (got, same, of_one) in enumerate(zip(a, b, want, strict=True)):

@@ -225,7 +225,7 @@ private:
       Type type = width == 1 ? element : VectorType::get({width}, element);
       unsigned alignment = width * element.getIntOrFloatBitWidth() / 8;
       Value value;
-      for (int64_t copy = 0; copy < op.getCopies(); ++copy) {
+      for (int64_t copy = 0, copies = op.getCopies(); copy < copies; ++copy) {
         Value source = gep(from, element, static_cast<int32_t>(n * threads * width + copy * op.getStride()));
         Value loaded = LLVM::LoadOp::create(builder, loc, type, source, alignment);
         value = value ? LLVM::FAddOp::create(builder, loc, value, loaded).getResult() : loaded;

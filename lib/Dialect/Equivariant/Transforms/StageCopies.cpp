@@ -7,7 +7,9 @@ using namespace espmm::equivariant;
 
 // result[i] = sum over the copies, in their order; a thread an element
 void espmm::equivariant::stageSumsOfCopies(HostProgram &host, func::FuncOp source) {
-  for (auto &[sum, copies] : host.getCopies()) {
+  for (const auto &entry : host.getCopies()) {
+    Value sum = entry.first;
+    const auto &copies = entry.second; // names of their own, as a closure can't hold a structured binding
     auto type = cast<RankedTensorType>(sum.getType());
     Type element = type.getElementType();
     unsigned bytes = element.getIntOrFloatBitWidth() / 8;
