@@ -9,7 +9,9 @@ std::string bufferName(BufferRef buffer) {
   return names[unsigned(buffer.kind)] + (" " + std::to_string(buffer.index));
 }
 
-/// The bytes that a scratch buffer takes, up to the next one's beginning.
+/// The bytes that a scratch buffer takes, up to the next one's beginning. Large ones don't all begin at the same place of a
+/// page: a processor takes a load for dependent on the store before it where their addresses agree in the low 12 bits, and
+/// rows of one node lie at the same place of each buffer.
 static llvm::Expected<int64_t> scratchSlot(const Manifest &manifest, size_t index, const Sizes &sizes) {
   llvm::Expected<int64_t> bytes = manifest.scratch[index].evaluate(sizes);
   if (!bytes)
@@ -17,7 +19,8 @@ static llvm::Expected<int64_t> scratchSlot(const Manifest &manifest, size_t inde
   constexpr int64_t most = int64_t(1) << 62;
   if (*bytes < 0 || *bytes > most)
     return makeError(ESPMM_INVALID, "scratch " + llvm::Twine(index) + " can't have " + llvm::Twine(*bytes) + " bytes");
-  return llvm::alignTo(*bytes, scratchAlignment);
+  constexpr int64_t page = 4096, stagger = page / 2 + scratchAlignment;
+  return *bytes < page ? llvm::alignTo(*bytes, scratchAlignment) : llvm::alignTo(*bytes, page) + stagger;
 }
 
 llvm::Expected<int64_t> totalScratch(const Manifest &manifest, const Sizes &sizes) {

@@ -1,6 +1,7 @@
 //===- ChannelLoops.cpp - which einsums share a loop over channels --------===//
 #include "ChannelLoops.h"
 #include "llvm/ADT/SetVector.h"
+#include <map>
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -104,7 +105,7 @@ public:
     for (ArrayRef<Operation *> group : analysis.getGroups())
       for (ChannelLoop &cluster : clusterRoots(group))
         for (ChannelLoop &part : split(cluster)) {
-          if (!loops.empty() && shareBlocks(loops.back(), part) && !overlaps(loops.back(), part)) {
+          if (!loops.empty() && shareTraffic(loops.back(), part) && !overlaps(loops.back(), part)) {
             ChannelLoop merged = merge(loops.back(), part);
             if (estimateLive(merged) <= mergedLive()) {
               loops.back() = std::move(merged);
@@ -186,8 +187,17 @@ private:
     return result;
   }
 
-  /// At least half of what one of them reads is read by the other too.
-  bool shareBlocks(const ChannelLoop &a, const ChannelLoop &b) {
+  /// The places that a loop adds to, with the elements there for one channel.
+  std::map<std::pair<unsigned, int64_t>, int64_t> getPlaces(const ChannelLoop &loop) {
+    std::map<std::pair<unsigned, int64_t>, int64_t> result;
+    for (const Contribution &c : analysis.getContributions())
+      if (llvm::is_contained(loop.stored, c.value))
+        result[{c.result, c.offset}] = support.count(c.value);
+    return result;
+  }
+
+  /// At least a quarter of what one of them moves is moved by the other too: blocks that it reads, places that it reads and writes.
+  bool shareTraffic(const ChannelLoop &a, const ChannelLoop &b) {
     llvm::SetVector<Value> ofA = getBlocks(a), ofB = getBlocks(b);
     int64_t countA = 0, countB = 0, both = 0;
     for (Value block : ofA)
@@ -196,7 +206,14 @@ private:
       countB += support.count(block);
       both += ofA.contains(block) ? support.count(block) : 0;
     }
-    return 2 * both >= std::min(countA, countB);
+    auto placesOfA = getPlaces(a);
+    for (auto [place, count] : placesOfA)
+      countA += 2 * count;
+    for (auto [place, count] : getPlaces(b)) {
+      countB += 2 * count;
+      both += placesOfA.count(place) ? 2 * count : 0;
+    }
+    return 4 * both >= std::min(countA, countB);
   }
 
   /// Two boxes of one sum have a loop each.
