@@ -1,4 +1,4 @@
-//===- EquivariantToCPU.cpp - relayout and lane_sum as shuffles -----------===//
+//===- EquivariantToCPU.cpp - relayout, transpose and lane_sum as shuffles ===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 
@@ -216,6 +216,115 @@ private:
   Type sourceType, targetType;
 };
 
+/// A matrix in squares of as many rows and columns as a vector has elements, and what is left over of them: there vectors are masked, or single elements.
+class TransposeLowering {
+public:
+  explicit TransposeLowering(TransposeOp op)
+      : op(op), builder(op), loc(op.getLoc()), lanes(op.getVector()), sourceType(op.getSourceType()), targetType(op.getTargetType()),
+        vector(VectorType::get({lanes}, getArithmeticType(sourceType))) {}
+
+  void run() {
+    int64_t rows = op.getBlock()[0], columns = op.getBlock()[1];
+    forSquares(rows, [&](Value row, int64_t rowsHere) {
+      forSquares(columns, [&](Value column, int64_t columnsHere) { transpose(row, rowsHere, column, columnsHere); });
+    });
+    op.erase();
+  }
+
+private:
+  void forSquares(int64_t extent, llvm::function_ref<void(Value, int64_t)> body) {
+    int64_t whole = extent / lanes * lanes;
+    if (whole == lanes) {
+      body(index(0), lanes);
+    } else if (whole) {
+      auto loop = scf::ForOp::create(builder, loc, index(0), index(whole), index(lanes));
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToStart(loop.getBody());
+      body(loop.getInductionVar(), lanes);
+    }
+    if (whole < extent)
+      body(index(whole), extent - whole);
+  }
+
+  void transpose(Value row, int64_t rows, Value column, int64_t columns) {
+    SmallVector<Value> values;
+    for (int64_t r = 0; r < lanes; ++r)
+      values.push_back(r < rows ? load(row, r, column, columns) : LLVM::PoisonOp::create(builder, loc, vector).getResult());
+    // Halves change places, then halves of these, until single elements do.
+    for (int64_t bit = lanes / 2; bit >= 1; bit /= 2)
+      for (int64_t n = 0; n < lanes; ++n)
+        if (!(n & bit))
+          exchange(values[n], values[n + bit], bit);
+    for (int64_t c = 0; c < columns; ++c)
+      store(values[c], column, c, row, rows);
+  }
+
+  /// Of two vectors, the elements of the first whose number has a bit, and those of the second whose number has it not.
+  void exchange(Value &first, Value &second, int64_t bit) {
+    SmallVector<int32_t> ofFirst, ofSecond;
+    for (int64_t l = 0; l < lanes; ++l) {
+      ofFirst.push_back(l & bit ? lanes + l - bit : l);
+      ofSecond.push_back(l & bit ? lanes + l : l + bit);
+    }
+    Value low = LLVM::ShuffleVectorOp::create(builder, loc, first, second, ofFirst);
+    second = LLVM::ShuffleVectorOp::create(builder, loc, first, second, ofSecond);
+    first = low;
+  }
+
+  Value load(Value row, int64_t r, Value column, int64_t columns) {
+    Value from = address(op.getSource(), row, r, op.getSourceStride(), column, sourceType);
+    unsigned alignment = sourceType.getIntOrFloatBitWidth() / 8;
+    if (columns == 1) {
+      Type scalar = vector.getElementType();
+      Value loaded = LLVM::LoadOp::create(builder, loc, getMemoryType(scalar, sourceType), from, alignment);
+      return LLVM::InsertElementOp::create(builder, loc, LLVM::PoisonOp::create(builder, loc, vector), extendStored(builder, loc, loaded, scalar, sourceType), first());
+    }
+    Type type = getMemoryType(vector, sourceType);
+    Value loaded = columns == lanes ? LLVM::LoadOp::create(builder, loc, type, from, alignment).getResult()
+                                    : LLVM::MaskedLoadOp::create(builder, loc, type, from, mask(columns), LLVM::ZeroOp::create(builder, loc, type), alignment).getResult();
+    return extendStored(builder, loc, loaded, vector, sourceType);
+  }
+
+  void store(Value value, Value column, int64_t c, Value row, int64_t rows) {
+    Value to = address(op.getTarget(), column, c, op.getTargetStride(), row, targetType);
+    unsigned alignment = targetType.getIntOrFloatBitWidth() / 8;
+    // Of one element, LLVM 22 makes a masked store of as many bits as it had before it was rounded.
+    if (rows == 1)
+      value = LLVM::ExtractElementOp::create(builder, loc, value, first());
+    Value rounded = roundToStored(builder, loc, value, targetType);
+    if (rows == lanes || rows == 1)
+      LLVM::StoreOp::create(builder, loc, rounded, to, alignment);
+    else
+      LLVM::MaskedStoreOp::create(builder, loc, rounded, to, mask(rows), alignment);
+  }
+
+  Value first() { return LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(0)); }
+
+  /// base + (line + n) * stride + place
+  Value address(Value base, Value line, int64_t n, int64_t stride, Value place, Type element) {
+    Value start = arith::AddIOp::create(builder, loc, arith::MulIOp::create(builder, loc, line, index(stride)), place);
+    Value first = LLVM::GEPOp::create(builder, loc, base.getType(), element, base, ArrayRef<LLVM::GEPArg>{start});
+    return LLVM::GEPOp::create(builder, loc, base.getType(), element, first, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(n * stride)});
+  }
+
+  Value mask(int64_t count) {
+    SmallVector<bool> bits;
+    for (int64_t l = 0; l < lanes; ++l)
+      bits.push_back(l < count);
+    auto type = VectorType::get({lanes}, builder.getI1Type());
+    return LLVM::ConstantOp::create(builder, loc, type, DenseElementsAttr::get(type, ArrayRef<bool>(bits)));
+  }
+
+  Value index(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 64); }
+
+  TransposeOp op;
+  OpBuilder builder;
+  Location loc;
+  int64_t lanes;
+  Type sourceType, targetType;
+  VectorType vector;
+};
+
 /// Sums over lanes, several vectors at once. Of two vectors whose lanes are to hold different elements, each lane keeps its own and takes
 /// the other's from the lane that differs in one bit: half as many vectors are left, and half as much to add in each.
 class LaneSumLowering {
@@ -353,6 +462,8 @@ struct ConvertEquivariantToCPU
     getOperation().walk([](Operation *op) {
       if (auto relayout = dyn_cast<RelayoutOp>(op))
         RelayoutLowering(relayout).run();
+      else if (auto transpose = dyn_cast<TransposeOp>(op))
+        TransposeLowering(transpose).run();
       else if (auto sum = dyn_cast<LaneSumOp>(op))
         LaneSumLowering(sum).run();
     });

@@ -1,5 +1,6 @@
 //===- NestPlan.cpp - how einsums over several multiplicities run ---------===//
 #include "NestPlan.h"
+#include <set>
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -106,6 +107,15 @@ void NestPlan::collectRead(Operation *op, SmallVectorImpl<Value> &read) const {
   for (Value leaf : leaves)
     if (analysis.isNest(leaf.getDefiningOp()))
       read.push_back(leaf);
+}
+
+void NestPlan::collectTurned(Operation *op, SmallVectorImpl<Value> &read) const {
+  const NestShape &shape = getShape(op);
+  if (limits.lanesAreThreads || !shape.sumsRows())
+    return;
+  SmallVector<Value> leaves;
+  collectLeaves(op, leaves);
+  llvm::copy_if(leaves, std::back_inserter(read), [&](Value leaf) { return isByRow(leaf) && analysis.getLetters(leaf).contains(shape.laneLetter); });
 }
 
 int64_t NestPlan::countElements(Value value, const std::map<char, int64_t> &looped) const {
@@ -424,6 +434,7 @@ int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {
     arena.allocate(count);
   llvm::DenseMap<Value, int64_t> offsets;
   SmallVector<int64_t> temporaries;
+  std::set<std::pair<void *, char>> turned;
   for (const Step &step : steps) {
     if (step.separates)
       while (!temporaries.empty())
@@ -435,6 +446,14 @@ int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {
         offsets[op->getResult(0)] = arena.allocate(getBufferSize(op->getResult(0)));
       if (int64_t count = countTemporaries(op))
         temporaries.push_back(arena.allocate(count));
+      SmallVector<Value> read;
+      collectTurned(op, read);
+      for (Value value : read) {
+        char letter = getShape(op).laneLetter;
+        int64_t extent = cast<RankedTensorType>(value.getType()).getDimSize(analysis.getLetters(value).find(letter));
+        if (turned.insert({value.getAsOpaquePointer(), letter}).second)
+          arena.allocate(getBufferSize(value) / extent * getPaddedExtent(extent));
+      }
     }
   }
   return arena.getSize();

@@ -19,13 +19,14 @@
 // CHECK: scf.for
 // CHECK: equivariant.write {{.*}} accumulate
 // CHECK: scf.for
+// CHECK: %[[ZERO:.*]] = llvm.mlir.zero : vector<8xf32>
 // CHECK: %[[EXACT:.*]] = llvm.fsub %[[ROWS:.*]], %[[LOST:.*]] : vector<8xf32>
 // CHECK: %[[SUM:.*]] = llvm.fadd %[[OLD:.*]], %[[EXACT]]
 // CHECK: %[[ADDED:.*]] = llvm.fsub %[[SUM]], %[[OLD]]
 // CHECK: %[[NEXT:.*]] = llvm.fsub %[[ADDED]], %[[EXACT]]
 // CHECK: llvm.store %[[SUM]]
 // CHECK: llvm.store %[[NEXT]]
-// CHECK: llvm.intr.memset
+// CHECK: llvm.store %[[ZERO]]
 // CHECK: llvm.func @shared_1_sum(
 // CHECK: scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>)
 func.func @shared(%s: !equivariant.rows, %x: tensor<?x16xf32, #x>, %w: tensor<1x16xf32>, %gz: tensor<?x16xf32, #x>) -> (tensor<?x16xf32, #x>, tensor<1x16xf32>) {
