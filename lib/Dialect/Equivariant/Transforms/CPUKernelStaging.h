@@ -41,7 +41,7 @@ public:
 
 private:
   /// What a thread's stack has room for.
-  static constexpr int64_t mostNestBytes = 2 << 20;
+  static constexpr int64_t mostNestBytes = 2 << 20, mostShareBytes = 256 << 10;
 
   mlir::Value getArgument(mlir::Value hostValue) { return function.getArgument(hostValue); }
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) { return function.getRowPointer(base, row, width); }
@@ -199,8 +199,9 @@ private:
   };
   llvm::MapVector<unsigned, Partial> partials; // by result
   struct Share {
-    mlir::Value scratch; // of the host function: for each task its sum, what rounding took from it, and the sum of some rows
+    mlir::Value scratch; // of the host function: for each task its sum, what rounding took from it, and maybe the sum of some rows
     mlir::Value sum; // in the kernel: the task's own
+    int64_t rows; // of a task
   };
   llvm::MapVector<unsigned, Share> shares; // by result
   llvm::MapVector<unsigned, mlir::Value> converted; // operand -> scratch with its rows in component order

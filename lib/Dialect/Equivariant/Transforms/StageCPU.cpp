@@ -20,7 +20,7 @@ LogicalResult CPUKernelStaging::run() {
     launchSumOfCopies(host, kernel, kernel.getResult(r), partial.scratch, numParts, host.getRows(otherSide()),
                       ComponentOrder{getIrreps(kernel.getResult(r)), lanes});
   for (auto &[r, share] : shares)
-    launchSumOfShares(host, kernel, kernel.getResult(r), share.scratch, numParts, getShareStride(r), lanes);
+    launchSumOfShares(host, kernel, kernel.getResult(r), share.scratch, numParts, getShareStride(r), share.rows, lanes);
   return success();
 }
 
@@ -125,7 +125,7 @@ bool CPUKernelStaging::hasShares() {
 Value CPUKernelStaging::countSharingParts() {
   IndexBuilder &h = host.index();
   h.loc = loc;
-  return h.min(h.constant(64), h.max(h.ceildiv(host.getSize(HostProgram::E), h.constant(4 * rowsOfShare)), h.constant(1)));
+  return h.min(h.constant(64), h.max(h.ceildiv(host.getSize(HostProgram::E), h.constant(tileRows > 1 ? 2 * rowsOfTiles : 4 * rowsOfShare)), h.constant(1)));
 }
 
 void CPUKernelStaging::openShared(SmallVectorImpl<RowPlace> &inputs, SmallVectorImpl<RowPlace> &results, Value hasNoRows) {
@@ -133,22 +133,24 @@ void CPUKernelStaging::openShared(SmallVectorImpl<RowPlace> &inputs, SmallVector
     if (isShared(kernel.getInputAccess(i)))
       inputs[i] = openInput(i, ix.constant(0));
   IndexBuilder &h = host.index();
+  int64_t shareBytes = 0;
   for (unsigned r = 0; r < results.size(); ++r) {
     if (!isShared(kernel.getResultAccess(r)))
       continue;
     int64_t stride = getShareStride(r);
-    Value scratch = host.getScratch(h.mul(numParts, 3 * stride * elementBytes));
-    Value sum = getRowPointer(getArgument(scratch), ix.mul(function.task, 3), stride);
-    shares[r] = {scratch, sum};
-    results[r] = {ix.address(sum, ix.constant(2 * stride), element), std::nullopt};
-    if (tileRows == 1) {
-      function.fillWithZeros(sum, ix.constant(3 * stride));
-      continue;
-    }
-    // Its first tiles are its sum.
+    // Task after task sums some rows in the same place, if a stack has room for it.
+    bool isOnStack = (shareBytes + stride * elementBytes) <= mostShareBytes;
+    shareBytes += isOnStack ? stride * elementBytes : 0;
+    int64_t rows = isOnStack ? 2 : 3;
+    Value scratch = host.getScratch(h.mul(numParts, rows * stride * elementBytes));
+    Value sum = getRowPointer(getArgument(scratch), ix.mul(function.task, rows), stride);
+    shares[r] = {scratch, sum, rows};
+    results[r] = {isOnStack ? function.allocate(stride) : ix.address(sum, ix.constant(2 * stride), element), std::nullopt};
     function.fillWithZeros(results[r].base, ix.constant(stride));
+    // A task that has tiles begins its sum with them.
     OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToStart(scf::IfOp::create(builder, loc, hasNoRows, /*withElseRegion=*/false).thenBlock());
+    if (hasNoRows)
+      builder.setInsertionPointToStart(scf::IfOp::create(builder, loc, hasNoRows, /*withElseRegion=*/false).thenBlock());
     function.fillWithZeros(sum, ix.constant(2 * stride));
   }
   openBlocks(inputs, results, /*ofShared=*/true);

@@ -7,13 +7,14 @@
 // CHECK-LABEL: func.func @shared(
 // CHECK: %[[MANY:.*]] = arith.ceildivui %arg0, %c64_i64
 // CHECK: %[[TASKS:.*]] = arith.minsi
-// CHECK: %[[BYTES:.*]] = arith.muli %[[TASKS]], %c192_i64
+// CHECK: %[[BYTES:.*]] = arith.muli %[[TASKS]], %c128_i64
 // CHECK: %[[SCRATCH:.*]] = equivariant.scratch %[[BYTES]]
 // CHECK: equivariant.launch @shared_0 grid(%[[TASKS]])(
 // CHECK: equivariant.launch @shared_1_sum grid(%{{.*}})(%[[TASKS]], %[[SCRATCH]], %{{.*}})
 // CHECK: llvm.func @shared_0(
-// The task's sum, what it has lost, and the sum of some rows begin as zeros.
-// CHECK: llvm.intr.memset
+// The sum of some rows begins as zeros, and so do the task's sum and what it has lost.
+// CHECK: llvm.intr.memset{{.*}}%c64_i64
+// CHECK: llvm.intr.memset{{.*}}%c128_i64
 // CHECK: scf.for %{{.*}} step %c16_i64
 // CHECK: scf.for %[[ROW:.*]] = %{{.*}} step %c1_i64
 // CHECK: scf.for
