@@ -16,15 +16,15 @@ public:
     memorySize = function.makeEarly(unknownSize);
     memory = function.allocate(memorySize);
   }
-  /// Sums, and results of several rows side by side, are as many as an AVX-512 or AVX2 register file holds besides the operands.
+  /// Sums over lanes are as many as an AVX-512 or AVX2 register file holds besides the operands. Of rows side by side, eight results share what they read, and two
+  /// sums are enough for multiply-adds not to wait: with more of either the code is longer, and takes as long.
   static NestLimits getLimits(mlir::VectorType vector, int64_t tileRows) {
     NestLimits limits{vector.getNumElements()};
-    bool isWide = limits.lanes * vector.getElementTypeBitWidth() == 512;
-    limits.sums = isWide ? 16 : 8;
+    limits.sums = limits.lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8;
     if (tileRows > 1) {
       limits.rows = tileRows;
-      limits.block = isWide ? 24 : 12;
-      limits.summands = 8;
+      limits.block = 8;
+      limits.summands = 2;
     }
     return limits;
   }

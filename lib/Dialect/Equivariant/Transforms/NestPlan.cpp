@@ -182,6 +182,9 @@ NestShape NestPlan::makeShape(Operation *op) const {
       shape.block /= 2;
   } else if (shape.blockLetter) {
     int64_t most = std::max<int64_t>(limits.block / elements, 1);
+    // Vectors that are no sums have little to read in common.
+    if (!limits.lanesAreThreads && shape.summed.empty())
+      most = 1;
     bool isOnlyLoop = shape.kept.size() == 1 + shape.kept.count(shape.laneLetter);
     // Parts have the same share of the only loop there is, if that is not much more.
     int64_t share = (extent + limits.parts - 1) / limits.parts;
@@ -193,9 +196,12 @@ NestShape NestPlan::makeShape(Operation *op) const {
   shape.sumsParts = limits.parts > 1 && !shape.blockLetter && shape.laneLetter == rowLetter && !shape.sumsLanes && !shape.summed.empty() && !hasBuffer(op) &&
                     getExtent(shape.summed.front()) >= 2 * limits.parts;
   if (shape.unrolledLetter) {
-    int64_t summands = ofGroup(shape.unrolledLetter), most = std::max<int64_t>(limits.summands / shape.block, 1);
+    // A vector's multiply-add waits for the one before in its sum: it takes some sums at once, of several results or parts of one's. Those over rows are in parts
+    // in any case.
+    int64_t atOnce = limits.lanesAreThreads ? shape.block : shape.sumsRows() ? 1 : shape.block * elements;
+    int64_t summands = ofGroup(shape.unrolledLetter), most = std::max<int64_t>(limits.summands / atOnce, 1);
     shape.unrolling = chooseUnrolling(summands, shape.sumsParts ? std::min(most, summands / limits.parts) : most);
-    shape.sums = shape.sumsRows() ? shape.unrolling : 1;
+    shape.sums = shape.sumsRows() || !limits.lanesAreThreads ? shape.unrolling : 1;
   }
   return shape;
 }
