@@ -7,6 +7,7 @@
 //         per path: loops over vectors of channels; then what it summed over the channels, still spread over lanes
 //         sums over lanes
 //     per node: accumulators back to memory order
+//     or, of rows that share weights, tiles of them side by side (CPURowTiles.cpp)
 //   after: sums of the tasks' copies of results at the other side, and of their shares of what all rows sum
 //
 //===----------------------------------------------------------------------===//
