@@ -1,4 +1,4 @@
-//===- EquivariantToCPU.cpp - relayout and lane_sum as shuffles -----------===//
+//===- EquivariantToCPU.cpp - relayout, transpose, lane_sum as shuffles ===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 
@@ -216,6 +216,143 @@ private:
   Type sourceType, targetType;
 };
 
+/// Matrices in squares of as many rows and columns as a vector has elements. There is one function of a module for all that have the same types.
+class TransposeLowering {
+public:
+  explicit TransposeLowering(ModuleOp module) : module(module), builder(module.getContext()), loc(module.getLoc()) {}
+
+  void lower(TransposeOp op) {
+    std::string name;
+    llvm::raw_string_ostream(name) << "espmm_transpose_" << op.getVector() << "x" << op.getSourceType() << "_" << op.getTargetType();
+    auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(name);
+    if (!function)
+      function = makeFunction(name, op);
+    builder.setInsertionPoint(op);
+    SmallVector<Value> operands{op.getSource(), op.getTarget()};
+    for (int64_t size : {static_cast<int64_t>(op.getSourceStride()), static_cast<int64_t>(op.getTargetStride()), op.getBlock()[0], op.getBlock()[1]})
+      operands.push_back(index(size));
+    LLVM::CallOp::create(builder, op.getLoc(), function, operands);
+    op.erase();
+  }
+
+private:
+  LLVM::LLVMFuncOp makeFunction(StringRef name, TransposeOp op) {
+    lanes = op.getVector();
+    sourceType = op.getSourceType();
+    targetType = op.getTargetType();
+    vector = VectorType::get({lanes}, getArithmeticType(sourceType));
+    Type pointer = op.getSource().getType(), size = builder.getI64Type();
+    builder.setInsertionPointToEnd(module.getBody());
+    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(builder.getContext()), {pointer, pointer, size, size, size, size});
+    auto function = LLVM::LLVMFuncOp::create(builder, loc, name, type, LLVM::Linkage::Internal);
+    Block *entry = function.addEntryBlock(builder);
+    builder.setInsertionPointToStart(entry);
+    Value source = entry->getArgument(0), target = entry->getArgument(1), sourceStride = entry->getArgument(2), targetStride = entry->getArgument(3);
+    Value rows = entry->getArgument(4), columns = entry->getArgument(5);
+    // Where there is a square, what is left over begins so much earlier that it is one too.
+    auto outer = enter(rows);
+    Value row = atMost(outer.getInductionVar(), rows);
+    Value column = atMost(enter(columns).getInductionVar(), columns);
+    Value rowsLeft = arith::SubIOp::create(builder, loc, rows, row), columnsLeft = arith::SubIOp::create(builder, loc, columns, column);
+    Value from = address(source, row, sourceStride, column, sourceType), to = address(target, column, targetStride, row, targetType);
+    Value least = arith::MinSIOp::create(builder, loc, rowsLeft, columnsLeft);
+    Value isWhole = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge, least, index(lanes));
+    auto branches = scf::IfOp::create(builder, loc, isWhole, /*withElseRegion=*/true);
+    builder.setInsertionPointToStart(branches.thenBlock());
+    transpose(from, sourceStride, Value(), Value(), to, targetStride);
+    builder.setInsertionPointToStart(branches.elseBlock());
+    transpose(from, sourceStride, rowsLeft, columnsLeft, to, targetStride);
+    builder.setInsertionPointAfter(outer);
+    LLVM::ReturnOp::create(builder, loc, ValueRange());
+    return function;
+  }
+
+  scf::ForOp enter(Value extent) {
+    auto loop = scf::ForOp::create(builder, loc, index(0), extent, index(lanes));
+    builder.setInsertionPointToStart(loop.getBody());
+    return loop;
+  }
+
+  /// A position, unless less than a square is left from there to the end of at least one.
+  Value atMost(Value position, Value extent) {
+    Value last = arith::MaxSIOp::create(builder, loc, arith::SubIOp::create(builder, loc, extent, index(lanes)), index(0));
+    return arith::MinSIOp::create(builder, loc, position, last);
+  }
+
+  /// A square, or what there is of it: so many rows and columns.
+  void transpose(Value from, Value fromStride, Value rows, Value columns, Value to, Value toStride) {
+    SmallVector<Value> values;
+    for (int64_t r = 0; r < lanes; ++r, from = next(from, fromStride, sourceType))
+      values.push_back(load(from, getMask(r, rows, columns)));
+    // Halves change places, then halves of these, until single elements do.
+    for (int64_t bit = lanes / 2; bit >= 1; bit /= 2)
+      for (int64_t n = 0; n < lanes; ++n)
+        if (!(n & bit))
+          exchange(values[n], values[n + bit], bit);
+    for (int64_t c = 0; c < lanes; ++c, to = next(to, toStride, targetType))
+      store(values[c], to, getMask(c, columns, rows));
+  }
+
+  /// Of two vectors, the elements of the first whose number has a bit, and those of the second whose number has it not.
+  void exchange(Value &first, Value &second, int64_t bit) {
+    SmallVector<int32_t> ofFirst, ofSecond;
+    for (int64_t l = 0; l < lanes; ++l) {
+      ofFirst.push_back(l & bit ? lanes + l - bit : l);
+      ofSecond.push_back(l & bit ? lanes + l : l + bit);
+    }
+    Value low = LLVM::ShuffleVectorOp::create(builder, loc, first, second, ofFirst);
+    second = LLVM::ShuffleVectorOp::create(builder, loc, first, second, ofSecond);
+    first = low;
+  }
+
+  /// The elements of a line that there are, none if there is no such line; null if all of both are there.
+  Value getMask(int64_t line, Value lines, Value elements) {
+    if (!lines)
+      return Value();
+    Value isThere = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, index(line), lines);
+    Value count = arith::TruncIOp::create(builder, loc, builder.getI32Type(), arith::SelectOp::create(builder, loc, isThere, elements, index(0)));
+    auto type = VectorType::get({lanes}, builder.getI32Type());
+    Value lane = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, ArrayRef<int32_t>(llvm::to_vector(llvm::seq<int32_t>(0, lanes)))));
+    Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(0)), poison = LLVM::PoisonOp::create(builder, loc, type);
+    Value first = LLVM::InsertElementOp::create(builder, loc, poison, count, zero);
+    Value splat = LLVM::ShuffleVectorOp::create(builder, loc, first, poison, SmallVector<int32_t>(lanes, 0));
+    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, lane, splat);
+  }
+
+  Value load(Value from, Value mask) {
+    Type type = getMemoryType(vector, sourceType);
+    unsigned alignment = sourceType.getIntOrFloatBitWidth() / 8;
+    Value loaded = mask ? LLVM::MaskedLoadOp::create(builder, loc, type, from, mask, LLVM::ZeroOp::create(builder, loc, type), alignment).getResult()
+                        : LLVM::LoadOp::create(builder, loc, type, from, alignment).getResult();
+    return extendStored(builder, loc, loaded, vector, sourceType);
+  }
+
+  void store(Value value, Value to, Value mask) {
+    Value rounded = roundToStored(builder, loc, value, targetType);
+    unsigned alignment = targetType.getIntOrFloatBitWidth() / 8;
+    if (mask)
+      LLVM::MaskedStoreOp::create(builder, loc, rounded, to, mask, alignment);
+    else
+      LLVM::StoreOp::create(builder, loc, rounded, to, alignment);
+  }
+
+  Value address(Value base, Value line, Value stride, Value place, Type element) {
+    Value at = arith::AddIOp::create(builder, loc, arith::MulIOp::create(builder, loc, line, stride), place);
+    return next(base, at, element);
+  }
+  Value next(Value pointer, Value count, Type element) {
+    return LLVM::GEPOp::create(builder, loc, pointer.getType(), element, pointer, ArrayRef<LLVM::GEPArg>{count});
+  }
+  Value index(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 64); }
+
+  ModuleOp module;
+  OpBuilder builder;
+  Location loc;
+  int64_t lanes = 0;
+  Type sourceType, targetType;
+  VectorType vector;
+};
+
 /// Sums over lanes, several vectors at once. Of two vectors whose lanes are to hold different elements, each lane keeps its own and takes
 /// the other's from the lane that differs in one bit: half as many vectors are left, and half as much to add in each.
 class LaneSumLowering {
@@ -350,6 +487,11 @@ private:
 struct ConvertEquivariantToCPU
     : espmm::equivariant::impl::ConvertEquivariantToCPUBase<ConvertEquivariantToCPU> {
   void runOnOperation() override {
+    TransposeLowering transposes(getOperation());
+    SmallVector<TransposeOp> matrices;
+    getOperation().walk([&](TransposeOp op) { matrices.push_back(op); });
+    for (TransposeOp op : matrices)
+      transposes.lower(op);
     getOperation().walk([](Operation *op) {
       if (auto relayout = dyn_cast<RelayoutOp>(op))
         RelayoutLowering(relayout).run();

@@ -300,8 +300,8 @@ LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
 // ScheduleAttr
 //===----------------------------------------------------------------------===//
 
-LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, Target, Access, int64_t lanes, int64_t slabBegin,
-                                   int64_t slabEnd, int64_t slabs, int64_t rows, int64_t warps, int64_t stages, int64_t registers, bool) {
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, Target, Access groupBy, int64_t lanes, int64_t slabBegin,
+                                   int64_t slabEnd, int64_t slabs, int64_t rows, int64_t tileRows, int64_t warps, int64_t stages, int64_t registers, bool) {
   // schedule_c1
   if (lanes <= 0 || !llvm::isPowerOf2_64(lanes))
     return emitError() << "expected lanes to be a power of two, got " << lanes;
@@ -318,6 +318,9 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (slabs < 1 || (slabEnd - slabBegin) % slabs != 0)
     return emitError() << "expected slabs to divide the number of slabs from slab_begin to slab_end, got " << slabs << " for "
                        << slabEnd - slabBegin;
+  // schedule_c6
+  if (tileRows != 1 && (tileRows != lanes || groupBy != Access::Edge))
+    return emitError() << "expected tile_rows to be 1, or as many as lanes where edges are not grouped, got " << tileRows;
   return success();
 }
 

@@ -174,7 +174,7 @@ LogicalResult LaneSumOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
-// relayout, async_copy, copy_out
+// relayout, transpose, async_copy, copy_out
 //===----------------------------------------------------------------------===//
 
 LogicalResult RelayoutOp::verify() {
@@ -190,6 +190,24 @@ LogicalResult RelayoutOp::verify() {
     return emitOpError("expects irreps, or a block of two positive numbers");
   // relayout_c4
   return verifyStored(*this, getStored(), getElementType());
+}
+
+LogicalResult TransposeOp::verify() {
+  // transpose_c1
+  ArrayRef<int64_t> block = getBlock();
+  if (block.size() != 2 || block[0] < 1 || block[1] < 1)
+    return emitOpError("expects a block of two positive numbers");
+  if (static_cast<int64_t>(getSourceStride()) < block[1] || static_cast<int64_t>(getTargetStride()) < block[0])
+    return emitOpError("expects strides of at least ") << block[1] << " and " << block[0] << ", got " << getSourceStride() << " and " << getTargetStride();
+  // transpose_c2
+  if (!llvm::isPowerOf2_64(getVector()))
+    return emitOpError("expects a vector of a power of two scalars, got ") << getVector();
+  // transpose_c3
+  Type from = getSourceType(), to = getTargetType();
+  bool converts = (isNarrow(from) && to.isF32()) || (from.isF32() && isNarrow(to));
+  if (!converts && (from != to || !isScalar(from)))
+    return emitOpError("expects scalars of one type, f32 or f64, or f32 and bf16 or f16, got ") << from << " and " << to;
+  return success();
 }
 
 template <typename OpTy>

@@ -170,7 +170,7 @@ void espmm::equivariant::launchSumOfCopies(HostProgram &host, KernelOp source, V
 }
 
 void espmm::equivariant::launchSumOfShares(HostProgram &host, KernelOp source, Value result, Value scratch, Value tasks, int64_t stride,
-                                           int64_t lanes) {
+                                           int64_t rows, int64_t lanes) {
   Type element = getElementType(result);
   CPUFunction f(host, source, element, "_sum");
   OpBuilder &builder = f.builder;
@@ -185,7 +185,7 @@ void espmm::equivariant::launchSumOfShares(HostProgram &host, KernelOp source, V
   OpBuilder::InsertPoint afterShares = builder.saveInsertionPoint();
   Value zero = LLVM::ConstantOp::create(builder, f.loc, vector, DenseElementsAttr::get(vector, cast<Attribute>(FloatAttr::get(element, 0.0))));
   auto shares = f.loop(ix.constant(0), count, ix.constant(1), ValueRange{zero, zero});
-  Value share = f.getRowPointer(base, shares.getInductionVar(), 3 * stride);
+  Value share = f.getRowPointer(base, shares.getInductionVar(), rows * stride);
   auto load = [&](Value position) { return LLVM::LoadOp::create(builder, f.loc, vector, ix.address(share, position, element), alignment); };
   Value lost = LLVM::FAddOp::create(builder, f.loc, shares.getRegionIterArg(1), load(ix.add(at, stride)));
   auto [sum, next] = f.addCompensated(shares.getRegionIterArg(0), lost, load(at));

@@ -77,9 +77,10 @@ mlir::Value launchToComponents(HostProgram &host, KernelOp source, mlir::Value t
 void launchSumOfCopies(HostProgram &host, KernelOp source, mlir::Value result, mlir::Value scratch, mlir::Value copies,
                        mlir::Value rows, ComponentOrder order);
 
-/// A kernel that writes a result of one row: the sum over the tasks, each of which has three rows in `scratch`: its sum, and what that lost.
+/// A kernel that writes a result of one row: the sum over the tasks, each of which has some rows in `scratch`: its sum, what that lost, and
+/// maybe others.
 void launchSumOfShares(HostProgram &host, KernelOp source, mlir::Value result, mlir::Value scratch, mlir::Value tasks, int64_t stride,
-                       int64_t lanes);
+                       int64_t rows, int64_t lanes);
 
 } // namespace espmm::equivariant
 

@@ -7,6 +7,7 @@
 //         per path: loops over vectors of channels; then what it summed over the channels, still spread over lanes
 //         sums over lanes
 //     per node: accumulators back to memory order
+//     or, of rows that share weights, tiles of them side by side (CPURowTiles.cpp)
 //   after: sums of the tasks' copies of results at the other side, and of their shares of what all rows sum
 //
 //===----------------------------------------------------------------------===//
@@ -32,16 +33,16 @@ struct RowPlace {
 class CPUKernelStaging {
 public:
   CPUKernelStaging(KernelOp kernel, ScheduleAttr schedule, HostProgram &host, mlir::Type element)
-      : kernel(kernel), schedule(schedule), host(host), analysis(kernel, LoopedAxes::All), function(host, kernel, element, ""),
+      : kernel(kernel), schedule(schedule), host(host), analysis(kernel, schedule.getTileRows() > 1 ? LoopedAxes::Nests : LoopedAxes::All), function(host, kernel, element, ""),
         builder(function.builder), ix(function.ix), loc(kernel.getLoc()), side(schedule.getGroupBy()),
-        lanes(schedule.getLanes()), elementBytes(element.getIntOrFloatBitWidth() / 8), element(element),
+        lanes(schedule.getLanes()), tileRows(schedule.getTileRows()), elementBytes(element.getIntOrFloatBitWidth() / 8), element(element),
         vector(mlir::VectorType::get({lanes}, element)) {}
 
   mlir::LogicalResult run();
 
 private:
   /// What a thread's stack has room for.
-  static constexpr int64_t mostNestBytes = 2 << 20;
+  static constexpr int64_t mostNestBytes = 2 << 20, mostShareBytes = 256 << 10;
 
   mlir::Value getArgument(mlir::Value hostValue) { return function.getArgument(hostValue); }
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) { return function.getRowPointer(base, row, width); }
@@ -58,12 +59,26 @@ private:
   void stageSegments();
   void stageRows();
 
+  //===-- Rows side by side ----------------------------------------------===//
+
+  /// The task's tiles.
+  void stageRowTiles(mlir::Value first, mlir::Value last);
+  /// One of them, of which so many rows are there.
+  void stageRowTile(mlir::Value first, mlir::Value count, llvm::ArrayRef<RowPlace> inputs, llvm::ArrayRef<RowPlace> results);
+  /// Rows of a tensor, transposed: if the tile is not whole, with zeros or without what is past the last.
+  void copyIntoTile(mlir::Value tensor, mlir::Value tile, mlir::Value first, mlir::Value count, mlir::Value isPart);
+  void copyOutOfTile(mlir::Value tensor, mlir::Value tile, mlir::Value first, mlir::Value count, mlir::Value isPart);
+  void copyRows(mlir::Value from, mlir::Value to, mlir::Value tensor, mlir::Value count);
+
   //===-- Rows that all share --------------------------------------------===//
 
   /// So many rows are summed before their sum is added to the task's, with what rounding took from that kept beside it.
   static constexpr int64_t rowsOfShare = 16;
+  /// Tiles that have summed their rows in registers.
+  static constexpr int64_t rowsOfTiles = 64;
+  int64_t getRowsOfShare() const { return tileRows > 1 ? rowsOfTiles : rowsOfShare; }
 
-  /// A loop over rows or edges; a few at a time if there are sums over all of them.
+  /// A loop over rows, tiles of them or edges; a few at a time if there are sums over all of them.
   void loopOverRows(mlir::Value begin, mlir::Value end, llvm::ArrayRef<RowPlace> results, llvm::function_ref<void(mlir::Value)> body);
 
   bool isShared(Access access) const { return access == Access::All; }
@@ -75,8 +90,10 @@ private:
   int64_t getShareStride(unsigned r) { return pad(getWidth(kernel.getResult(r))); }
 
   /// What a task reads of shared rows, once, and where it sums what all rows share: some rows, and all of its rows.
-  void openShared(llvm::SmallVectorImpl<RowPlace> &inputs, llvm::SmallVectorImpl<RowPlace> &results);
-  void addShares(llvm::ArrayRef<RowPlace> results);
+  /// With tiles, `hasNoRows` says that a task has none.
+  void openShared(llvm::SmallVectorImpl<RowPlace> &inputs, llvm::SmallVectorImpl<RowPlace> &results, mlir::Value hasNoRows = {});
+  /// `isFirst` says that the task had no sum before.
+  void addShares(llvm::ArrayRef<RowPlace> results, mlir::Value isFirst);
 
   //===-- Rows -----------------------------------------------------------===//
 
@@ -160,7 +177,7 @@ private:
   IndexBuilder &ix;
   mlir::Location loc;
   Access side;
-  int64_t lanes, elementBytes;
+  int64_t lanes, tileRows, elementBytes;
   mlir::Type element;
   mlir::VectorType vector;
 
@@ -173,6 +190,7 @@ private:
   llvm::DenseMap<BlockKey, mlir::Value> inputBlocks; // of the current edge: buffers in component order
   llvm::MapVector<BlockKey, std::pair<mlir::Value, mlir::Value>> resultBlocks; // buffers, and what they are for
   mlir::Value matrices; // of the current edge
+  mlir::Value partOfTile; // rows of one tensor, where a tile has fewer than that
   llvm::MapVector<mlir::Value, int64_t> matrixOffsets; // value -> place in there
 
   mlir::Value numParts; // tasks, a value of the host function
@@ -182,8 +200,9 @@ private:
   };
   llvm::MapVector<unsigned, Partial> partials; // by result
   struct Share {
-    mlir::Value scratch; // of the host function: for each task its sum, what rounding took from it, and the sum of some rows
+    mlir::Value scratch; // of the host function: for each task its sum, what rounding took from it, and maybe the sum of some rows
     mlir::Value sum; // in the kernel: the task's own
+    int64_t rows; // of a task
   };
   llvm::MapVector<unsigned, Share> shares; // by result
   llvm::MapVector<unsigned, mlir::Value> converted; // operand -> scratch with its rows in component order

@@ -11,21 +11,30 @@ namespace espmm::equivariant {
 /// Nests in vectors.
 class CPUNestTarget : public NestTarget {
 public:
-  CPUNestTarget(CPUFunction &function, mlir::VectorType vector)
-      : NestTarget(function.builder, function.ix, function.loc, vector.getElementType(), getLimits(vector)), function(function), vector(vector) {
+  CPUNestTarget(CPUFunction &function, mlir::VectorType vector, int64_t tileRows)
+      : NestTarget(function.builder, function.ix, function.loc, vector.getElementType(), getLimits(vector, tileRows)), function(function), vector(vector) {
     memorySize = function.makeEarly(unknownSize);
     memory = function.allocate(memorySize);
   }
-  /// Sums are as many as an AVX-512 or AVX2 register file holds besides the operands.
-  static NestLimits getLimits(mlir::VectorType vector) {
+  /// Sums over lanes are as many as an AVX-512 or AVX2 register file holds besides the operands. Of rows side by side, eight results share what they read, and two
+  /// sums are enough for multiply-adds not to wait: with more of either the code is longer, and takes as long.
+  static NestLimits getLimits(mlir::VectorType vector, int64_t tileRows) {
     NestLimits limits{vector.getNumElements()};
     limits.sums = limits.lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8;
+    if (tileRows > 1) {
+      limits.rows = tileRows;
+      limits.block = 8;
+      limits.summands = 2;
+    }
     return limits;
   }
 
   mlir::Type getLaneType() override { return vector; }
   void fillWithZeros(mlir::Value buffer, int64_t count) override { function.fillWithZeros(buffer, ix.constant(count)); }
   void separate() override { mlir::LLVM::FenceOp::create(builder, loc, mlir::LLVM::AtomicOrdering::acq_rel, "singlethread"); }
+  void transpose(mlir::Value source, int64_t sourceStride, mlir::Value target, int64_t targetStride, int64_t rows, int64_t columns) override {
+    TransposeOp::create(builder, loc, source, target, sourceStride, targetStride, llvm::ArrayRef<int64_t>{rows, columns}, lanes, element, element);
+  }
   mlir::Value getLane(mlir::Value position, int64_t, int64_t) override { return position; }
   bool readsPastEnd() override { return false; }
   mlir::Value getMask(mlir::Value count, int64_t) override { return function.getMask(count, lanes); }

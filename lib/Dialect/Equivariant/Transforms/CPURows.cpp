@@ -80,7 +80,8 @@ void CPUKernelStaging::relayoutBlock(Value from, Value to, bool scatter, Value b
 void CPUKernelStaging::openBlocks(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> results, bool ofShared) {
   for (auto block : kernel.getBody().getOps<BlockOp>()) {
     unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
-    if (isShared(kernel.getInputAccess(i)) != ofShared || !analysis.isStridedWeights(kernel.getInputs()[i], block.getResult()) ||
+    // A row in each lane takes them as they lie.
+    if (tileRows > 1 || isShared(kernel.getInputAccess(i)) != ofShared || !analysis.isStridedWeights(kernel.getInputs()[i], block.getResult()) ||
         inputBlocks.count({i, block.getOffset()}))
       continue;
     Value buffer = inputBlocks[{i, block.getOffset()}] = allocateBlock(block.getResult());
@@ -117,7 +118,7 @@ void CPUKernelStaging::stageNests(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> 
   llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
   if (analysis.getNests().empty())
     return;
-  CPUNestTarget target(function, vector);
+  CPUNestTarget target(function, vector, tileRows);
   NestStaging(analysis, target).run(
       [&](BlockOp block) {
         unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
@@ -127,9 +128,10 @@ void CPUKernelStaging::stageNests(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> 
         auto buffer = resultBlocks.find({c.result, c.offset});
         NestPlace place = getPlace(kernel.getResult(c.result), results[c.result], buffer == resultBlocks.end() ? Value() : buffer->second.first,
                                    c.value, c.offset);
-        // Rows of irreps begin as zeros, weights with what is written first.
-        place.accumulate = getIrreps(kernel.getResult(c.result)) || isShared(kernel.getResultAccess(c.result)) ||
-                           !written.insert({c.result, c.offset}).second;
+        // Rows of irreps begin as zeros, weights with what is written first; so do rows of a tile that are covered.
+        bool beginsAsZeros = tileRows > 1 ? !coversRow(analysis, c.result) : getIrreps(kernel.getResult(c.result)) != nullptr;
+        bool isFirst = written.insert({c.result, c.offset}).second;
+        place.accumulate = isShared(kernel.getResultAccess(c.result)) || beginsAsZeros || !isFirst;
         return place;
       });
   nestBytes = target.finish() * elementBytes;
@@ -151,8 +153,16 @@ NestPlace CPUKernelStaging::getPlace(Value tensor, const RowPlace &row, Value bu
     walk(first, rank, pad(channels));
     return {buffer, 0, strides};
   }
-  if (!row.buffer)
-    return placeInRow(tensor, row.base, cast<RankedTensorType>(block.getType()), offset);
+  if (!row.buffer) {
+    NestPlace place = placeInRow(tensor, row.base, cast<RankedTensorType>(block.getType()), offset);
+    if (tileRows > 1 && getIrreps(tensor)) {
+      place.stored = TypeAttr();
+      place.offset *= tileRows;
+      for (int64_t &stride : place.strides)
+        stride *= tileRows;
+    }
+    return place;
+  }
   // The last dimension is the components'; those before it make up the multiplicity.
   int64_t dim = shape.back(), mul = ShapedType::getNumElements(shape.drop_back());
   walk(0, rank - 1, 1);

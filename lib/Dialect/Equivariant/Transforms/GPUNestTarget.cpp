@@ -4,24 +4,6 @@
 using namespace mlir;
 using namespace espmm::equivariant;
 
-bool espmm::equivariant::coversRow(const KernelAnalysis &analysis, unsigned result) {
-  KernelOp kernel = analysis.kernel;
-  std::map<int64_t, int64_t> sizes;
-  llvm::SmallDenseSet<std::pair<int64_t, Value>> given;
-  for (const Contribution &c : analysis.getContributions()) {
-    if (c.result != result)
-      continue;
-    // Sums of pairs are added one by one, and what is given twice is written at once.
-    if (!c.isOfNest || isa<PairSumOp>(c.value.getDefiningOp()) || !given.insert({c.offset, c.value}).second)
-      return false;
-    sizes[c.offset] = cast<RankedTensorType>(c.value.getType()).getNumElements();
-  }
-  int64_t covered = 0;
-  for (auto [offset, size] : sizes)
-    covered += size;
-  return covered == cast<RankedTensorType>(kernel.getResult(result).getType()).getShape().back();
-}
-
 void espmm::equivariant::launchSumOfShares(HostProgram &host, KernelOp kernel, unsigned r, Value scratch, Value count) {
   constexpr int64_t warpsOfSum = 8;
   IndexBuilder &h = host.index();

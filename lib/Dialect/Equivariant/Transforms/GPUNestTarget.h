@@ -114,9 +114,6 @@ private:
   llvm::DenseSet<mlir::Value> aligned;
 };
 
-/// True if what nests give covers a result's rows: its blocks need no zeros then, if the first one that is given is written and not added.
-bool coversRow(const KernelAnalysis &analysis, unsigned result);
-
 /// result[i] = the sum over so many rows of scratch memory, in their order, with what rounding takes kept (W. Kahan 1965). A block has 32 elements; its
 /// warps take turns, and the sums of each are added in the end.
 void launchSumOfShares(HostProgram &host, KernelOp kernel, unsigned result, mlir::Value scratch, mlir::Value count);

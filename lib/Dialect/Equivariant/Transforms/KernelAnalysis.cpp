@@ -265,6 +265,24 @@ bool espmm::equivariant::needsNests(KernelOp kernel) {
   return llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared);
 }
 
+bool espmm::equivariant::coversRow(const KernelAnalysis &analysis, unsigned result) {
+  KernelOp kernel = analysis.kernel;
+  std::map<int64_t, int64_t> sizes;
+  llvm::SmallDenseSet<std::pair<int64_t, Value>> given;
+  for (const Contribution &c : analysis.getContributions()) {
+    if (c.result != result)
+      continue;
+    // Sums of pairs are added one by one, and what is given twice is written at once.
+    if (!c.isOfNest || isa<PairSumOp>(c.value.getDefiningOp()) || !given.insert({c.offset, c.value}).second)
+      return false;
+    sizes[c.offset] = cast<RankedTensorType>(c.value.getType()).getNumElements();
+  }
+  int64_t covered = 0;
+  for (auto [offset, size] : sizes)
+    covered += size;
+  return covered == cast<RankedTensorType>(kernel.getResult(result).getType()).getShape().back();
+}
+
 Access espmm::equivariant::chooseGroupSide(KernelOp kernel) {
   auto uses = [&](Access side) {
     auto is = [&](Attribute a) { return cast<AccessAttr>(a).getValue() == side; };

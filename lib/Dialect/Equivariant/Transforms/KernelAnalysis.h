@@ -98,6 +98,9 @@ bool needsNests(KernelOp kernel);
 /// The side whose nodes' edges a kernel works on together: receivers if it has them, else senders, else none.
 Access chooseGroupSide(KernelOp kernel);
 
+/// True if what nests give covers a result's rows: its blocks need no zeros then, if the first one that is given is written and not added.
+bool coversRow(const KernelAnalysis &analysis, unsigned result);
+
 } // namespace espmm::equivariant
 
 #endif // ESPMM_LIB_EQUIVARIANT_KERNELANALYSIS_H

@@ -1,5 +1,6 @@
 //===- NestPlan.cpp - how einsums over several multiplicities run ---------===//
 #include "NestPlan.h"
+#include <set>
 
 using namespace mlir;
 using namespace espmm::equivariant;
@@ -108,6 +109,15 @@ void NestPlan::collectRead(Operation *op, SmallVectorImpl<Value> &read) const {
       read.push_back(leaf);
 }
 
+void NestPlan::collectTurned(Operation *op, SmallVectorImpl<Value> &read) const {
+  const NestShape &shape = getShape(op);
+  if (limits.lanesAreThreads || !shape.sumsRows())
+    return;
+  SmallVector<Value> leaves;
+  collectLeaves(op, leaves);
+  llvm::copy_if(leaves, std::back_inserter(read), [&](Value leaf) { return isByRow(leaf) && analysis.getLetters(leaf).contains(shape.laneLetter); });
+}
+
 int64_t NestPlan::countElements(Value value, const std::map<char, int64_t> &looped) const {
   int64_t elements = 1;
   for (auto [letter, extent] : llvm::zip(analysis.getLetters(value), cast<RankedTensorType>(value.getType()).getShape()))
@@ -172,6 +182,9 @@ NestShape NestPlan::makeShape(Operation *op) const {
       shape.block /= 2;
   } else if (shape.blockLetter) {
     int64_t most = std::max<int64_t>(limits.block / elements, 1);
+    // Vectors that are no sums have little to read in common.
+    if (!limits.lanesAreThreads && shape.summed.empty())
+      most = 1;
     bool isOnlyLoop = shape.kept.size() == 1 + shape.kept.count(shape.laneLetter);
     // Parts have the same share of the only loop there is, if that is not much more.
     int64_t share = (extent + limits.parts - 1) / limits.parts;
@@ -183,9 +196,12 @@ NestShape NestPlan::makeShape(Operation *op) const {
   shape.sumsParts = limits.parts > 1 && !shape.blockLetter && shape.laneLetter == rowLetter && !shape.sumsLanes && !shape.summed.empty() && !hasBuffer(op) &&
                     getExtent(shape.summed.front()) >= 2 * limits.parts;
   if (shape.unrolledLetter) {
-    int64_t summands = ofGroup(shape.unrolledLetter), most = std::max<int64_t>(limits.summands / shape.block, 1);
+    // A vector's multiply-add waits for the one before in its sum: it takes some sums at once, of several results or parts of one's. Those over rows are in parts
+    // in any case.
+    int64_t atOnce = limits.lanesAreThreads ? shape.block : shape.sumsRows() ? 1 : shape.block * elements;
+    int64_t summands = ofGroup(shape.unrolledLetter), most = std::max<int64_t>(limits.summands / atOnce, 1);
     shape.unrolling = chooseUnrolling(summands, shape.sumsParts ? std::min(most, summands / limits.parts) : most);
-    shape.sums = shape.sumsRows() ? shape.unrolling : 1;
+    shape.sums = shape.sumsRows() || !limits.lanesAreThreads ? shape.unrolling : 1;
   }
   return shape;
 }
@@ -424,6 +440,7 @@ int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {
     arena.allocate(count);
   llvm::DenseMap<Value, int64_t> offsets;
   SmallVector<int64_t> temporaries;
+  std::set<std::pair<void *, char>> turned;
   for (const Step &step : steps) {
     if (step.separates)
       while (!temporaries.empty())
@@ -435,6 +452,14 @@ int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {
         offsets[op->getResult(0)] = arena.allocate(getBufferSize(op->getResult(0)));
       if (int64_t count = countTemporaries(op))
         temporaries.push_back(arena.allocate(count));
+      SmallVector<Value> read;
+      collectTurned(op, read);
+      for (Value value : read) {
+        char letter = getShape(op).laneLetter;
+        int64_t extent = cast<RankedTensorType>(value.getType()).getDimSize(analysis.getLetters(value).find(letter));
+        if (turned.insert({value.getAsOpaquePointer(), letter}).second)
+          arena.allocate(getBufferSize(value) / extent * getPaddedExtent(extent));
+      }
     }
   }
   return arena.getSize();

@@ -111,6 +111,10 @@ public:
   bool isLaneSumInPlace(mlir::Operation *op) const;
   /// What an operation reads, with those inlined in it: blocks of rows, and buffers.
   void collectLeaves(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &leaves) const;
+  /// What a sum over rows reads with channels in lanes: where lanes are a vector's, these have to be next to each other, and not the rows.
+  void collectTurned(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &read) const;
+  /// How far a row then is from the next one, for so many channels.
+  int64_t getPaddedExtent(int64_t extent) const { return (extent + limits.lanes - 1) / limits.lanes * limits.lanes; }
   /// How many of a value's elements there are at a position of some loops.
   int64_t countElements(mlir::Value value, const std::map<char, int64_t> &looped) const;
   /// Elements of memory that an operation takes while it is computed.

@@ -147,6 +147,10 @@ void NestStaging::stage(Operation *op, int64_t owner) {
   Value result = op->getResult(0);
   begin(plan.getShape(op));
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
+  SmallVector<Value> read;
+  plan.collectTurned(op, read);
+  for (Value value : read)
+    turn(value, shape.laneLetter);
   // What the same part has written, lane by lane for its rows, is read by other lanes.
   if (shape.sumsRows())
     target.separateLanes();
@@ -226,7 +230,7 @@ void NestStaging::write(Value result, ArrayRef<Value> values) {
     return writeResult(result, [&](const NestPlace &place) { target.once([&] { write(sum, result, place); }); });
   }
   // Sums over rows go to memory of the device, where nobody waits for them.
-  if (shape.sumsRows() || (shape.groups > 1 && shape.groupLetter == shape.unrolledLetter)) {
+  if (target.limits.lanesAreThreads && (shape.sumsRows() || (shape.groups > 1 && shape.groupLetter == shape.unrolledLetter))) {
     for (auto [n, value] : llvm::enumerate(values)) {
       enterBlock(n);
       writeGroupSums(result, value);
@@ -234,12 +238,28 @@ void NestStaging::write(Value result, ArrayRef<Value> values) {
     return;
   }
   writeResult(result, [&](const NestPlace &place) {
+    if (place.accumulate && shape.sumsRows() && values.size() > 1)
+      return addTogether(result, values, place);
     for (auto [n, value] : llvm::enumerate(values)) {
       enterBlock(n);
       auto writeOne = [&, value = value] { write(value, result, place); };
       shape.laneLetter ? writeOne() : target.once(writeOne);
     }
   });
+}
+
+void NestStaging::addTogether(Value result, ArrayRef<Value> values, NestPlace place) {
+  SmallVector<Value> sums;
+  for (auto [n, value] : llvm::enumerate(values)) {
+    enterBlock(n);
+    sums.push_back(AddOp::create(builder, loc, read(result, place), value));
+  }
+  target.separateLanes();
+  place.accumulate = false;
+  for (auto [n, sum] : llvm::enumerate(sums)) {
+    enterBlock(n);
+    write(sum, result, place);
+  }
 }
 
 Value NestStaging::sumParts(Value value, int64_t owner) {
@@ -468,6 +488,37 @@ NestPlace NestStaging::makeBuffer(Value value) {
   return place;
 }
 
+void NestStaging::turn(Value value, char letter) {
+  auto [it, isNew] = turned.try_emplace({value.getAsOpaquePointer(), letter});
+  if (!isNew)
+    return;
+  auto block = value.getDefiningOp<BlockOp>();
+  NestPlace from = block ? getBlock(block) : buffers.find(value)->second;
+  auto shape = cast<RankedTensorType>(value.getType()).getShape();
+  StringRef letters = analysis.getLetters(value);
+  int64_t extent = shape[letters.find(letter)], rows = plan.limits.rows;
+  NestPlace &to = it->second;
+  to.rowStride = plan.getPaddedExtent(extent);
+  to.strides.assign(shape.size(), 1);
+  int64_t size = to.rowStride * rows;
+  for (int64_t d = static_cast<int64_t>(shape.size()) - 1; d >= 0; --d)
+    if (letters[d] != letter) {
+      to.strides[d] = size;
+      size *= shape[d];
+    }
+  to.base = target.allocate(size);
+  // A matrix for each element of all other letters.
+  OpBuilder::InsertionGuard guard(builder);
+  Value source = ix.constant(from.offset), destination = ix.constant(0);
+  for (size_t d = 0; d < shape.size(); ++d)
+    if (letters[d] != letter && shape[d] > 1) {
+      Value at = loop(shape[d], 1, {}).getInductionVar();
+      source = ix.add(source, ix.mul(at, from.strides[d]));
+      destination = ix.add(destination, ix.mul(at, to.strides[d]));
+    }
+  target.transpose(ix.address(from.base, source, target.element), from.strides[letters.find(letter)], ix.address(to.base, destination, target.element), to.rowStride, extent, rows);
+}
+
 SmallVector<int64_t> NestStaging::dropLooped(Value value, ArrayRef<int64_t> ofDimensions) {
   SmallVector<int64_t> result;
   for (auto [letter, n] : llvm::zip(analysis.getLetters(value), ofDimensions))
@@ -487,7 +538,7 @@ SmallVector<std::pair<Value, int64_t>> NestStaging::getSteps(Value value, const 
     if (shape.looped.count(letter) && letter != shape.laneLetter)
       steps.push_back({position[letter], stride});
   if (plan.isByRow(value) && shape.laneLetter != rowLetter && shape.looped.count(rowLetter))
-    steps.push_back({position[rowLetter], 1});
+    steps.push_back({position[rowLetter], place.rowStride});
   return steps;
 }
 
@@ -522,8 +573,11 @@ Value NestStaging::getBase(Value value, const NestPlace &place) {
   return bases.back().address;
 }
 
-Value NestStaging::read(Value value, const NestPlace &place) {
-  bool inLanes = isInLanes(value), isMasked = inLanes && (shape.sumsLanes || !target.readsPastEnd());
+Value NestStaging::read(Value value, const NestPlace &asItLies) {
+  bool inLanes = isInLanes(value);
+  auto it = turned.find({value.getAsOpaquePointer(), shape.sumsRows() && inLanes ? shape.laneLetter : 0});
+  const NestPlace &place = it == turned.end() ? asItLies : it->second;
+  bool isMasked = inLanes && (shape.sumsLanes || !target.readsPastEnd());
   auto result = ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
                                isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(value, shape.laneLetter, place) : 1,
                                dropLooped(value, place.strides), place.stored);

@@ -32,6 +32,7 @@ struct NestPlace {
   llvm::SmallVector<int64_t> strides;
   bool accumulate = false;
   mlir::TypeAttr stored = {}; // of the elements there, if it is not the type of arithmetic
+  int64_t rowStride = 1; // from row to row, where several are worked on side by side
 };
 
 /// Where a block of a row is, as that lies in memory.
@@ -55,6 +56,8 @@ public:
   virtual void fillWithZeros(mlir::Value buffer, int64_t count) = 0;
   /// What was written before, by all who work on the nests, is read after.
   virtual void separate() = 0;
+  /// What of a matrix is at source + r * stride + c goes to target + c * stride + r, so many rows and columns.
+  virtual void transpose(mlir::Value source, int64_t sourceStride, mlir::Value target, int64_t targetStride, int64_t rows, int64_t columns) { llvm_unreachable("lanes that are threads read with any stride"); }
   /// The same among lanes.
   virtual void separateLanes() { separate(); }
   /// Which one of the parts this is.
@@ -143,6 +146,8 @@ private:
   mlir::Value sumLanes(mlir::Value spread);
 
   NestPlace makeBuffer(mlir::Value value);
+  /// Copies what an operation reads with a letter in lanes so that this letter's positions are next to each other, and not the rows.
+  void turn(mlir::Value value, char letter);
   mlir::Value read(mlir::Value value, const NestPlace &place);
   void write(mlir::Value elements, mlir::Value value, const NestPlace &place);
   mlir::Value getBase(mlir::Value value, const NestPlace &place);
@@ -167,6 +172,9 @@ private:
   /// The sum of what parts have, in the one that owns the operation.
   mlir::Value sumParts(mlir::Value value, int64_t owner);
   void write(mlir::Value result, llvm::ArrayRef<mlir::Value> values);
+  /// Adds several vectors to what is in memory: all are read before one is written, as short ones next to each other share a line, whose reader would wait for its
+  /// writer.
+  void addTogether(mlir::Value result, llvm::ArrayRef<mlir::Value> values, NestPlace place);
 
   const KernelAnalysis &analysis;
   NestPlan plan;
@@ -179,6 +187,7 @@ private:
   llvm::function_ref<NestPlace(const Contribution &)> getTarget;
 
   llvm::DenseMap<mlir::Value, NestPlace> buffers;
+  std::map<std::pair<void *, char>, NestPlace> turned; // by value and letter
   llvm::SmallVector<mlir::Value> temporaries;
   // Of the operation in work: where its loops are.
   NestShape shape;

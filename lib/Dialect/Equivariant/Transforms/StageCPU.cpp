@@ -1,5 +1,6 @@
 //===- StageCPU.cpp - the loops around a kernel's body ---------------------===//
 #include "CPUKernelStaging.h"
+#include "CPURowTiles.h"
 #include "Stage.h"
 
 using namespace mlir;
@@ -19,7 +20,7 @@ LogicalResult CPUKernelStaging::run() {
     launchSumOfCopies(host, kernel, kernel.getResult(r), partial.scratch, numParts, host.getRows(otherSide()),
                       ComponentOrder{getIrreps(kernel.getResult(r)), lanes});
   for (auto &[r, share] : shares)
-    launchSumOfShares(host, kernel, kernel.getResult(r), share.scratch, numParts, getShareStride(r), lanes);
+    launchSumOfShares(host, kernel, kernel.getResult(r), share.scratch, numParts, getShareStride(r), share.rows, lanes);
   return success();
 }
 
@@ -84,15 +85,18 @@ void CPUKernelStaging::stageSegments() {
 void CPUKernelStaging::stageRows() {
   IndexBuilder &h = host.index();
   h.loc = loc;
-  Value count = host.getSize(HostProgram::E), ofTask = h.constant(schedule.getRows());
+  auto inTiles = [&](int64_t rows) { return (rows + tileRows - 1) / tileRows * tileRows; };
+  Value count = host.getSize(HostProgram::E), ofTask = h.constant(inTiles(schedule.getRows()));
   numParts = h.ceildiv(count, ofTask);
   if (hasShares()) {
     numParts = countSharingParts();
-    ofTask = h.ceildiv(count, numParts);
+    ofTask = h.mul(h.ceildiv(count, h.mul(numParts, tileRows)), tileRows);
   }
   Value rowsOfTask = getArgument(ofTask);
   Value first = ix.mul(function.task, rowsOfTask);
   Value last = ix.min(ix.add(first, rowsOfTask), getArgument(count));
+  if (tileRows > 1)
+    return stageRowTiles(first, last);
   SmallVector<RowPlace> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
   openShared(inputs, results);
   loopOverRows(first, last, results, [&](Value row) { stageEdge(row, Value(), inputs, results); });
@@ -104,14 +108,14 @@ void CPUKernelStaging::stageRows() {
 
 void CPUKernelStaging::loopOverRows(Value begin, Value end, ArrayRef<RowPlace> results, llvm::function_ref<void(Value)> body) {
   if (shares.empty()) {
-    body(function.loop(begin, end, ix.constant(1)).getInductionVar());
+    body(function.loop(begin, end, ix.constant(tileRows)).getInductionVar());
     return;
   }
-  Value first = function.loop(begin, end, ix.constant(rowsOfShare)).getInductionVar();
+  Value first = function.loop(begin, end, ix.constant(getRowsOfShare())).getInductionVar();
   OpBuilder::InsertPoint afterRows = builder.saveInsertionPoint();
-  body(function.loop(first, ix.min(ix.add(first, rowsOfShare), end), ix.constant(1)).getInductionVar());
+  body(function.loop(first, ix.min(ix.add(first, getRowsOfShare()), end), ix.constant(tileRows)).getInductionVar());
   builder.restoreInsertionPoint(afterRows);
-  addShares(results);
+  addShares(results, tileRows > 1 ? arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, first, begin).getResult() : Value());
 }
 
 bool CPUKernelStaging::hasShares() {
@@ -121,28 +125,38 @@ bool CPUKernelStaging::hasShares() {
 Value CPUKernelStaging::countSharingParts() {
   IndexBuilder &h = host.index();
   h.loc = loc;
-  return h.min(h.constant(64), h.max(h.ceildiv(host.getSize(HostProgram::E), h.constant(4 * rowsOfShare)), h.constant(1)));
+  return h.min(h.constant(64), h.max(h.ceildiv(host.getSize(HostProgram::E), h.constant(tileRows > 1 ? 2 * rowsOfTiles : 4 * rowsOfShare)), h.constant(1)));
 }
 
-void CPUKernelStaging::openShared(SmallVectorImpl<RowPlace> &inputs, SmallVectorImpl<RowPlace> &results) {
+void CPUKernelStaging::openShared(SmallVectorImpl<RowPlace> &inputs, SmallVectorImpl<RowPlace> &results, Value hasNoRows) {
   for (unsigned i = 0; i < inputs.size(); ++i)
     if (isShared(kernel.getInputAccess(i)))
       inputs[i] = openInput(i, ix.constant(0));
   IndexBuilder &h = host.index();
+  int64_t shareBytes = 0;
   for (unsigned r = 0; r < results.size(); ++r) {
     if (!isShared(kernel.getResultAccess(r)))
       continue;
     int64_t stride = getShareStride(r);
-    Value scratch = host.getScratch(h.mul(numParts, 3 * stride * elementBytes));
-    Value sum = getRowPointer(getArgument(scratch), ix.mul(function.task, 3), stride);
-    function.fillWithZeros(sum, ix.constant(3 * stride));
-    shares[r] = {scratch, sum};
-    results[r] = {ix.address(sum, ix.constant(2 * stride), element), std::nullopt};
+    // Task after task sums some rows in the same place, if a stack has room for it.
+    bool isOnStack = (shareBytes + stride * elementBytes) <= mostShareBytes;
+    shareBytes += isOnStack ? stride * elementBytes : 0;
+    int64_t rows = isOnStack ? 2 : 3;
+    Value scratch = host.getScratch(h.mul(numParts, rows * stride * elementBytes));
+    Value sum = getRowPointer(getArgument(scratch), ix.mul(function.task, rows), stride);
+    shares[r] = {scratch, sum, rows};
+    results[r] = {isOnStack ? function.allocate(stride) : ix.address(sum, ix.constant(2 * stride), element), std::nullopt};
+    function.fillWithZeros(results[r].base, ix.constant(stride));
+    // A task that has tiles begins its sum with them.
+    OpBuilder::InsertionGuard guard(builder);
+    if (hasNoRows)
+      builder.setInsertionPointToStart(scf::IfOp::create(builder, loc, hasNoRows, /*withElseRegion=*/false).thenBlock());
+    function.fillWithZeros(sum, ix.constant(2 * stride));
   }
   openBlocks(inputs, results, /*ofShared=*/true);
 }
 
-void CPUKernelStaging::addShares(ArrayRef<RowPlace> results) {
+void CPUKernelStaging::addShares(ArrayRef<RowPlace> results, Value isFirst) {
   closeBlocks(results, /*ofShared=*/true);
   for (auto &[r, share] : shares) {
     OpBuilder::InsertPoint after = builder.saveInsertionPoint();
@@ -151,13 +165,18 @@ void CPUKernelStaging::addShares(ArrayRef<RowPlace> results) {
     Value at = loop.getInductionVar();
     Value sumAddress = ix.address(share.sum, at, element), lostAddress = ix.address(share.sum, ix.add(at, stride), element);
     auto load = [&](Value address) { return LLVM::LoadOp::create(builder, loc, vector, address, elementBytes); };
-    Value rows = load(ix.address(results[r].base, at, element));
-    auto [sum, lost] = function.addCompensated(load(sumAddress), load(lostAddress), rows);
+    Value ofRows = ix.address(results[r].base, at, element), rows = load(ofRows), before = load(sumAddress), lostBefore = load(lostAddress);
+    Value zero = LLVM::ZeroOp::create(builder, loc, vector);
+    if (isFirst) {
+      before = LLVM::SelectOp::create(builder, loc, isFirst, zero, before);
+      lostBefore = LLVM::SelectOp::create(builder, loc, isFirst, zero, lostBefore);
+    }
+    auto [sum, lost] = function.addCompensated(before, lostBefore, rows);
     LLVM::StoreOp::create(builder, loc, sum, sumAddress, elementBytes);
     LLVM::StoreOp::create(builder, loc, lost, lostAddress, elementBytes);
+    LLVM::StoreOp::create(builder, loc, zero, ofRows, elementBytes);
     builder.restoreInsertionPoint(after);
     builder.setInsertionPointAfter(loop);
-    function.fillWithZeros(results[r].base, ix.constant(getShareStride(r)));
   }
 }
 
@@ -167,5 +186,8 @@ LogicalResult espmm::equivariant::stageKernelForCPU(KernelOp kernel, ScheduleAtt
   Type element;
   for (Type type : llvm::concat<const Type>(kernel.getInputs().getTypes(), kernel.getResultTypes()))
     element = getArithmeticType(cast<RankedTensorType>(type).getElementType());
+  if (schedule.getTileRows() > 1 && chooseTileRows(kernel, schedule.getLanes()) != schedule.getTileRows())
+    return kernel.emitOpError("has a schedule with ") << schedule.getTileRows() << " rows side by side, which is for rows of irreps that share weights of loops over several "
+                                                     << "multiplicities, with room for a tile of them";
   return CPUKernelStaging(kernel, schedule, host, element).run();
 }

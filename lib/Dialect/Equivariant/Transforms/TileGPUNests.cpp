@@ -37,7 +37,7 @@ public:
       addUp();
     int64_t registers = isTile ? isAlone ? 255 : 128 : chooseRegisters();
     auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, chooseGroupSide(kernel), warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1),
-                                             choose(wishes.rows, isTile ? warpSize : 1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), stages,
+                                             choose(wishes.rows, isTile ? warpSize : 1), /*tile_rows=*/int64_t(1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), stages,
                                              choose(wishes.registers, registers), wishes.deterministic);
     if (schedule)
       kernel->setAttr("schedule", schedule);

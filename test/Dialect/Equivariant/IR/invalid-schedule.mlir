@@ -32,3 +32,17 @@ module attributes {test.schedule = #s} {}
 // expected-error@+1 {{expected slabs to divide the number of slabs from slab_begin to slab_end, got 2 for 3}}
 #s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_begin = 1, slab_end = 4, slabs = 2>
 module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c6
+// expected-error@+1 {{expected tile_rows to be 1, or as many as lanes where edges are not grouped, got 4}}
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, tile_rows = 4>
+module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c6
+// expected-error@+1 {{expected tile_rows to be 1, or as many as lanes where edges are not grouped, got 8}}
+#s = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, tile_rows = 8>
+module attributes {test.schedule = #s} {}

@@ -135,6 +135,51 @@ func.func @relayout_elements(%p: !llvm.ptr, %q: !llvm.ptr) {
 
 // -----
 
+// transpose_c1
+func.func @transpose_block(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.transpose' op expects a block of two positive numbers}}
+  equivariant.transpose %p stride 30 to %q stride 8 of block [8, 0] vector 8 : f32 to f32, !llvm.ptr, !llvm.ptr
+  return
+}
+
+// -----
+
+// transpose_c1
+func.func @transpose_strides(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.transpose' op expects strides of at least 30 and 8, got 30 and 4}}
+  equivariant.transpose %p stride 30 to %q stride 4 of block [8, 30] vector 8 : f32 to f32, !llvm.ptr, !llvm.ptr
+  return
+}
+
+// -----
+
+// transpose_c2
+func.func @transpose_vector(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.transpose' op expects a vector of a power of two scalars, got 6}}
+  equivariant.transpose %p stride 30 to %q stride 8 of block [8, 30] vector 6 : f32 to f32, !llvm.ptr, !llvm.ptr
+  return
+}
+
+// -----
+
+// transpose_c3
+func.func @transpose_types(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.transpose' op expects scalars of one type, f32 or f64, or f32 and bf16 or f16, got 'f64' and 'bf16'}}
+  equivariant.transpose %p stride 30 to %q stride 8 of block [8, 30] vector 8 : f64 to bf16, !llvm.ptr, !llvm.ptr
+  return
+}
+
+// -----
+
+// transpose_c3
+func.func @transpose_narrow(%p: !llvm.ptr, %q: !llvm.ptr) {
+  // expected-error@+1 {{'equivariant.transpose' op expects scalars of one type, f32 or f64, or f32 and bf16 or f16, got 'f16' and 'f16'}}
+  equivariant.transpose %p stride 30 to %q stride 8 of block [8, 30] vector 8 : f16 to f16, !llvm.ptr, !llvm.ptr
+  return
+}
+
+// -----
+
 // stack_c1
 func.func @stack_of_nothing() {
   // expected-error@+1 {{'equivariant.stack' op expects an operand, got none}}

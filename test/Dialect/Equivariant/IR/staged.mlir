@@ -63,6 +63,8 @@ func.func @copies(%p: !llvm.ptr, %q: !llvm.ptr, %row: !llvm.ptr<1>, %slot: !llvm
   equivariant.relayout gather %p to %q of block [8, 4] vector 8 : f64, !llvm.ptr, !llvm.ptr
   // CHECK: equivariant.relayout scatter %{{.*}} to %{{.*}} of block [8, 4] vector 8 as bf16 : f32, !llvm.ptr, !llvm.ptr
   equivariant.relayout scatter %q to %p of block [8, 4] vector 8 as bf16 : f32, !llvm.ptr, !llvm.ptr
+  // CHECK: equivariant.transpose %{{.*}} stride 30 to %{{.*}} stride 8 of block [8, 30] vector 8 : bf16 to f32, !llvm.ptr, !llvm.ptr
+  equivariant.transpose %p stride 30 to %q stride 8 of block [8, 30] vector 8 : bf16 to f32, !llvm.ptr, !llvm.ptr
   // CHECK: equivariant.async_copy %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 8 : bf16, {{.*}}<1>, {{.*}}<3>
   equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 8 : bf16, !llvm.ptr<1>, !llvm.ptr<3>
   // CHECK: equivariant.copy_out %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 96, 96, 3, 128] width 4 as f16 : f32, {{.*}}<3>, {{.*}}<1>

@@ -55,3 +55,18 @@ func.func @convert_without_kernel(%s: !equivariant.rows, %w: tensor<?x8xbf16>) -
   %0 = equivariant.convert %w : tensor<?x8xbf16> -> tensor<?x8xf32>
   return %0 : tensor<?x8xf32>
 }
+
+// -----
+
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, tile_rows = 8, deterministic = true>
+func.func @no_weights_to_share(%s: !equivariant.rows, %x: tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>) -> tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>> {
+  // expected-error@+1 {{'equivariant.kernel' op has a schedule with 8 rows side by side, which is for rows of irreps that share weights of loops over several multiplicities, with room for a tile of them}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%x at edge : tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>) outs(edge : tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>) attributes {schedule = #s} {
+  ^bb0(%xe: tensor<8xf32, #equivariant.irreps<"8x0e", mul_ir>>):
+    %0 = equivariant.block %xe[0] : tensor<8xf32, #equivariant.irreps<"8x0e", mul_ir>> -> tensor<8x1xf32>
+    %1 = equivariant.einsum "ui->ui"(%0) : (tensor<8x1xf32>) -> tensor<8x1xf32>
+    %2 = equivariant.assemble [0](%1) : (tensor<8x1xf32>) -> tensor<8xf32, #equivariant.irreps<"8x0e", mul_ir>>
+    equivariant.yield %2 : tensor<8xf32, #equivariant.irreps<"8x0e", mul_ir>>
+  }
+  return %z : tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>
+}

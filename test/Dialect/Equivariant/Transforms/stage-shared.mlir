@@ -7,25 +7,27 @@
 // CHECK-LABEL: func.func @shared(
 // CHECK: %[[MANY:.*]] = arith.ceildivui %arg0, %c64_i64
 // CHECK: %[[TASKS:.*]] = arith.minsi
-// CHECK: %[[BYTES:.*]] = arith.muli %[[TASKS]], %c192_i64
+// CHECK: %[[BYTES:.*]] = arith.muli %[[TASKS]], %c128_i64
 // CHECK: %[[SCRATCH:.*]] = equivariant.scratch %[[BYTES]]
 // CHECK: equivariant.launch @shared_0 grid(%[[TASKS]])(
 // CHECK: equivariant.launch @shared_1_sum grid(%{{.*}})(%[[TASKS]], %[[SCRATCH]], %{{.*}})
 // CHECK: llvm.func @shared_0(
-// The task's sum, what it has lost, and the sum of some rows begin as zeros.
-// CHECK: llvm.intr.memset
+// The sum of some rows begins as zeros, and so do the task's sum and what it has lost.
+// CHECK: llvm.intr.memset{{.*}}%c64_i64
+// CHECK: llvm.intr.memset{{.*}}%c128_i64
 // CHECK: scf.for %{{.*}} step %c16_i64
 // CHECK: scf.for %[[ROW:.*]] = %{{.*}} step %c1_i64
 // CHECK: scf.for
 // CHECK: equivariant.write {{.*}} accumulate
 // CHECK: scf.for
+// CHECK: %[[ZERO:.*]] = llvm.mlir.zero : vector<8xf32>
 // CHECK: %[[EXACT:.*]] = llvm.fsub %[[ROWS:.*]], %[[LOST:.*]] : vector<8xf32>
 // CHECK: %[[SUM:.*]] = llvm.fadd %[[OLD:.*]], %[[EXACT]]
 // CHECK: %[[ADDED:.*]] = llvm.fsub %[[SUM]], %[[OLD]]
 // CHECK: %[[NEXT:.*]] = llvm.fsub %[[ADDED]], %[[EXACT]]
 // CHECK: llvm.store %[[SUM]]
 // CHECK: llvm.store %[[NEXT]]
-// CHECK: llvm.intr.memset
+// CHECK: llvm.store %[[ZERO]]
 // CHECK: llvm.func @shared_1_sum(
 // CHECK: scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>)
 func.func @shared(%s: !equivariant.rows, %x: tensor<?x16xf32, #x>, %w: tensor<1x16xf32>, %gz: tensor<?x16xf32, #x>) -> (tensor<?x16xf32, #x>, tensor<1x16xf32>) {

@@ -152,6 +152,7 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `slabs`: slabs that a warp works on at once: a lane then has as many channels, `lanes` apart. What an edge costs besides its channels it costs once for all of
       them (GPU).
     - `rows`: rows that a task (CPU) or a warp (GPU) works on where there is no grouping.
+    - `tile_rows`: of rows that share weights, so many are worked on side by side, one in each lane (CPU; 1: one after the other, channels in lanes).
     - `warps`: warps of a block (GPU). If nodes have many edges, the warps of a block share a node's; if not, each has a node of its own. Which of the two is
       decided at launch.
     - `stages`: slots of a warp's ring in shared memory: while one edge's rows are worked on, those of the next `stages - 1` are on their way (GPU). Where 32
@@ -159,7 +160,7 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `registers`: how many a thread may have, which decides how many warps a multiprocessor holds (GPU; 0: as many as it likes).
     - `deterministic`: no sums in memory whose order changes from run to run (the CPU has none).
 
-    What is left out has its default: `slab_begin = 0, slab_end = 0, slabs = 1, rows = 16, warps = 1, stages = 2, registers = 0, deterministic = false`.
+    What is left out has its default: `slab_begin = 0, slab_end = 0, slabs = 1, rows = 16, tile_rows = 1, warps = 1, stages = 2, registers = 0, deterministic = false`.
 
     Example: `#equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 4, warps = 4, registers = 168>`
 
@@ -169,11 +170,12 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - (schedule_c3) 0 <= `slab_begin` <= `slab_end`.
     - (schedule_c4) `warps` is 1, 2, 4, 8 or 16, and `stages` from 2 to 8.
     - (schedule_c5) `slabs` is at least 1 and divides `slab_end - slab_begin`.
+    - (schedule_c6) `tile_rows` is 1, or `lanes` where edges are not grouped.
   }];
   let parameters = (ins
     EnumParameter<Equivariant_Target>:$target, EnumParameter<Equivariant_Access>:$group_by, "int64_t":$lanes,
     DefaultValuedParameter<"int64_t", "0">:$slab_begin, DefaultValuedParameter<"int64_t", "0">:$slab_end,
-    DefaultValuedParameter<"int64_t", "1">:$slabs, DefaultValuedParameter<"int64_t", "16">:$rows, DefaultValuedParameter<"int64_t", "1">:$warps,
+    DefaultValuedParameter<"int64_t", "1">:$slabs, DefaultValuedParameter<"int64_t", "16">:$rows, DefaultValuedParameter<"int64_t", "1">:$tile_rows, DefaultValuedParameter<"int64_t", "1">:$warps,
     DefaultValuedParameter<"int64_t", "2">:$stages, DefaultValuedParameter<"int64_t", "0">:$registers,
     DefaultValuedParameter<"bool", "false">:$deterministic);
   let genVerifyDecl = 1;

@@ -174,6 +174,27 @@ def Equivariant_RelayoutOp : Equivariant_Op<"relayout", [MemoryEffects<[MemRead,
   let hasVerifier = 1;
 }
 
+def Equivariant_TransposeOp : Equivariant_Op<"transpose", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "copy a matrix so that its rows become columns";
+  let description = [{
+    Of a `block` of rows and columns, element (r, c) is at `source + r * source stride + c`, and goes to `target + c * target stride + r`, counted in scalars;
+    `vector` of them are moved at a time. So rows of a tensor come to lie side by side, and back. The types are those of the scalars there: they are extended, or rounded.
+
+    Example: `equivariant.transpose %rows stride 30 to %tile stride 8 of block [8, 30] vector 8 : f32 to f32, !llvm.ptr, !llvm.ptr`
+
+    Constraints:
+    - (transpose_c1) the block is two positive numbers; strides are at least what lies between.
+    - (transpose_c2) the vector's width is a power of two.
+    - (transpose_c3) the types are one, f32 or f64; or f32 and bf16 or f16.
+  }];
+  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64Attr:$source_stride, I64Attr:$target_stride, DenseI64ArrayAttr:$block, I64Attr:$vector,
+    TypeAttr:$source_type, TypeAttr:$target_type);
+  let assemblyFormat = [{
+    $source `stride` $source_stride `to` $target `stride` $target_stride `of` `block` $block `vector` $vector `:` $source_type `to` $target_type `,` type($source) `,` type($target) attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
 def Equivariant_AsyncCopyOp : Equivariant_Op<"async_copy", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "start copying parts of a row to a warp's shared memory";
   let description = [{
