@@ -92,7 +92,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     int64_t lanes = vectorBits / element.getIntOrFloatBitWidth();
     kernel->setAttr("schedule",
                     ScheduleAttr::get(&getContext(), Target::CPU, chooseGroupSide(kernel), lanes, /*slab_begin=*/0,
-                                      /*slab_end=*/0, /*slabs=*/1, /*rows=*/rows ? int64_t(rows) : 16, /*warps=*/1, /*stages=*/2, /*registers=*/0, /*deterministic=*/true));
+                                      /*slab_end=*/0, /*slabs=*/1, /*instances=*/1, /*rows=*/rows ? int64_t(rows) : 16, /*warps=*/1, /*stages=*/2, /*registers=*/0, /*deterministic=*/true));
   }
 };
 } // namespace

@@ -32,3 +32,17 @@ module attributes {test.schedule = #s} {}
 // expected-error@+1 {{expected slabs to divide the number of slabs from slab_begin to slab_end, got 2 for 3}}
 #s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_begin = 1, slab_end = 4, slabs = 2>
 module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c6
+// expected-error@+1 {{expected at least one instance, and no more on the CPU, got 0}}
+#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 1, instances = 0>
+module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c6
+// expected-error@+1 {{expected at least one instance, and no more on the CPU, got 2}}
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, instances = 2>
+module attributes {test.schedule = #s} {}
