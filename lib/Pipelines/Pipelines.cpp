@@ -78,6 +78,7 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.registers = options.registers;
   tile.slabs = options.slabs;
   tile.tileRegisters = options.tileRegisters;
+  tile.instances = options.instances;
   EquivariantFactorOptions factor;
   factor.unitCoefficients = true;
   addCommonPasses(pm, until, factor, tile);

@@ -28,6 +28,7 @@ static constexpr ScheduleNumber scheduleNumbers[] = {
     {"registers", "registers", 32, 255},
     {"slabs", "slabs", 1, 8},
     {"tile_registers", "tile-registers", 1, (1 << 16) - 1},
+    {"instances", "instances", 1, 16},
 };
 
 /// Reads {"warps": 2, ...}; fails on a name or a number that no schedule has.

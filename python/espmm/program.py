@@ -23,7 +23,7 @@ from .problem import TPProblem
 STAGES = ("source", "differentiated", "fused", "factored", "tiled", "staged", "scalar", "target")
 
 #: What can be given of a GPU schedule, and the numbers it may have (``#equivariant.schedule`` in docs/Dialect says what they mean;
-#: ``slabs`` is the most that there may be; ``tile_registers`` is how many registers the rows and sums of one kernel may take over its loop).
+#: ``slabs`` and ``instances`` are the most that there may be; ``tile_registers`` is how many registers the rows and sums of one kernel may take over its loop).
 SCHEDULE = {
     "rows": range(1, 1 << 20),
     "warps": (1, 2, 4, 8, 16),
@@ -31,6 +31,7 @@ SCHEDULE = {
     "registers": range(32, 256),
     "slabs": range(1, 9),
     "tile_registers": range(1, 1 << 16),
+    "instances": range(1, 17),
 }
 
 #: Before the JSON in a program's string.

@@ -23,6 +23,7 @@ CANDIDATES: Mapping[str, Sequence[int]] = {
     "registers": (96, 128, 168, 255),
     "slabs": (1, 2, 4),
     "tile_registers": (30, 45, 60, 80, 100, 130),
+    "instances": (1, 2, 4),
     "rows": (1, 2, 4, 8, 16),
 }
 

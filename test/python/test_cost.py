@@ -61,3 +61,16 @@ def test_more_edges_a_row_cost_more(library):
     assert wide.cost["gathered_bytes_per_edge"] == 2 * narrow.cost["gathered_bytes_per_edge"] == 2 * 4 * 48
     assert wide.cost["bytes_per_edge"] - narrow.cost["bytes_per_edge"] == 4 * 16
     assert wide.statistics["factor"] == narrow.statistics["factor"]
+
+
+def test_instances_cost_what_tiles_cost(library):
+    """Two tiles that are alike, as two kernels and as two instances of one."""
+    problem = every_path_problem("40x0e+40x0o", "0e+1o", "0e+0o+1e+1o")
+    apart, shared = (
+        espmm.compile(problem, target="cuda:sm_90", conv=True, grad_order=2, schedule={"tile_registers": 8, "instances": n}).kernels[-1]
+        for n in (1, 2)
+    )
+    assert [compiled.ir("tiled").count("equivariant.kernel over") for compiled in (apart, shared)] == [2, 1]
+    assert shared.cost == apart.cost
+    grids = [[step["grid"] for step in compiled.manifest["steps"] if step["op"] == "launch"] for compiled in (apart, shared)]
+    assert len(grids[0]) == len(grids[1]) == 1

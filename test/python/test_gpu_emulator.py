@@ -30,7 +30,7 @@ def values(array: np.ndarray, dtype: str) -> np.ndarray:
     return torch.from_numpy(array).view(getattr(torch, dtype)).double().numpy()
 
 
-def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, deterministic=False, edges=EDGES, schedule=None) -> None:
+def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, deterministic=False, edges=EDGES, schedule=None, instances=False) -> None:
     receivers, senders = (index.numpy() for index in random_edges(NODES, edges))
     sizes = {"E": edges, "R": NODES, "S": NODES} if conv else {"E": ROWS, "R": 0, "S": 0}
     plan = espmm.HostPlan(receivers, senders, NODES, NODES) if conv else None
@@ -41,6 +41,8 @@ def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, deterministi
         arrays = [
             torch.from_numpy(generator.standard_normal((rows[a.rows], a.width))).to(getattr(torch, a.dtype)) for a in program.arguments
         ]
+        if instances:
+            assert "instances = " in CompiledProgram(program, "cuda:sm_90").ir("tiled"), f"order {program.order} has no instances"
         results = EmulatedProgram(program, folder)([bits(a) for a in arrays], sizes, plan)
         expected = CompiledProgram(program, "cpu")(*arrays, **graph)
         for n, (spec, got, want) in enumerate(zip(program.results, results, expected)):
@@ -107,6 +109,48 @@ def test_slabs_of_a_batch(layout, slabs, tmp_path, library):
 def test_slabs_at_once_in_ir_mul(tmp_path, library):
     problem = espmm.every_path_problem("103x0e+66x1o", "0e+1o", "0e+1o", layout="ir_mul")
     check(problem, True, tmp_path, schedule={"slabs": 4})
+
+
+INSTANCES = {
+    # Blocks of x that differ in parity alone, and the same number of slabs for all.
+    "parities": ("40x0e+40x0o+40x1e+40x1o", "0e+1o", {}),
+    # Of each kind three, which lie no equal steps apart; more slabs than one, some of them partly filled.
+    "three of a kind": ("36x0e+4x1o+36x0e+36x0o+4x1o+4x1e", "0e+1o", {"instances": 3}),
+    # Three of a kind as two instances and one alone; a kind of its own besides.
+    "a remainder": ("5x0e+5x1o+5x0o+5x1e+5x0e+33x1o", "1o+0e", {"warps": 1}),
+    # Blocks of different multiplicities in one instance, several slabs of it at once.
+    "slabs at once": ("70x0e+70x0o+33x1e+33x1o", "0e+1o", {"slabs": 3}),
+}
+
+
+@pytest.mark.parametrize("deterministic", [False, True], ids=["atomic", "deterministic"])
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("name", INSTANCES)
+def test_instances_of_a_convolution(name, layout, deterministic, tmp_path, library):
+    """Tiles that differ in offsets alone are instances of one kernel."""
+    irreps, edges, schedule = INSTANCES[name]
+    problem = espmm.every_path_problem(irreps, edges, "0e+0o+1e+1o", layout=layout)
+    check(problem, True, tmp_path, deterministic=deterministic, schedule={"instances": 2, "tile_registers": 20, **schedule}, instances=True)
+
+
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+@pytest.mark.parametrize("name", INSTANCES)
+def test_instances_of_a_batch(name, layout, tmp_path, library):
+    irreps, edges, schedule = INSTANCES[name]
+    problem = espmm.every_path_problem(irreps, edges, "0e+0o+1e+1o", layout=layout)
+    check(problem, False, tmp_path, schedule={"instances": 2, "tile_registers": 20, **schedule}, instances=True)
+
+
+@pytest.mark.parametrize("dtype, deterministic", [("float64", False), ("bfloat16", False), ("bfloat16", True)])
+def test_instances_in_other_types(dtype, deterministic, tmp_path, library):
+    """Rows of which the instances' blocks are elsewhere by an odd number of elements are copied in narrower pieces, or converted before."""
+    problem = espmm.every_path_problem("6x0e+6x1o+6x0o+7x1e+7x1o", "0e+1o", "0e+0o+1e+1o", irrep_dtype=dtype, weight_dtype=dtype)
+    check(problem, True, tmp_path, deterministic=deterministic, schedule={"instances": 2, "tile_registers": 20}, instances=True)
+
+
+def test_third_derivatives_of_instances(tmp_path, library):
+    problem = espmm.every_path_problem("3x0e+3x0o+33x1e+33x1o", "1o+0e", "0e+0o+1e+1o")
+    check(problem, True, tmp_path, order=3, schedule={"instances": 2, "tile_registers": 20}, instances=True)
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])

@@ -110,3 +110,23 @@ def test_batches_and_deterministic_sums(dtype: str, layout: str, tmp_path: Path)
             assert assemble(kernel.ptx, "sm_90", tmp_path)
             # Only sums in memory by atomics come in an order of their own.
             assert not re.search(r"\b(red|atom)\.", kernel.ptx)
+
+
+@pytest.mark.parametrize("chip", SHARED)
+@pytest.mark.parametrize("conv", [True, False], ids=["graph", "rows"])
+def test_instances_assemble(conv: bool, chip: str) -> None:
+    """Both parities of each irrep in one body: half the code, as many blocks on a multiprocessor, and spills are few."""
+    blocks = lambda made: 65536 // ((made["registers"] + 7) // 8 * 8 * 128)
+    for name in ("nequip-lips", "nequip-benzene") if (chip, conv) == ("sm_90", True) else ("nequip-lips",):
+        kernels = [
+            espmm.compile(named_problem(name), target=f"cuda:{chip}", conv=conv, grad_order=2, schedule={"instances": n}).kernels for n in (1, 2)
+        ]
+        for order, (apart, shared) in enumerate(zip(*kernels)):
+            what = f"{chip} {name} {'graph' if conv else 'rows'} order {order}"
+            if apart.ir("tiled").count("equivariant.kernel over") == 1:
+                assert shared.ir("ptx") == apart.ir("ptx"), what
+                continue
+            (made,), (before,) = ([m for m in c.resources["sass"] if m["name"].endswith("_0")] for c in (shared, apart))
+            print(f"{what}: {made['registers']} registers, {made['spill_store_bytes']} bytes spilled, {made['code_bytes']} bytes of {before['code_bytes']}")
+            assert made["spill_store_bytes"] <= FEW and blocks(made) >= blocks(before), what
+            assert made["code_bytes"] <= 0.6 * before["code_bytes"], what

@@ -24,11 +24,12 @@ KNOBS = [
 @pytest.mark.parametrize(
     "schedule, error, message",
     [
-        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, slabs, tile_registers, got 'warp'"),
+        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, slabs, tile_registers, instances, got 'warp'"),
         ({"warps": 3}, ValueError, r"expected schedule\['warps'\] to be in \(1, 2, 4, 8, 16\), got 3"),
         ({"stages": 9}, ValueError, r"expected schedule\['stages'\] to be in range\(2, 9\), got 9"),
         ({"registers": 300}, ValueError, "got 300"),
         ({"rows": 0}, ValueError, "got 0"),
+        ({"instances": 17}, ValueError, "got 17"),
         ({"warps": 4.0}, TypeError, r"expected schedule\['warps'\] to be an integer, got 4.0"),
         ({"warps": True}, TypeError, "to be an integer, got True"),
         ([("warps", 4)], TypeError, "expected schedule to be a mapping such as {'warps': 4}, got list"),
@@ -89,6 +90,28 @@ def test_every_schedule_computes_the_same(schedule, few, poisoned, library):
         random_inputs(PROBLEM, len(receivers), nodes),
         torch.float32, "cuda", order=2,
     )  # fmt: skip
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("deterministic", [False, True], ids=["atomic", "deterministic"])
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+def test_instances_compute_the_same(layout, deterministic, poisoned, library):
+    """Both parities of each irrep: tiles that are alike in pairs, on a graph and on rows."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    problem = every_path_problem("40x0e+40x0o+33x1o+33x1e+8x2e+8x2o", "0e+1o+2e", "0e+0o+1e+1o+2e+2o", layout=layout)
+    schedule = {"instances": 2, "tile_registers": 60}
+    receivers, senders, nodes = ragged_graph()
+    conv = espmm.TensorProductConv(problem, deterministic=deterministic, schedule=schedule)
+    check_against(
+        lambda x, y, w: conv(x, y, w, receivers.cuda(), senders.cuda()),
+        reference_conv(problem, receivers, senders, nodes),
+        random_inputs(problem, len(receivers), nodes),
+        torch.float32, "cuda", order=2,
+    )  # fmt: skip
+    check_against(
+        espmm.TensorProduct(problem, schedule=schedule), reference(problem), random_inputs(problem, 43), torch.float32, "cuda", order=2
+    )
 
 
 @pytest.mark.cuda

@@ -82,28 +82,39 @@ private:
   //===-- Shares ---------------------------------------------------------===//
 
   // The table has a row for each piece of `width` elements: where it is in slab 0, how far it moves per slab, and the number of
-  // channels before this slab at which it starts to be past the block's last. A lane reads its rows once, when the kernel starts.
-  const Share &getShare(Operation *op, ArrayRef<int64_t> runs, int64_t width, Value slab, Value lane, int64_t threads = warpSize) {
+  // channels before this slab at which it starts to be past the block's last; of several instances, those of one after another's. A lane reads its rows once,
+  // when the kernel starts.
+  template <typename CopyOp>
+  const Share &getShare(CopyOp op, int64_t threads) {
     Block &block = getLoopBlock(op);
-    Share &share = shares[{DenseI64ArrayAttr::get(op->getContext(), runs), width, lane, &block}];
+    ArrayRef<int64_t> runs = op.getRuns(), also = op.getAlso().value_or(ArrayRef<int64_t>());
+    int64_t width = op.getWidth();
+    Value slab = op.getSlab(), lane = op.getLane();
+    Share &share = shares[{op.getRunsAttr(), op.getAlsoAttr(), width, lane, &block}];
     if (share.pieces)
       return share;
     SmallVector<int32_t> table;
     bool hasTails = false, moves = false;
-    for (size_t r = 0; r < runs.size(); r += 5) {
-      auto [offset, stride, count, dim, mul] = std::tuple(runs[r], runs[r + 1], runs[r + 2], runs[r + 3], runs[r + 4]);
-      hasTails |= dim && mul % warpSize != 0;
-      moves |= stride != 0;
-      for (int64_t t = 0; t < count; t += width) {
-        int64_t limit = dim ? mul - (t + width - 1) / dim : std::numeric_limits<int32_t>::max();
-        table.append({static_cast<int32_t>(offset + t), static_cast<int32_t>(stride), static_cast<int32_t>(limit), 0});
+    size_t further = also.size() / std::max<size_t>(runs.size() / 5, 1);
+    for (size_t instance = 0; instance <= further; ++instance)
+      for (size_t r = 0; r < runs.size(); r += 5) {
+        auto [offset, stride, count, dim, mul] = std::tuple(runs[r], runs[r + 1], runs[r + 2], runs[r + 3], runs[r + 4]);
+        if (instance)
+          offset = also[r / 5 * further + instance - 1];
+        hasTails |= dim && mul % warpSize != 0;
+        moves |= stride != 0;
+        for (int64_t t = 0; t < count; t += width) {
+          int64_t limit = dim ? mul - (t + width - 1) / dim : std::numeric_limits<int32_t>::max();
+          table.append({static_cast<int32_t>(offset + t), static_cast<int32_t>(stride), static_cast<int32_t>(limit), 0});
+        }
       }
-    }
-    share.pieces = table.size() / 4;
+    share.pieces = table.size() / 4 / (further + 1);
 
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPoint(block.findAncestorOpInBlock(*op));
     Value base = LLVM::AddressOfOp::create(builder, loc, getTable(table));
+    if (further)
+      base = gep(base, builder.getI32Type(), arith::MulIOp::create(builder, loc, op.getInstance(), i64(share.pieces * 4)).getResult());
     Value slab32 = arith::TruncIOp::create(builder, loc, builder.getI32Type(), slab);
     Value firstChannel = arith::MulIOp::create(builder, loc, slab32, i32(warpSize));
     for (int64_t first = 0; first < share.pieces; first += threads) {
@@ -165,7 +176,7 @@ private:
   }
 
   void lowerAsyncCopy(AsyncCopyOp op) {
-    const Share &share = getShare(op, op.getRuns(), op.getWidth(), op.getSlab(), op.getLane());
+    const Share &share = getShare(op, warpSize);
     Type element = op.getElementType();
     int64_t width = op.getWidth(), bytes = width * element.getIntOrFloatBitWidth() / 8;
     Value to = gep(op.getTarget(), element, arith::MulIOp::create(builder, loc, op.getLane(), i64(width)).getResult());
@@ -211,7 +222,7 @@ private:
 
   void lowerCopyOut(CopyOutOp op) {
     int64_t threads = op.getThreads();
-    const Share &share = getShare(op, op.getRuns(), op.getWidth(), op.getSlab(), op.getLane(), threads);
+    const Share &share = getShare(op, threads);
     Type element = op.getElementType(), stored = op.getStored().value_or(element);
     int64_t width = op.getWidth();
     Value from = gep(op.getSource(), element, arith::MulIOp::create(builder, loc, op.getLane(), i64(width)).getResult());
@@ -348,7 +359,7 @@ private:
   OpBuilder builder;
   Location loc;
   unsigned computeCapability;
-  llvm::DenseMap<std::tuple<Attribute, int64_t, Value, Block *>, Share> shares;  // by runs, width, lane and where they are known
+  llvm::DenseMap<std::tuple<Attribute, Attribute, int64_t, Value, Block *>, Share> shares;  // by runs, their further offsets, width, lane and where they are known
   Value oncePolicy;
 };
 

@@ -300,8 +300,9 @@ LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
 // ScheduleAttr
 //===----------------------------------------------------------------------===//
 
-LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, Target, Access groupBy, int64_t lanes, int64_t slabBegin,
-                                   int64_t slabEnd, int64_t slabs, int64_t rows, int64_t tileRows, int64_t warps, int64_t stages, int64_t registers, bool) {
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, Target target, Access groupBy, int64_t lanes, int64_t slabBegin,
+                                   int64_t slabEnd, int64_t slabs, int64_t instances, int64_t rows, int64_t tileRows, int64_t warps, int64_t stages,
+                                   int64_t registers, bool) {
   // schedule_c1
   if (lanes <= 0 || !llvm::isPowerOf2_64(lanes))
     return emitError() << "expected lanes to be a power of two, got " << lanes;
@@ -321,12 +322,15 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   // schedule_c6
   if (tileRows != 1 && (tileRows != lanes || groupBy != Access::Edge))
     return emitError() << "expected tile_rows to be 1, or as many as lanes where edges are not grouped, got " << tileRows;
+  // schedule_c7
+  if (instances < 1 || (instances > 1 && target == Target::CPU))
+    return emitError() << "expected at least one instance, and no more on the CPU, got " << instances;
   return success();
 }
 
 int64_t ScheduleAttr::getLaneChannels(int64_t multiplicity) const {
   // Warps that do the same have the same slabs but for where those begin.
-  if (getNumUnits() != 1)
+  if (getSlabUnits() != 1)
     return getSlabs();
   int64_t own = (multiplicity + getLanes() - 1) / getLanes() - getSlabBegin();
   return std::clamp<int64_t>(own, 1, getSlabs());

@@ -137,6 +137,20 @@ LogicalResult KernelOp::verifyRegions() {
     if (!isRowOf(std::get<0>(pair), std::get<1>(pair)))
       return emitOpError("expects yielded value ")
              << i << " to be a row of " << std::get<1>(pair) << ", got " << std::get<0>(pair);
+  // kernel_c4
+  auto schedule = (*this)->getAttrOfType<ScheduleAttr>("schedule");
+  size_t further = schedule ? schedule.getInstances() - 1 : 0;
+  for (Operation &op : getBody().front()) {
+    std::optional<ArrayRef<int64_t>> also;
+    size_t blocks = 1;
+    if (auto block = dyn_cast<BlockOp>(op))
+      also = block.getAlso();
+    else if (auto assemble = dyn_cast<AssembleOp>(op))
+      std::tie(also, blocks) = std::pair(assemble.getAlso(), assemble.getBlocks().size());
+    if (also && also->size() != further * blocks)
+      return op.emitOpError("expects ") << further << " further offsets for each block, as its kernel has " << further + 1
+                                        << " instances, got " << also->size();
+  }
   return success();
 }
 
@@ -210,14 +224,29 @@ static LogicalResult verifyBlockInRow(Operation *op, RankedTensorType row, Ranke
   return success();
 }
 
-LogicalResult BlockOp::verify() { return verifyBlockInRow(*this, getRow().getType(), getType(), getOffset()); }
+LogicalResult BlockOp::verify() {
+  for (int64_t offset : getFurther())
+    if (failed(verifyBlockInRow(*this, getRow().getType(), getType(), offset)))
+      return failure();
+  return verifyBlockInRow(*this, getRow().getType(), getType(), getOffset());
+}
+
+ArrayRef<int64_t> AssembleOp::getFurther(unsigned block) {
+  ArrayRef<int64_t> all = getAlso().value_or(ArrayRef<int64_t>());
+  size_t each = all.empty() ? 0 : all.size() / getBlocks().size();
+  return all.slice(block * each, each);
+}
 
 LogicalResult AssembleOp::verify() {
   if (getOffsets().size() != getBlocks().size())
     return emitOpError("expects one offset for each block, got ") << getOffsets().size() << " and " << getBlocks().size();
-  for (auto [offset, block] : llvm::zip(getOffsets(), getBlocks()))
-    if (failed(verifyBlockInRow(*this, getType(), cast<RankedTensorType>(block.getType()), offset)))
-      return failure();
+  // assemble_c2
+  if (size_t count = getAlso() ? getAlso()->size() : 0; count && (getBlocks().empty() || count % getBlocks().size() != 0))
+    return emitOpError("expects as many further offsets for each of ") << getBlocks().size() << " blocks, got " << count;
+  for (auto [n, block] : llvm::enumerate(getBlocks()))
+    for (int64_t offset : llvm::concat<const int64_t>(getOffsets().slice(n, 1), getFurther(n)))
+      if (failed(verifyBlockInRow(*this, getType(), cast<RankedTensorType>(block.getType()), offset)))
+        return failure();
   return success();
 }
 

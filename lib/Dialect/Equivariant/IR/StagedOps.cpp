@@ -226,6 +226,10 @@ static LogicalResult verifyRuns(OpTy op, bool mayBeNarrow) {
   int64_t bytes = width * op.getElementType().getIntOrFloatBitWidth() / 8;
   if (!llvm::is_contained({4, 8, 16}, bytes))
     return op.emitOpError("expects pieces of 4, 8 or 16 bytes, got ") << bytes;
+  // async_copy_c3, copy_out_c5
+  size_t further = op.getAlso() ? op.getAlso()->size() : 0, count = runs.size() / 5;
+  if (op.getAlso().has_value() != !!op.getInstance() || (further ? count == 0 || further % count != 0 : op.getAlso().has_value()))
+    return op.emitOpError("expects an instance and, for each of ") << count << " runs, as many further offsets, or neither, got " << further;
   return success();
 }
 

@@ -51,8 +51,8 @@ void GPUKernelStaging::issue(Value position, Value end, const Ids &ids, Value sl
       Access access = kernel.getInputAccess(i);
       Value row = getInputRow(tensor, getRow(access, ids));
       host.requireAlignment(host.getBuffer(tensor), layout.width * getElementBytes(tensor));
-      AsyncCopyOp::create(builder, loc, row, getShared(slot, inputPositions[i]), slab, function.lane, layout.runs, layout.width,
-                          isReadOnce(access, layout), getStoredElement(tensor));
+      AsyncCopyOp::create(builder, loc, row, getShared(slot, inputPositions[i]), slab, function.lane, getInstance(layout),
+                          layout.runs, getAlso(layout), layout.width, isReadOnce(access, layout), getStoredElement(tensor));
     }
   }
   NVVM::CpAsyncCommitGroupOp::create(builder, loc);
@@ -177,7 +177,7 @@ void GPUKernelStaging::stageBody(Value slot, const Ids &ids, SmallVectorImpl<Val
     Access access = kernel.getResultAccess(r);
     host.requireAlignment(host.getDestination(tensor), layout.width * getElementBytes(tensor));
     CopyOutOp::create(builder, loc, getShared(warpMemory, resultPositions[r]), getDestination(tensor, getRow(access, ids)), slab,
-                      function.lane, layout.runs, layout.width, /*atomic=*/access != Access::Edge,
+                      function.lane, getInstance(layout), layout.runs, getAlso(layout), layout.width, /*atomic=*/access != Access::Edge,
                       /*once=*/access == Access::Edge, warpSize, /*copies=*/1, /*stride=*/0, element, getStored(tensor));
   }
 }

@@ -50,8 +50,8 @@ private:
   /// Which rows pass through shared memory, and how.
   void planRows();
 
-  /// Which slab a block has (of several the first), and which block of those that have this slab it is. All slabs of a node before the next node, so that
-  /// rows by edge come from memory whole; or slab after slab, if rows are added to that only a slab at a time fit into the cache.
+  /// Which instance and which slab of it a block has (of several the first), and which block of those that have these it is. All slabs of a node before the next
+  /// node, so that rows by edge come from memory whole; or slab after slab, if rows are added to that only a slab at a time fit into the cache.
   mlir::Value takeSlab(mlir::Value block);
 
   Access otherSide() const { return side == Access::Receivers ? Access::Senders : Access::Receivers; }
@@ -98,6 +98,15 @@ private:
 
   mlir::RankedTensorType getLaneType(mlir::RankedTensorType block) {
     return mlir::RankedTensorType::get(schedule.getLaneShape(block.getShape()), element);
+  }
+
+  /// How far a block of a row is from where it is in the first instance, in elements; null if it is there in all.
+  mlir::Value getShift(BlockOp block);
+
+  /// The instance that an asynchronous copy or a copy out takes if its runs are not the same in all.
+  mlir::Value getInstance(const RowLayout &layout) { return layout.also.empty() ? mlir::Value() : instance; }
+  mlir::DenseI64ArrayAttr getAlso(const RowLayout &layout) {
+    return layout.also.empty() ? mlir::DenseI64ArrayAttr() : builder.getDenseI64ArrayAttr(layout.also);
   }
 
   // Grouped rows are read once, straight to registers: lanes without a channel read the last one's and take zero.
@@ -171,7 +180,7 @@ private:
   int64_t elementBytes;
 
   mlir::Value sharing, parts, blocks; // of the host function; parts: of a segment, null if it is one
-  mlir::Value unit, slab, channel, warpMemory, order, other;
+  mlir::Value unit, instance, slab, channel, warpMemory, order, other; // unit: of all instances; instance: null if there is one
   llvm::DenseMap<std::pair<int64_t, int64_t>, mlir::Value> masks;  // by multiplicity and number of the channel
   llvm::SmallVector<RowLayout> inputs, results;
   llvm::SmallVector<int64_t> inputPositions, resultPositions;  // in a slot; in the warp's memory

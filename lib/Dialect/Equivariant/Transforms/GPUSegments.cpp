@@ -60,7 +60,12 @@ void GPUKernelStaging::planRows() {
 Value GPUKernelStaging::takeSlab(Value block) {
   auto setUnit = [&](Value number) {
     unit = number;
-    slab = ix.add(ix.mul(unit, schedule.getSlabs()), schedule.getSlabBegin());
+    Value slabUnit = unit;
+    if (int64_t slabUnits = schedule.getSlabUnits(); schedule.getInstances() > 1) {
+      instance = ix.floordiv(unit, slabUnits);
+      slabUnit = slabUnits == 1 ? ix.constant(0) : ix.sub(unit, ix.mul(instance, slabUnits));
+    }
+    slab = ix.add(ix.mul(slabUnit, schedule.getSlabs()), schedule.getSlabBegin());
   };
   int64_t numUnits = schedule.getNumUnits();
   if (numUnits == 1) {
@@ -165,8 +170,8 @@ void GPUKernelStaging::copyOutSums(Value segment, Value memory, Value thread, in
       continue;
     Value tensor = kernel.getResult(r);
     host.requireAlignment(host.getDestination(tensor), layout.width * getElementBytes(tensor));
-    CopyOutOp::create(builder, loc, getShared(memory, resultPositions[r]), getDestination(tensor, segment), slab, thread, layout.runs,
-                      layout.width, /*atomic=*/false, /*once=*/true, warpSize * copies, copies, copies > 1 ? sharedSize : 0, element, getStored(tensor));
+    CopyOutOp::create(builder, loc, getShared(memory, resultPositions[r]), getDestination(tensor, segment), slab, thread,
+                      getInstance(layout), layout.runs, getAlso(layout), layout.width, /*atomic=*/false, /*once=*/true, warpSize * copies, copies, copies > 1 ? sharedSize : 0, element, getStored(tensor));
   }
 }
 
@@ -183,7 +188,7 @@ std::pair<int64_t, SmallVector<int64_t>> GPUKernelStaging::getGlobalStrides(Rank
 }
 
 Value GPUKernelStaging::getMask(int64_t mul, int64_t n) {
-  bool isWhole = schedule.getNumUnits() == 1 && (schedule.getSlabBegin() + n + 1) * warpSize <= mul;
+  bool isWhole = schedule.getSlabUnits() == 1 && (schedule.getSlabBegin() + n + 1) * warpSize <= mul;
   if (mul % warpSize == 0 || isWhole)
     return {};
   Value &mask = masks[{mul, n}];
@@ -195,6 +200,23 @@ Value GPUKernelStaging::getMask(int64_t mul, int64_t n) {
   return mask;
 }
 
+Value GPUKernelStaging::getShift(BlockOp block) {
+  SmallVector<int64_t> shifts{0};
+  for (int64_t offset : block.getFurther())
+    shifts.push_back(offset - block.getOffset());
+  if (llvm::all_equal(shifts))
+    return {};
+  // The same from each instance to the next, as always of two.
+  if (llvm::all_of(llvm::enumerate(shifts), [&](auto pair) { return pair.value() == static_cast<int64_t>(pair.index()) * shifts[1]; }))
+    return ix.mul(instance, shifts[1]);
+  Value shift = ix.constant(shifts.front());
+  for (auto [n, other] : llvm::drop_begin(llvm::enumerate(shifts))) {
+    Value is = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, instance, ix.constant(n));
+    shift = arith::SelectOp::create(builder, loc, is, ix.constant(other), shift);
+  }
+  return shift;
+}
+
 void GPUKernelStaging::readGroupedBlocks() {
   for (BlockOp block : kernel.getBody().getOps<BlockOp>()) {
     unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
@@ -202,8 +224,11 @@ void GPUKernelStaging::readGroupedBlocks() {
       continue;
     RankedTensorType type = block.getType();
     TypeAttr stored = getStored(kernel.getInputs()[i]);
+    Value row = groupedRows[i];
+    if (Value shift = getShift(block))
+      row = ix.address(row, shift, getStoredElement(kernel.getInputs()[i]));
     if (!analysis.hasChannels(block.getResult())) {
-      values.map(block.getResult(), ReadOp::create(builder, loc, type, groupedRows[i], Value(), Value(), block.getOffset(), 1,
+      values.map(block.getResult(), ReadOp::create(builder, loc, type, row, Value(), Value(), block.getOffset(), 1,
                                                    getSmallStrides(type, inputs[i].irreps), stored));
       continue;
     }
@@ -214,7 +239,7 @@ void GPUKernelStaging::readGroupedBlocks() {
     for (int64_t n = 0; n < schedule.getLaneChannels(mul); ++n) {
       Value mask = getMask(mul, n);
       Value at = mask ? ix.min(channel, ix.constant(mul - n * warpSize - 1)) : channel;
-      channels.push_back(ReadOp::create(builder, loc, ofChannel, groupedRows[i], at, mask, block.getOffset() + n * warpSize * laneStride,
+      channels.push_back(ReadOp::create(builder, loc, ofChannel, row, at, mask, block.getOffset() + n * warpSize * laneStride,
                                         laneStride, strides, stored));
     }
     values.map(block.getResult(), channels.size() == 1 ? channels.front() : StackOp::create(builder, loc, getLaneType(type), channels).getResult());

@@ -238,8 +238,11 @@ void HostProgram::zeroDestinations() {
       if (isCopied)
         coverage.elements = std::numeric_limits<int64_t>::max() / 2;
       coverage.isAdded |= isPart && !isCopied;
-      if (coverage.offsets.insert(c.offset).second)
-        coverage.elements += cast<RankedTensorType>(c.value.getType()).getNumElements();
+      SmallVector<int64_t> offsets{c.offset};
+      llvm::append_range(offsets, c.further);
+      for (int64_t offset : offsets)
+        if (coverage.offsets.insert(offset).second)
+          coverage.elements += cast<RankedTensorType>(c.value.getType()).getNumElements();
     }
   }
   for (auto &[buffer, coverage] : destinations) {

@@ -26,8 +26,8 @@ KernelAnalysis::KernelAnalysis(KernelOp kernel, LoopedAxes axes) : kernel(kernel
       channelRows.insert(block.getRow());
   for (auto [r, value] : llvm::enumerate(yield.getValues()))
     if (auto assemble = value.getDefiningOp<AssembleOp>())
-      for (auto [offset, block] : llvm::zip(assemble.getOffsets(), assemble.getBlocks())) {
-        contributions.push_back({static_cast<unsigned>(r), offset, block});
+      for (auto [n, block] : llvm::enumerate(assemble.getBlocks())) {
+        contributions.push_back({static_cast<unsigned>(r), assemble.getOffsets()[n], block, assemble.getFurther(n)});
         if (!getLooped(block).empty())
           channelRows.insert(value);
       }

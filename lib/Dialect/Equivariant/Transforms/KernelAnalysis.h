@@ -14,6 +14,7 @@ struct Contribution {
   unsigned result;
   int64_t offset;
   mlir::Value value;
+  llvm::ArrayRef<int64_t> further; // offsets in instances after the first; empty if they are the same
   bool isOfNest = false;
 };
 

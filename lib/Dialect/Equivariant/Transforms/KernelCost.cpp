@@ -31,6 +31,8 @@ public:
       countNest(op);
     countRun(1, /*isLoop=*/false);
     cost.registers = mostLive * getWords() + heldRegisters;
+    for (int64_t *count : {&cost.bytesPerEdge, &cost.gatheredBytesPerEdge, &cost.bytesPerNode, &cost.multiplicationsPerEdge, &cost.additionsPerEdge})
+      *count *= schedule.getInstances();
     return cost;
   }
 

@@ -77,8 +77,10 @@ bool areDisjoint(ArrayRef<OpResult> parts) {
     std::set<int64_t> offsets;
     KernelAnalysis analysis(kernel);
     for (const Contribution &c : analysis.getContributions())
-      if (c.result == part.getResultNumber())
+      if (c.result == part.getResultNumber()) {
         offsets.insert(c.offset);
+        offsets.insert(c.further.begin(), c.further.end());
+      }
     for (int64_t offset : offsets) {
       auto &known = slabs[offset];
       if (llvm::any_of(known, [&](auto range) { return schedule.getSlabBegin() < range.second && range.first < schedule.getSlabEnd(); }) ||

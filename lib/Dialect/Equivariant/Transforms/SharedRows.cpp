@@ -12,27 +12,33 @@ int64_t espmm::equivariant::getCopyWidth(const RowLayout &layout, int64_t rowWid
       int64_t tail = runs[r + 3] ? runs[r + 4] % warpSize * runs[r + 3] : 0;
       fits &= runs[r] % width == 0 && runs[r + 1] % width == 0 && runs[r + 2] % width == 0 && tail % width == 0;
     }
+    fits &= llvm::all_of(layout.also, [&](int64_t offset) { return offset % width == 0; });
     if (fits)
       return width;
   }
   return 1;
 }
 
-void RowLayout::addBlock(RankedTensorType block, int64_t offset, int64_t laneChannels) {
+void RowLayout::addBlock(RankedTensorType block, int64_t offset, ArrayRef<int64_t> further, int64_t laneChannels) {
   if (positions.count(offset))
     return;
   positions[offset] = size;
   channels |= laneChannels > 0;
   if (!laneChannels) {
     addRun(offset, 0, block.getNumElements(), 0, 0);
+    llvm::append_range(also, further);
     return;
   }
   int64_t mul = block.getDimSize(0), dim = block.getNumElements() / mul;
   if (irreps && irreps.getLayout() == Layout::IrMul) {
-    for (int64_t i = 0; i < dim; ++i)
+    for (int64_t i = 0; i < dim; ++i) {
       addRun(offset + i * mul, warpSize, laneChannels * warpSize, 1, mul);
+      for (int64_t other : further)
+        also.push_back(other + i * mul);
+    }
   } else {
     addRun(offset, warpSize * dim, laneChannels * warpSize * dim, dim, mul);
+    llvm::append_range(also, further);
   }
 }
 
@@ -43,6 +49,11 @@ std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::pl
     return analysis.hasChannels(block) ? schedule.getLaneChannels(cast<RankedTensorType>(block.getType()).getDimSize(0)) : 0;
   };
   auto isGrouped = [&](Access access) { return side != Access::Edge && access == side; };
+  // Where a block is in instances after the first.
+  size_t instances = schedule.getInstances();
+  auto getFurther = [&](int64_t offset, ArrayRef<int64_t> further) {
+    return further.empty() ? SmallVector<int64_t>(instances - 1, offset) : SmallVector<int64_t>(further);
+  };
   SmallVector<RowLayout> inputs(kernel.getInputs().size()), results(kernel.getNumResults());
   for (auto [layout, tensor] : llvm::zip(inputs, kernel.getInputs()))
     layout.irreps = getIrreps(tensor);
@@ -54,24 +65,28 @@ std::pair<SmallVector<RowLayout>, SmallVector<RowLayout>> espmm::equivariant::pl
   for (BlockOp block : blocks) {
     unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
     if (!isGrouped(kernel.getInputAccess(i)))
-      inputs[i].addBlock(block.getType(), block.getOffset(), getLaneChannels(block.getResult()));
+      inputs[i].addBlock(block.getType(), block.getOffset(), getFurther(block.getOffset(), block.getFurther()), getLaneChannels(block.getResult()));
   }
   SmallVector<Contribution> contributions(analysis.getContributions());
   llvm::stable_sort(contributions, [](const Contribution &a, const Contribution &b) { return a.offset < b.offset; });
   for (const Contribution &c : contributions)
     if (analysis.hasChannels(c.value))
-      results[c.result].addBlock(cast<RankedTensorType>(c.value.getType()), c.offset, getLaneChannels(c.value));
+      results[c.result].addBlock(cast<RankedTensorType>(c.value.getType()), c.offset, getFurther(c.offset, c.further), getLaneChannels(c.value));
 
-  auto finish = [](RowLayout &layout, Value tensor, Type moved) {
+  auto finish = [&](RowLayout &layout, Value tensor, Type moved) {
     int64_t width = getWidth(tensor);
     if (!layout.channels && layout.size > 0) {
       // A row without channels is small: all of it, so that it can be copied in wide pieces.
       for (auto &[offset, position] : layout.positions)
         position = offset;
       layout.runs.clear();
+      layout.also.clear();
       layout.size = 0;
       layout.addRun(0, 0, width, 0, 0);
     }
+    auto isSame = [&](size_t n) { return layout.also[n] == layout.runs[n / (instances - 1) * 5]; };
+    if (llvm::all_of(llvm::seq<size_t>(0, layout.also.size()), isSame))
+      layout.also.clear();
     layout.width = getCopyWidth(layout, width, moved.getIntOrFloatBitWidth() / 8);
   };
   for (auto [layout, tensor] : llvm::zip(inputs, kernel.getInputs()))

@@ -6,9 +6,9 @@
 
 namespace espmm::equivariant {
 
-/// The slabs of a kernel, and how many of them a warp works on at once.
+/// The slabs of a kernel, how many of them a warp works on at once, and how many instances the kernel has.
 struct SlabRange {
-  int64_t begin, end, slabs;
+  int64_t begin, end, slabs, instances = 1;
 };
 
 /// Chooses what nobody wished: how many edges are under way, and registers.

@@ -3,6 +3,7 @@
 #include "HostProgram.h"
 #include "KernelAnalysis.h"
 #include "KernelCost.h"
+#include <set>
 
 namespace espmm::equivariant {
 #define GEN_PASS_DEF_EQUIVARIANTSTAGE
@@ -49,6 +50,33 @@ SmallVector<SmallVector<KernelOp>> groupKernels(func::FuncOp function) {
   return groups;
 }
 
+/// What staging can do of several instances: slabs of channels, whose blocks with channels lie elsewhere, and in rows that are written at places of their own.
+LogicalResult verifyInstances(KernelOp kernel) {
+  ScheduleAttr schedule = getSchedule(kernel);
+  if (schedule.getInstances() == 1)
+    return success();
+  if (needsNests(kernel))
+    return kernel.emitOpError("has several instances of loops over several multiplicities, which have no lowering yet");
+  KernelAnalysis analysis(kernel);
+  auto isFixed = [&](Value block, ArrayRef<int64_t> further) { return !further.empty() && !analysis.hasChannels(block); };
+  auto isFixedBlock = [&](BlockOp block) { return isFixed(block.getResult(), block.getFurther()); };
+  auto isFixedPlace = [&](const Contribution &c) { return isFixed(c.value, c.further); };
+  if (llvm::any_of(kernel.getBody().getOps<BlockOp>(), isFixedBlock) || llvm::any_of(analysis.getContributions(), isFixedPlace))
+    return kernel.emitOpError("has a block without channels that is elsewhere in another instance, which has no lowering yet");
+  std::set<std::pair<unsigned, int64_t>> written, places;
+  for (const Contribution &c : analysis.getContributions()) {
+    Access access = kernel.getResultAccess(c.result);
+    if (!analysis.hasChannels(c.value) || (access != Access::Edge && access != schedule.getGroupBy()) || !places.insert({c.result, c.offset}).second)
+      continue;
+    SmallVector<int64_t> offsets(c.further.empty() ? SmallVector<int64_t>(schedule.getInstances() - 1, c.offset) : SmallVector<int64_t>(c.further));
+    offsets.push_back(c.offset);
+    for (int64_t offset : offsets)
+      if (!written.insert({c.result, offset}).second)
+        return kernel.emitOpError("result ") << c.result << " is written at " << offset << " by several instances, which has no lowering yet";
+  }
+  return success();
+}
+
 /// Those of arguments come before all kernels, those of results after.
 void stageConverts(HostProgram &host, func::FuncOp function, bool ofArguments) {
   for (auto convert : function.getOps<ConvertOp>()) {
@@ -68,11 +96,14 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
       if (failed(HostProgram::verify(function)))
         return signalPassFailure();
       HostProgram host(function);
-      for (auto kernel : function.getOps<KernelOp>())
+      for (auto kernel : function.getOps<KernelOp>()) {
         if (!getSchedule(kernel)) {
           kernel.emitOpError("has no schedule; run equivariant-tile first");
           return signalPassFailure();
         }
+        if (failed(verifyInstances(kernel)))
+          return signalPassFailure();
+      }
       auto isGPU = [](KernelOp kernel) { return getSchedule(kernel).getTarget() == Target::GPU; };
       if (llvm::any_of(function.getOps<KernelOp>(), isGPU))
         host.zeroDestinations();

@@ -37,7 +37,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     for (KernelOp kernel : kernels)
       if (target == "cpu")
         scheduleForCPU(kernel);
-      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, slabs, tileRegisters, getSharedBytes()})))
+      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, slabs, tileRegisters, instances, getSharedBytes()})))
         return signalPassFailure();
     count();
   }
@@ -93,7 +93,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     int64_t lanes = vectorBits / element.getIntOrFloatBitWidth();
     kernel->setAttr("schedule",
                     ScheduleAttr::get(&getContext(), Target::CPU, chooseGroupSide(kernel), lanes, /*slab_begin=*/0,
-                                      /*slab_end=*/0, /*slabs=*/1, /*rows=*/rows ? int64_t(rows) : 16, chooseTileRows(kernel, lanes), /*warps=*/1, /*stages=*/2, /*registers=*/0, /*deterministic=*/true));
+                                      /*slab_end=*/0, /*slabs=*/1, /*instances=*/1, /*rows=*/rows ? int64_t(rows) : 16, chooseTileRows(kernel, lanes), /*warps=*/1, /*stages=*/2, /*registers=*/0, /*deterministic=*/true));
   }
 };
 } // namespace

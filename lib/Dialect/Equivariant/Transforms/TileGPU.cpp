@@ -1,7 +1,8 @@
 //===- TileGPU.cpp - kernels cut to what a warp's registers hold ----------===//
+#include "Isomorphism.h"
 #include "SharedRows.h"
 #include "SlabSchedule.h"
-#include "Tile.h"
+#include "TileUnits.h"
 #include "espmm/Dialect/Equivariant/Transforms/Utils.h"
 #include "mlir/IR/IRMapping.h"
 
@@ -10,41 +11,21 @@ using namespace espmm::equivariant;
 
 namespace {
 
-/// Paths that belong together: they share a block of a row that is read, or add to the same block of a result.
-struct Unit {
-  SmallVector<unsigned> groups;
-  SmallVector<unsigned> contributions;
-  /// 32-bit registers that are live over the whole loop: blocks of grouped rows, and sums.
-  int64_t registers = 0;
-};
-
 class GPUTiling {
 public:
   GPUTiling(KernelOp kernel, const ScheduleWishes &wishes)
-      : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), wishes(wishes) {}
+      : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), wishes(wishes), units(analysis, side, wishes) {}
 
   LogicalResult run() {
-    if (needsNests(kernel))
-      return scheduleNestsForGPU(kernel, wishes);
     if (failed(analysis.verify()))
       return failure();
-    collectUnits();
-    // Greedily, in program order: a tile is full when its live values would crowd out the loop's own.
-    SmallVector<SmallVector<unsigned>> tiles;
-    int64_t registers = 0, budget = getBudget();
-    for (auto [u, unit] : llvm::enumerate(units)) {
-      if (tiles.empty() || registers + unit.registers > budget) {
-        tiles.emplace_back();
-        registers = 0;
-      }
-      tiles.back().push_back(u);
-      registers += unit.registers;
-    }
+    units.collect();
     LogicalResult made = success();
-    for (auto &tile : tiles)
+    auto tiles = formTiles();
+    for (const Tile &tile : tiles)
       made = succeeded(made) ? emitTile(tile) : made;
     if (tiles.empty())
-      made = emitKernel({{}, {0, 1, 1}});
+      made = emitKernel({{}, {0, 1, 1}, {}});
     if (failed(made))
       return failure();
     combine();
@@ -52,138 +33,36 @@ public:
   }
 
 private:
-  bool isGrouped(Access access) const { return side != Access::Edge && access == side; }
+  /// Units that are one kernel, and those that they correspond to in instances of it after the first.
+  struct Tile {
+    SmallVector<unsigned> units;
+    SmallVector<Isomorphism> further;
+  };
 
-  int64_t getWords(Value value) {
-    auto type = cast<RankedTensorType>(value.getType());
-    int64_t count = type.getNumElements();
-    if (analysis.hasChannels(value))
-      count /= std::max<int64_t>(type.getDimSize(0), 1);
-    return count * type.getElementTypeBitWidth() / 32;
-  }
-
-  void collectUnits() {
-    auto groups = analysis.getGroups();
-    // Those that have to stay together, and those that should.
-    llvm::EquivalenceClasses<unsigned> inseparable, classes;
-    auto join = [&](unsigned a, unsigned b, bool always) {
-      classes.unionSets(a, b);
-      if (always)
-        inseparable.unionSets(a, b);
-    };
-    llvm::DenseMap<Operation *, unsigned> groupOf;
-    llvm::DenseMap<Value, unsigned> firstReader;
-    for (auto [g, ops] : llvm::enumerate(groups)) {
-      classes.insert(g);
-      inseparable.insert(g);
-      for (Operation *op : ops) {
-        groupOf[op] = g;
-        for (Value operand : op->getOperands())
-          if (operand.getDefiningOp<BlockOp>() && analysis.hasChannels(operand)) {
-            auto [it, isNew] = firstReader.try_emplace(operand, g);
-            if (!isNew)
-              join(it->second, g, /*always=*/false);
-          }
+  SmallVector<Tile> formTiles() {
+    SmallVector<Tile> tiles;
+    auto ofUnits = units.getTiles();
+    // Instances of what fits one tile would do several times what an edge costs besides its channels.
+    if (wishes.instances <= 1 || ofUnits.size() <= 1) {
+      for (auto &tile : ofUnits)
+        tiles.push_back({tile, {}});
+      return tiles;
+    }
+    for (auto &alike : units.getTilesAlike(wishes.instances)) {
+      auto first = units.getContributions(alike.front());
+      SmallVector<Tile> apart;
+      Tile &shared = tiles.emplace_back(Tile{alike.front(), {}});
+      for (auto &instance : llvm::drop_begin(alike)) {
+        Isomorphism isomorphism(analysis);
+        auto corresponds = [&](auto pair) { return isomorphism.map(std::get<0>(pair), std::get<1>(pair)); };
+        if (llvm::all_of(llvm::zip_equal(first, units.getContributions(instance)), corresponds))
+          shared.further.push_back(std::move(isomorphism));
+        else
+          apart.push_back({instance, {}});
       }
+      llvm::append_range(tiles, apart);
     }
-    // What is computed without channels from a sum over channels belongs to the group of that sum.
-    std::function<std::optional<unsigned>(Value)> findGroup = [&](Value value) -> std::optional<unsigned> {
-      Operation *op = value.getDefiningOp();
-      if (!op)
-        return std::nullopt;
-      if (auto it = groupOf.find(op); it != groupOf.end())
-        return it->second;
-      std::optional<unsigned> found;
-      for (Value operand : op->getOperands())
-        if (auto g = findGroup(operand)) {
-          if (found)
-            join(*found, *g, /*always=*/true);
-          found = g;
-        }
-      return found;
-    };
-    std::map<std::pair<unsigned, int64_t>, unsigned> firstWriter;
-    SmallVector<unsigned> groupOfContribution;
-    for (const Contribution &c : analysis.getContributions()) {
-      unsigned g = *findGroup(c.value);
-      groupOfContribution.push_back(g);
-      if (!analysis.hasChannels(c.value))
-        continue;
-      // What is added to memory may come from several kernels; what is written may not.
-      auto [it, isNew] = firstWriter.try_emplace({c.result, c.offset}, g);
-      if (!isNew)
-        join(it->second, g, /*always=*/!isAdded(kernel.getResultAccess(c.result)));
-    }
-    auto collect = [&](const llvm::EquivalenceClasses<unsigned> &by, llvm::function_ref<bool(unsigned)> isMember) {
-      llvm::MapVector<unsigned, Unit> byLeader;
-      for (unsigned g = 0; g < groups.size(); ++g)
-        if (isMember(g))
-          byLeader[by.getLeaderValue(g)].groups.push_back(g);
-      for (auto [n, g] : llvm::enumerate(groupOfContribution))
-        if (isMember(g))
-          byLeader[by.getLeaderValue(g)].contributions.push_back(n);
-      for (auto &[leader, unit] : byLeader)
-        countRegisters(unit);
-      return byLeader;
-    };
-    for (auto &[leader, unit] : collect(classes, [](unsigned) { return true; })) {
-      if (unit.registers <= getBudget()) {
-        units.push_back(std::move(unit));
-        continue;
-      }
-      // Too much for one kernel: x is then read, and gx added to, by several.
-      auto isMember = [&, leader = leader](unsigned g) { return classes.getLeaderValue(g) == leader; };
-      for (auto &[part, piece] : collect(inseparable, isMember))
-        units.push_back(std::move(piece));
-    }
-  }
-
-  /// Rows that a kernel adds to in memory, by atomics.
-  bool isAdded(Access access) const { return access != Access::Edge && !isGrouped(access); }
-
-  /// Rows and sums that are in registers over the whole loop; without grouping, over all of an edge: what features and their gradients
-  /// have.
-  bool isHeld(Access access, Type row, Value block) const {
-    return side == Access::Edge ? cast<RankedTensorType>(row).getEncoding() && analysis.hasChannels(block) : isGrouped(access);
-  }
-
-  void countRegisters(Unit &unit) {
-    llvm::DenseSet<Value> rows;
-    for (unsigned g : unit.groups)
-      for (Operation *op : analysis.getGroups()[g])
-        for (Value operand : op->getOperands())
-          if (auto block = operand.getDefiningOp<BlockOp>())
-            if (isHeld(kernel.getInputAccess(cast<BlockArgument>(block.getRow()).getArgNumber()), block.getRow().getType(), operand) &&
-                rows.insert(operand).second)
-              unit.registers += getWords(operand);
-    std::set<std::pair<unsigned, int64_t>> sums;
-    for (unsigned n : unit.contributions) {
-      const Contribution &c = analysis.getContributions()[n];
-      if (isHeld(kernel.getResultAccess(c.result), kernel.getResult(c.result).getType(), c.value) && sums.insert({c.result, c.offset}).second)
-        unit.registers += getWords(c.value);
-    }
-  }
-
-  /// Registers for what is held. A second derivative holds both rows and sums, and has twice as many products besides.
-  int64_t getBudget() {
-    if (wishes.tileRegisters)
-      return wishes.tileRegisters;
-    // Doubles take two each; a kernel of fewer paths would read features, and add to their gradients, more often than it gains.
-    if (side != Access::Edge && !(hasRows() && hasSums()))
-      return isDouble() ? 105 : 75;
-    // What is not held is twice as much for doubles too.
-    return side != Access::Edge && isDouble() ? 110 : 150;
-  }
-
-  bool isDouble() { return cast<RankedTensorType>(kernel.getResultTypes().front()).getElementType().isF64(); }
-
-  bool hasRows() {
-    return llvm::any_of(llvm::seq<unsigned>(0, kernel.getInputs().size()),
-                        [&](unsigned i) { return isGrouped(kernel.getInputAccess(i)); });
-  }
-  bool hasSums() {
-    return llvm::any_of(llvm::seq<unsigned>(0, kernel.getNumResults()),
-                        [&](unsigned r) { return isGrouped(kernel.getResultAccess(r)); });
+    return tiles;
   }
 
   int64_t getSlabs(unsigned contribution) {
@@ -206,17 +85,19 @@ private:
     return slabs;
   }
 
-  /// A tile's kernel: contributions that have channels in a range of slabs, and how many of these a warp works on at once.
+  /// A tile's kernel: contributions that have channels in a range of slabs, how many of these a warp works on at once, and what they are in further instances.
   struct Piece {
     SmallVector<unsigned> active;
     SlabRange range;
+    ArrayRef<Isomorphism> further;
   };
 
   /// One kernel for each range of slabs in which the same paths have channels; or one for all, if a warp may work on all slabs at once.
-  SmallVector<Piece> cutTile(ArrayRef<unsigned> tile, int64_t mostSlabs) {
+  SmallVector<Piece> cutTile(const Tile &tile, int64_t mostSlabs) {
     SmallVector<unsigned> contributions;
     std::set<int64_t> ends;
-    for (unsigned u : tile) {
+    int64_t instances = tile.further.size() + 1;
+    for (unsigned u : tile.units) {
       for (unsigned n : units[u].contributions) {
         contributions.push_back(n);
         ends.insert(getSlabs(n));
@@ -224,7 +105,7 @@ private:
     }
     llvm::sort(contributions);
     if (!ends.empty() && *ends.rbegin() <= mostSlabs)
-      return {{contributions, {0, *ends.rbegin(), *ends.rbegin()}}};
+      return {{contributions, {0, *ends.rbegin(), *ends.rbegin(), instances}, tile.further}};
     SmallVector<Piece> pieces;
     int64_t begin = 0;
     for (int64_t end : ends) {
@@ -235,13 +116,13 @@ private:
       int64_t slabs = std::min(mostSlabs, end - begin);
       while ((end - begin) % slabs != 0)
         --slabs;
-      pieces.push_back({active, {begin, end, slabs}});
+      pieces.push_back({active, {begin, end, slabs, instances}, tile.further});
       begin = end;
     }
     return pieces;
   }
 
-  LogicalResult emitTile(ArrayRef<unsigned> tile) {
+  LogicalResult emitTile(const Tile &tile) {
     for (const Piece &piece : cutTile(tile, wishes.slabs ? wishes.slabs : chooseSlabs(tile)))
       if (failed(emitKernel(piece)))
         return failure();
@@ -249,11 +130,11 @@ private:
   }
 
   /// Two slabs at once, and more where a warp copies little for an edge, as long as registers hold what a lane has of them. Doubles are long enough.
-  int64_t chooseSlabs(ArrayRef<unsigned> tile) {
+  int64_t chooseSlabs(const Tile &tile) {
     constexpr int64_t bytesOfEdge = 2560, mostSlabs = 8;
     // Rows come without a pause: there it is better to have more warps at some point.
     int64_t chosen = 1, mostRegisters = side == Access::Edge ? 208 : 255;
-    for (int64_t slabs = 2; slabs <= mostSlabs && !isDouble(); ++slabs) {
+    for (int64_t slabs = 2; slabs <= mostSlabs && !TileUnits::isDouble(kernel); ++slabs) {
       auto pieces = cutTile(tile, slabs);
       bool fits = true, suffices = true;
       for (const Piece &piece : pieces) {
@@ -285,6 +166,22 @@ private:
     return given;
   }
 
+  /// Where a block of a row, or a place of a result, is in instances after the first; of those that the piece doesn't have, nothing.
+  SmallVector<int64_t> getFurther(const Piece &piece, Value row, int64_t offset) {
+    SmallVector<int64_t> result;
+    for (const Isomorphism &isomorphism : piece.further)
+      if (auto other = isomorphism.getOffset(row, offset))
+        result.push_back(*other);
+    return result;
+  }
+
+  /// Those offsets as an attribute, null if they are the first instance's.
+  DenseI64ArrayAttr getAlso(ArrayRef<int64_t> offsets, ArrayRef<int64_t> further) {
+    auto isSame = [&](size_t n) { return further[n] == offsets[n * offsets.size() / further.size()]; };
+    bool isNone = llvm::all_of(llvm::seq<size_t>(0, further.size()), isSame);
+    return isNone ? DenseI64ArrayAttr() : DenseI64ArrayAttr::get(kernel.getContext(), further);
+  }
+
   KernelOp cloneKernel(const Piece &piece, ArrayRef<unsigned> given) {
     OpBuilder builder(kernel);
     SmallVector<Type> types;
@@ -301,18 +198,22 @@ private:
     builder.setInsertionPoint(yield);
     SmallVector<Value> rows;
     for (unsigned r : given) {
-      SmallVector<int64_t> offsets;
+      SmallVector<int64_t> offsets, further;
       SmallVector<Value> blocks;
       for (unsigned n : piece.active) {
         const Contribution &c = analysis.getContributions()[n];
         if (c.result == r) {
           offsets.push_back(c.offset);
           blocks.push_back(mapping.lookup(c.value));
+          llvm::append_range(further, getFurther(piece, kernel.getResult(r), c.offset));
         }
       }
-      rows.push_back(AssembleOp::create(builder, kernel.getLoc(), analysis.getAssemble(r).getType(), offsets, blocks));
+      rows.push_back(AssembleOp::create(builder, kernel.getLoc(), analysis.getAssemble(r).getType(), offsets, getAlso(offsets, further), blocks));
     }
     yield.getValuesMutable().assign(rows);
+    for (BlockOp block : kernel.getBody().getOps<BlockOp>())
+      if (auto also = getAlso(block.getOffset(), getFurther(piece, block.getRow(), block.getOffset())))
+        mapping.lookup(block.getResult()).getDefiningOp<BlockOp>().setAlsoAttr(also);
     eraseDeadOps(clone.getBody().front());
     return clone;
   }
@@ -344,7 +245,7 @@ private:
   KernelAnalysis analysis;
   Access side;
   ScheduleWishes wishes;
-  SmallVector<Unit> units;
+  TileUnits units;
   std::map<unsigned, SmallVector<Value>> parts;
 };
 
@@ -387,13 +288,17 @@ static void splitSums(KernelOp kernel) {
   kernel.setResultAccessAttr(builder.getArrayAttr(access));
 }
 
+static LogicalResult cutAndSchedule(KernelOp kernel, const ScheduleWishes &wishes) {
+  return needsNests(kernel) ? scheduleNestsForGPU(kernel, wishes) : GPUTiling(kernel, wishes).run();
+}
+
 LogicalResult espmm::equivariant::tileForGPU(KernelOp kernel, const ScheduleWishes &wishes) {
   if (wishes.deterministic) {
     splitSums(kernel);
     for (Operation *user : llvm::to_vector(kernel->getUsers()))
       if (auto sum = dyn_cast<KernelOp>(user); sum && !sum->hasAttr("schedule"))
-        if (failed(GPUTiling(sum, wishes).run()))
+        if (failed(cutAndSchedule(sum, wishes)))
           return failure();
   }
-  return GPUTiling(kernel, wishes).run();
+  return cutAndSchedule(kernel, wishes);
 }

@@ -36,7 +36,7 @@ public:
     if (!isTile)
       addUp();
     int64_t registers = isTile ? isAlone ? 255 : 128 : chooseRegisters();
-    auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, chooseGroupSide(kernel), warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1),
+    auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, chooseGroupSide(kernel), warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1), /*instances=*/int64_t(1),
                                              choose(wishes.rows, isTile ? warpSize : 1), /*tile_rows=*/int64_t(1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), stages,
                                              choose(wishes.registers, registers), wishes.deterministic);
     if (schedule)

@@ -14,6 +14,21 @@ func.func @block(%x: tensor<26xf32, #x>, %w: tensor<12xf64>) {
   return
 }
 
+// CHECK-LABEL: @instances
+func.func @instances(%g: !equivariant.graph, %w: tensor<?x48xf32>) -> tensor<?x48xf32> {
+  // CHECK: schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 1, instances = 3>
+  %r = equivariant.kernel over %g : !equivariant.graph ins(%w at edge : tensor<?x48xf32>) outs(receivers : tensor<?x48xf32>)
+      attributes {schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 1, instances = 3>} {
+  ^bb0(%we: tensor<48xf32>):
+    // CHECK: %[[A:.*]] = equivariant.block %{{.*}}[0] also [16, 40] : tensor<48xf32> -> tensor<8x1xf32>
+    %a = equivariant.block %we[0] also [16, 40] : tensor<48xf32> -> tensor<8x1xf32>
+    // CHECK: equivariant.assemble [8, 0] also [32, 24, 16, 40](%[[A]], %[[A]]) : (tensor<8x1xf32>, tensor<8x1xf32>) -> tensor<48xf32>
+    %b = equivariant.assemble [8, 0] also [32, 24, 16, 40] (%a, %a) : (tensor<8x1xf32>, tensor<8x1xf32>) -> tensor<48xf32>
+    equivariant.yield %b : tensor<48xf32>
+  }
+  return %r : tensor<?x48xf32>
+}
+
 // CHECK-LABEL: @coefficients
 func.func @coefficients() {
   // CHECK: equivariant.coefficients(1, 2, 3) * 5.000000e-01 : tensor<3x5x7xf32>

@@ -36,6 +36,33 @@ func.func @block_element_type(%x: tensor<24xf32>) {
 
 // -----
 
+// block_c1
+func.func @block_further(%x: tensor<24xf32>) {
+  // expected-error@+1 {{'equivariant.block' op block of 3 elements at offset 22 does not lie within a row of 24}}
+  %0 = equivariant.block %x[0] also [3, 22] : tensor<24xf32> -> tensor<1x3xf32>
+  return
+}
+
+// -----
+
+// assemble_c1
+func.func @assemble_further(%a: tensor<1x3xf32>) {
+  // expected-error@+1 {{'equivariant.assemble' op block of 3 elements at offset 22 does not lie within a row of 24}}
+  %0 = equivariant.assemble [0] also [22] (%a) : (tensor<1x3xf32>) -> tensor<24xf32>
+  return
+}
+
+// -----
+
+// assemble_c2
+func.func @assemble_some(%a: tensor<1x3xf32>) {
+  // expected-error@+1 {{'equivariant.assemble' op expects as many further offsets for each of 2 blocks, got 1}}
+  %0 = equivariant.assemble [0, 3] also [6] (%a, %a) : (tensor<1x3xf32>, tensor<1x3xf32>) -> tensor<24xf32>
+  return
+}
+
+// -----
+
 // coefficients_c1
 func.func @coefficients_triangle() {
   // expected-error@+1 {{'equivariant.coefficients' op no coefficients for (1, 1, 3)}}

@@ -129,3 +129,32 @@ func.func @yield_outside() {
   // expected-error@+1 {{'equivariant.yield' op expects parent op 'equivariant.kernel'}}
   equivariant.yield
 }
+
+// -----
+
+// kernel_c4
+func.func @too_few_instances(%g: !equivariant.graph, %w: tensor<?x24xf32>) -> tensor<?x8xf32> {
+  %r = equivariant.kernel over %g : !equivariant.graph ins(%w at edge : tensor<?x24xf32>) outs(receivers : tensor<?x8xf32>)
+      attributes {schedule = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 1, instances = 3>} {
+  ^bb0(%we: tensor<24xf32>):
+    // expected-error@+1 {{'equivariant.block' op expects 2 further offsets for each block, as its kernel has 3 instances, got 1}}
+    %a = equivariant.block %we[0] also [8] : tensor<24xf32> -> tensor<8x1xf32>
+    %b = equivariant.assemble [0] (%a) : (tensor<8x1xf32>) -> tensor<8xf32>
+    equivariant.yield %b : tensor<8xf32>
+  }
+  return %r : tensor<?x8xf32>
+}
+
+// -----
+
+// kernel_c4
+func.func @no_instances(%g: !equivariant.graph, %w: tensor<?x8xf32>) -> tensor<?x16xf32> {
+  %r = equivariant.kernel over %g : !equivariant.graph ins(%w at edge : tensor<?x8xf32>) outs(receivers : tensor<?x16xf32>) {
+  ^bb0(%we: tensor<8xf32>):
+    %a = equivariant.block %we[0] : tensor<8xf32> -> tensor<8x1xf32>
+    // expected-error@+1 {{'equivariant.assemble' op expects 0 further offsets for each block, as its kernel has 1 instances, got 1}}
+    %b = equivariant.assemble [0] also [8] (%a) : (tensor<8x1xf32>) -> tensor<16xf32>
+    equivariant.yield %b : tensor<16xf32>
+  }
+  return %r : tensor<?x16xf32>
+}

@@ -42,7 +42,21 @@ module attributes {test.schedule = #s} {}
 
 // -----
 
+// schedule_c7
+// expected-error@+1 {{expected at least one instance, and no more on the CPU, got 0}}
+#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 1, instances = 0>
+module attributes {test.schedule = #s} {}
+
+// -----
+
 // schedule_c6
 // expected-error@+1 {{expected tile_rows to be 1, or as many as lanes where edges are not grouped, got 8}}
 #s = #equivariant.schedule<target = cpu, group_by = receivers, lanes = 8, tile_rows = 8>
+module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c7
+// expected-error@+1 {{expected at least one instance, and no more on the CPU, got 2}}
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, instances = 2>
 module attributes {test.schedule = #s} {}

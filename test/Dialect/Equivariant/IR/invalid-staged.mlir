@@ -123,3 +123,21 @@ func.func @copy_out_pieces(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, 
   equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 8, 8, 0, 1] width 4 : f64, !llvm.ptr<3>, !llvm.ptr<1>
   return
 }
+
+// -----
+
+// async_copy_c3
+func.func @async_copy_further(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // expected-error@+1 {{'equivariant.async_copy' op expects an instance and, for each of 2 runs, as many further offsets, or neither, got 3}}
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 0, 4, 0, 0, 8, 0, 4, 0, 0] also [16, 20, 32] instance %slab width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>
+  return
+}
+
+// -----
+
+// copy_out_c5
+func.func @copy_out_without_instance(%row: !llvm.ptr<1>, %slot: !llvm.ptr<3>, %slab: i64, %lane: i64) {
+  // expected-error@+1 {{'equivariant.copy_out' op expects an instance and, for each of 1 runs, as many further offsets, or neither, got 1}}
+  "equivariant.copy_out"(%slot, %row, %slab, %lane) <{runs = array<i64: 0, 0, 4, 0, 0>, also = array<i64: 8>, width = 4 : i64, element_type = f32}> : (!llvm.ptr<3>, !llvm.ptr<1>, i64, i64) -> ()
+  return
+}

@@ -75,6 +75,10 @@ func.func @copies(%p: !llvm.ptr, %q: !llvm.ptr, %row: !llvm.ptr<1>, %slot: !llvm
   equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 atomic : f32, !llvm.ptr<3>, !llvm.ptr<1>
   // CHECK: equivariant.async_copy %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 32, 32, 1, 64] width 4 once : f32
   equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 32, 32, 1, 64] width 4 once : f32, !llvm.ptr<1>, !llvm.ptr<3>
+  // CHECK: equivariant.async_copy %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 0, 4, 0, 0, 8, 0, 4, 0, 0] also [16, 20, 32, 36] instance %{{.*}} width 4 once : f32
+  equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 0, 4, 0, 0, 8, 0, 4, 0, 0] also [16, 20, 32, 36] instance %slab width 4 once : f32, !llvm.ptr<1>, !llvm.ptr<3>
+  // CHECK: equivariant.copy_out %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 32, 32, 1, 64] also [64] instance %{{.*}} width 4 atomic : f32
+  equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 32, 32, 1, 64] also [64] instance %slab width 4 atomic : f32, !llvm.ptr<3>, !llvm.ptr<1>
   // CHECK: equivariant.copy_out %{{.*}} to %{{.*}} slab %{{.*}} lane %{{.*}} runs [0, 32, 32, 1, 64] width 4 once threads 128 copies 4 stride 256 : f32
   equivariant.copy_out %slot to %row slab %slab lane %lane runs [0, 32, 32, 1, 64] width 4 once threads 128 copies 4 stride 256 : f32, !llvm.ptr<3>, !llvm.ptr<1>
   return

@@ -70,3 +70,51 @@ func.func @no_weights_to_share(%s: !equivariant.rows, %x: tensor<?x8xf32, #equiv
   }
   return %z : tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>>
 }
+
+// -----
+
+#y = #equivariant.irreps<"1x0e+1x0e", mul_ir>
+func.func @instances_without_channels(%s: !equivariant.rows, %y: tensor<?x2xf32, #y>, %w: tensor<?x64xf32>) -> tensor<?x128xf32> {
+  // expected-error@+1 {{'equivariant.kernel' op has a block without channels that is elsewhere in another instance, which has no lowering yet}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%y at edge, %w at edge : tensor<?x2xf32, #y>, tensor<?x64xf32>) outs(edge : tensor<?x128xf32>)
+      attributes {schedule = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 2, instances = 2>} {
+  ^bb0(%ye: tensor<2xf32, #y>, %we: tensor<64xf32>):
+    %a = equivariant.block %ye[0] also [1] : tensor<2xf32, #y> -> tensor<1x1xf32>
+    %b = equivariant.block %we[0] : tensor<64xf32> -> tensor<64x1xf32>
+    %c = equivariant.einsum "uv,vj->uv"(%b, %a) : (tensor<64x1xf32>, tensor<1x1xf32>) -> tensor<64x1xf32>
+    %0 = equivariant.assemble [0] also [64](%c) : (tensor<64x1xf32>) -> tensor<128xf32>
+    equivariant.yield %0 : tensor<128xf32>
+  }
+  return %z : tensor<?x128xf32>
+}
+
+// -----
+
+func.func @instances_at_one_place(%s: !equivariant.rows, %w: tensor<?x128xf32>) -> tensor<?x64xf32> {
+  // expected-error@+1 {{'equivariant.kernel' op result 0 is written at 0 by several instances, which has no lowering yet}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%w at edge : tensor<?x128xf32>) outs(edge : tensor<?x64xf32>)
+      attributes {schedule = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 2, instances = 2>} {
+  ^bb0(%we: tensor<128xf32>):
+    %a = equivariant.block %we[0] also [64] : tensor<128xf32> -> tensor<64x1xf32>
+    %b = equivariant.einsum "uv->uv"(%a) : (tensor<64x1xf32>) -> tensor<64x1xf32>
+    %0 = equivariant.assemble [0](%b) : (tensor<64x1xf32>) -> tensor<64xf32>
+    equivariant.yield %0 : tensor<64xf32>
+  }
+  return %z : tensor<?x64xf32>
+}
+
+// -----
+
+func.func @instances_of_nests(%s: !equivariant.rows, %x: tensor<?x128xf32, #equivariant.irreps<"64x0e+64x0e", mul_ir>>, %w: tensor<?x2048xf32>) -> tensor<?x32xf32, #equivariant.irreps<"32x0e", mul_ir>> {
+  // expected-error@+1 {{'equivariant.kernel' op has several instances of loops over several multiplicities, which have no lowering yet}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %w at edge : tensor<?x128xf32, #equivariant.irreps<"64x0e+64x0e", mul_ir>>, tensor<?x2048xf32>) outs(edge : tensor<?x32xf32, #equivariant.irreps<"32x0e", mul_ir>>)
+      attributes {schedule = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 2, instances = 2>} {
+  ^bb0(%xe: tensor<128xf32, #equivariant.irreps<"64x0e+64x0e", mul_ir>>, %we: tensor<2048xf32>):
+    %a = equivariant.block %xe[0] also [64] : tensor<128xf32, #equivariant.irreps<"64x0e+64x0e", mul_ir>> -> tensor<64x1xf32>
+    %b = equivariant.block %we[0] : tensor<2048xf32> -> tensor<64x32xf32>
+    %c = equivariant.einsum "ui,uw->wi"(%a, %b) : (tensor<64x1xf32>, tensor<64x32xf32>) -> tensor<32x1xf32>
+    %0 = equivariant.assemble [0](%c) : (tensor<32x1xf32>) -> tensor<32xf32, #equivariant.irreps<"32x0e", mul_ir>>
+    equivariant.yield %0 : tensor<32xf32, #equivariant.irreps<"32x0e", mul_ir>>
+  }
+  return %z : tensor<?x32xf32, #equivariant.irreps<"32x0e", mul_ir>>
+}

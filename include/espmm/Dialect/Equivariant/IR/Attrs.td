@@ -151,6 +151,8 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `slab_begin`, `slab_end`: the slabs of `lanes` channels that this kernel covers (GPU; the CPU loops over all).
     - `slabs`: slabs that a warp works on at once: a lane then has as many channels, `lanes` apart. What an edge costs besides its channels it costs once for all of
       them (GPU).
+    - `instances`: how often the kernel is done, each time with other blocks of its rows: `block` and `assemble` say which. Its code is the same for all of
+      them; which of them a warp does is, like its slab, what its number in the launch says (GPU).
     - `rows`: rows that a task (CPU) or a warp (GPU) works on where there is no grouping.
     - `tile_rows`: of rows that share weights, so many are worked on side by side, one in each lane (CPU; 1: one after the other, channels in lanes).
     - `warps`: warps of a block (GPU). If nodes have many edges, the warps of a block share a node's; if not, each has a node of its own. Which of the two is
@@ -160,7 +162,8 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `registers`: how many a thread may have, which decides how many warps a multiprocessor holds (GPU; 0: as many as it likes).
     - `deterministic`: no sums in memory whose order changes from run to run (the CPU has none).
 
-    What is left out has its default: `slab_begin = 0, slab_end = 0, slabs = 1, rows = 16, tile_rows = 1, warps = 1, stages = 2, registers = 0, deterministic = false`.
+    What is left out has its default: `slab_begin = 0, slab_end = 0, slabs = 1, instances = 1, rows = 16, tile_rows = 1, warps = 1, stages = 2,
+    registers = 0, deterministic = false`.
 
     Example: `#equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 4, warps = 4, registers = 168>`
 
@@ -171,18 +174,21 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - (schedule_c4) `warps` is 1, 2, 4, 8 or 16, and `stages` from 2 to 8.
     - (schedule_c5) `slabs` is at least 1 and divides `slab_end - slab_begin`.
     - (schedule_c6) `tile_rows` is 1, or `lanes` where edges are not grouped.
+    - (schedule_c7) `instances` is at least 1, on the CPU 1.
   }];
   let parameters = (ins
     EnumParameter<Equivariant_Target>:$target, EnumParameter<Equivariant_Access>:$group_by, "int64_t":$lanes,
     DefaultValuedParameter<"int64_t", "0">:$slab_begin, DefaultValuedParameter<"int64_t", "0">:$slab_end,
-    DefaultValuedParameter<"int64_t", "1">:$slabs, DefaultValuedParameter<"int64_t", "16">:$rows, DefaultValuedParameter<"int64_t", "1">:$tile_rows, DefaultValuedParameter<"int64_t", "1">:$warps,
+    DefaultValuedParameter<"int64_t", "1">:$slabs, DefaultValuedParameter<"int64_t", "1">:$instances, DefaultValuedParameter<"int64_t", "16">:$rows,
+    DefaultValuedParameter<"int64_t", "1">:$tile_rows, DefaultValuedParameter<"int64_t", "1">:$warps,
     DefaultValuedParameter<"int64_t", "2">:$stages, DefaultValuedParameter<"int64_t", "0">:$registers,
     DefaultValuedParameter<"bool", "false">:$deterministic);
   let genVerifyDecl = 1;
   let assemblyFormat = "`<` struct(params) `>`";
   let extraClassDeclaration = [{
-    /// How many warps have a slab or several of each edge.
-    int64_t getNumUnits() const { return (getSlabEnd() - getSlabBegin()) / getSlabs(); }
+    /// How many warps have a slab or several of each edge: in one instance, and in all.
+    int64_t getSlabUnits() const { return (getSlabEnd() - getSlabBegin()) / getSlabs(); }
+    int64_t getNumUnits() const { return getSlabUnits() * getInstances(); }
     /// How many channels of a block with that multiplicity a lane has: one of each slab that its warp works on, as long as the block has that slab.
     int64_t getLaneChannels(int64_t multiplicity) const;
     /// What a lane has of a block [channels, ...]: the channels' dimension stays if they are several.

@@ -160,6 +160,7 @@ def Equivariant_KernelOp : Equivariant_Op<"kernel", [IsolatedFromAbove,
     - (kernel_c1) one access for each operand and each result, allowed by the index space.
     - (kernel_c2) each block argument and each yielded value is its tensor without the row dimension, of f32 where that is of bf16 or f16.
     - (kernel_c3) a tensor accessed at `all` has one row.
+    - (kernel_c4) blocks with further offsets have one for each instance after the first that the kernel's schedule gives it.
   }];
   let arguments = (ins Equivariant_Space:$space, Variadic<Equivariant_StoredTensor>:$inputs,
     TypedArrayAttrBase<Equivariant_AccessAttr, "accesses">:$input_access,
@@ -192,17 +193,25 @@ def Equivariant_BlockOp : Equivariant_Op<"block", [Pure]> {
   let summary = "one block of a row";
   let description = [{
     `offset` counts elements. The result is [multiplicity, component] for irreps and the path's multiplicity indices for
-    weights. How (u, i) lies in memory is said by the row's layout.
+    weights. How (u, i) lies in memory is said by the row's layout. In a kernel of several instances (its schedule says how many), `also` has the block's
+    offsets in those after the first; without it, they are the same.
 
-    Example: `%x0 = equivariant.block %x[0] : tensor<24xf32, #x> -> tensor<8x3xf32>`
+    Example: `%x0 = equivariant.block %x[0] : tensor<24xf32, #x> -> tensor<8x3xf32>`, `%w0 = equivariant.block %w[0] also [16] : tensor<32xf32> -> tensor<8x1xf32>`
 
     Constraints:
-    - (block_c1) the block lies within the row; the element types agree.
+    - (block_c1) the block lies within the row, at each of its offsets; the element types agree.
   }];
-  let arguments = (ins AnyRankedTensor:$row, I64Attr:$offset);
+  let arguments = (ins AnyRankedTensor:$row, I64Attr:$offset, OptionalAttr<DenseI64ArrayAttr>:$also);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$row `[` $offset `]` attr-dict `:` type($row) `->` type($result)";
+  let assemblyFormat = "$row `[` $offset `]` (`also` $also^)? attr-dict `:` type($row) `->` type($result)";
   let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$row, "int64_t":$offset), [{
+    build($_builder, $_state, result, row, offset, /*also=*/::mlir::DenseI64ArrayAttr());
+  }]>];
+  let extraClassDeclaration = [{
+    /// The offsets in instances after the first; empty if they are the same.
+    ::llvm::ArrayRef<int64_t> getFurther() { return getAlso().value_or(::llvm::ArrayRef<int64_t>()); }
+  }];
 }
 
 def Equivariant_CoefficientsOp : Equivariant_Op<"coefficients", [Pure]> {
@@ -301,17 +310,26 @@ def Equivariant_EinsumOp : Equivariant_Op<"einsum", [Pure]> {
 def Equivariant_AssembleOp : Equivariant_Op<"assemble", [Pure]> {
   let summary = "a row made of blocks";
   let description = [{
-    The inverse of `block`: adds each block into a row of zeros at its offset. An offset may occur more than once.
+    The inverse of `block`: adds each block into a row of zeros at its offset. An offset may occur more than once. In a kernel of several instances `also` has, for
+    block after block, the offsets in those after the first; the rows of all instances are added.
 
     Example: `%gx = equivariant.assemble [0, 0] (%a, %b) : (tensor<8x3xf32>, tensor<8x3xf32>) -> tensor<24xf32, #x>`
 
     Constraints:
-    - (assemble_c1) one offset for each block; the blocks lie within the row; the element types agree.
+    - (assemble_c1) one offset for each block; the blocks lie within the row, at each of their offsets; the element types agree.
+    - (assemble_c2) each block has as many further offsets.
   }];
-  let arguments = (ins DenseI64ArrayAttr:$offsets, Variadic<AnyRankedTensor>:$blocks);
+  let arguments = (ins DenseI64ArrayAttr:$offsets, OptionalAttr<DenseI64ArrayAttr>:$also, Variadic<AnyRankedTensor>:$blocks);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$offsets `(` $blocks `)` attr-dict `:` functional-type($blocks, $result)";
+  let assemblyFormat = "$offsets (`also` $also^)? `(` $blocks `)` attr-dict `:` functional-type($blocks, $result)";
   let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::llvm::ArrayRef<int64_t>":$offsets, "::mlir::ValueRange":$blocks), [{
+    build($_builder, $_state, result, offsets, /*also=*/::mlir::DenseI64ArrayAttr(), blocks);
+  }]>];
+  let extraClassDeclaration = [{
+    /// A block's offsets in instances after the first; empty if they are the same.
+    ::llvm::ArrayRef<int64_t> getFurther(unsigned block);
+  }];
 }
 
 include "espmm/Dialect/Equivariant/IR/StagedOps.td"

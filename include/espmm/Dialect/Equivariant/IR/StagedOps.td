@@ -201,23 +201,26 @@ def Equivariant_AsyncCopyOp : Equivariant_Op<"async_copy", [MemoryEffects<[MemRe
     `runs` holds, for each contiguous run, (offset, slab stride, count, channels' dimension, multiplicity): the run starts at `offset + slab * slab stride` of the
     row, has `count` elements for a whole slab, and belongs to a block with that many elements a channel and channels in all; elements of channels past
     the multiplicity are filled with zeros. Dimension 0 means that the run has no channels. The runs follow each other in shared memory. `width` elements
-    are copied at a time, each by one lane of the warp. `once` says that nobody will read them again soon: caches give them up first.
+    are copied at a time, each by one lane of the warp. `once` says that nobody will read them again soon: caches give them up first. In a kernel of several instances
+    `also` has, for run after run, the offsets in those after the first, and `instance` is the warp's.
 
     Example: `equivariant.async_copy %row to %slot slab %slab lane %lane runs [0, 96, 96, 3, 128] width 4 : f32, !llvm.ptr<1>, !llvm.ptr<3>`
 
     Constraints:
     - (async_copy_c1) five numbers a run; counts are multiples of the width.
     - (async_copy_c2) the elements are f32, f64, bf16 or f16, and `width` of them 4, 8 or 16 bytes.
+    - (async_copy_c3) an instance goes with further offsets, as many for each run.
   }];
-  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, DenseI64ArrayAttr:$runs, I64Attr:$width, UnitAttr:$once, TypeAttr:$element_type);
-  let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width (`once` $once^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
+  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, Optional<I64>:$instance, DenseI64ArrayAttr:$runs,
+    OptionalAttr<DenseI64ArrayAttr>:$also, I64Attr:$width, UnitAttr:$once, TypeAttr:$element_type);
+  let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs (`also` $also^ `instance` $instance)? `width` $width (`once` $once^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
   let hasVerifier = 1;
 }
 
 def Equivariant_CopyOutOp : Equivariant_Op<"copy_out", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "write parts of a row from a warp's shared memory, or add them to what is there";
   let description = [{
-    The way back of `async_copy`. `atomic` adds, in no particular order among warps. `once` is as there. `copies n stride s` writes the sum, in order, of n copies
+    The way back of `async_copy`. `atomic` adds, in no particular order among warps. `once`, `also` and `instance` are as there. `copies n stride s` writes the sum, in order, of n copies
     that begin s elements after each other: what the warps of a block have for one row; then `threads`, all of theirs, share the work, and `lane` is a thread's
     number in the block. With `as`, what is written is rounded to that type.
 
@@ -228,10 +231,12 @@ def Equivariant_CopyOutOp : Equivariant_Op<"copy_out", [MemoryEffects<[MemRead, 
     - (copy_out_c2) the elements are f32 or f64, and `width` of them 4, 8 or 16 bytes.
     - (copy_out_c3) `threads` is a multiple of 32; there is at least one copy; the stride is a multiple of the width.
     - (copy_out_c4) `as` is bf16 or f16, the elements are f32, and nothing is added to what is there.
+    - (copy_out_c5) an instance goes with further offsets, as many for each run.
   }];
-  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, DenseI64ArrayAttr:$runs, I64Attr:$width, UnitAttr:$atomic, UnitAttr:$once,
+  let arguments = (ins LLVM_AnyPointer:$source, LLVM_AnyPointer:$target, I64:$slab, I64:$lane, Optional<I64>:$instance, DenseI64ArrayAttr:$runs,
+    OptionalAttr<DenseI64ArrayAttr>:$also, I64Attr:$width, UnitAttr:$atomic, UnitAttr:$once,
     DefaultValuedAttr<I64Attr, "32">:$threads, DefaultValuedAttr<I64Attr, "1">:$copies, DefaultValuedAttr<I64Attr, "0">:$stride, TypeAttr:$element_type, OptionalAttr<TypeAttr>:$stored);
-  let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs `width` $width (`atomic` $atomic^)? (`once` $once^)? (`threads` $threads^)? (`copies` $copies^)? (`stride` $stride^)? (`as` $stored^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
+  let assemblyFormat = "$source `to` $target `slab` $slab `lane` $lane `runs` $runs (`also` $also^ `instance` $instance)? `width` $width (`atomic` $atomic^)? (`once` $once^)? (`threads` $threads^)? (`copies` $copies^)? (`stride` $stride^)? (`as` $stored^)? `:` $element_type `,` type($source) `,` type($target) attr-dict";
   let hasVerifier = 1;
 }
 

@@ -107,7 +107,8 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     options, and the rest is chosen. What the schedules are for is recorded in the module's attribute `equivariant.target`.
 
     On the GPU a kernel whose rows and sums are more than a thread's registers hold becomes several, each with some of its paths: those that read
-    the same block of x stay together as long as they fit. One with loops over several multiplicities, or with rows that all share, is not cut: a warp has a
+    the same block of x stay together as long as they fit. With `instances` of 2 or more, such parts are chosen so that several are the same but for the offsets of
+    their blocks, as those of irreps that differ in parity are; up to so many are instances of one kernel, whose blocks have an offset for each. One with loops over several multiplicities, or with rows that all share, is not cut: a warp has a
     node, or some rows. If rows that are no edges share weights, a block has 32 of them, one in each lane (`rows = 32`), as long as its shared memory has room.
 
     ```mlir
@@ -129,7 +130,8 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     Option<"registers", "registers", "int64_t", "0", "registers a thread may have (GPU; 0: chosen)">,
     Option<"slabs", "slabs", "int64_t", "0", "slabs of channels that a warp works on at once, at most (GPU; 0: chosen)">,
     Option<"tileRegisters", "tile-registers", "int64_t", "0",
-           "registers that the rows and sums of one tile may take over its loop (GPU; 0: chosen)">];
+           "registers that the rows and sums of one tile may take over its loop (GPU; 0: chosen)">,
+    Option<"instances", "instances", "int64_t", "0", "tiles alike but for their blocks' offsets that are one kernel, at most (GPU; 0: chosen)">];
   let statistics = [
     Statistic<"numBytes", "bytes_per_edge", "bytes an edge of the rows by edge, read or written">,
     Statistic<"numGatheredBytes", "gathered_bytes_per_edge", "bytes an edge of the rows of its nodes, read or added to">,
