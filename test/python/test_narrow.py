@@ -7,7 +7,7 @@ import pytest
 import test_modes
 import test_shared_weights
 import torch
-from espmm import ProblemError, TPProblem, every_path_problem
+from espmm import ProblemError, TPProblem, every_path_problem, launch
 from helpers import (
     TOLERANCE, check_batch, check_convolution, derivatives, random_edges, random_inputs, reference, reference_conv, relative_error,
 )  # fmt: skip
@@ -175,3 +175,27 @@ def test_types_that_are_computed_with_differently_do_not_mix(library):
     p = every_path_problem("2x0e", "0e", "0e", irrep_dtype="bfloat16", weight_dtype="float64")
     with pytest.raises(ProblemError, match="both computed with in float32, got weight_dtype = float64 and irrep_dtype = bfloat16"):
         espmm.TensorProduct(p)
+
+
+@pytest.mark.parametrize("dtype", [*NARROW, torch.float32], ids=str)
+def test_nothing_is_written_behind_a_result(dtype, device, monkeypatch):
+    """Vectors' last stores are masked, of 16-bit numbers too: after each buffer lies what no kernel writes."""
+    buffers = []
+
+    def allocate(shape, dtype, device):
+        size = torch.Size(shape).numel()
+        buffer = torch.empty(size + 64, dtype=dtype, device=device)
+        buffer.view(torch.uint8).fill_(0x5A)
+        buffers.append(buffer[size:].view(torch.uint8))
+        return buffer[:size].view(shape)
+
+    monkeypatch.setattr(launch, "allocate", allocate)
+    for irreps in ("17x0e+5x1o+1x2e", "1x0e+1x1o", "33x1o+1x0e"):
+        for layout in ("mul_ir", "ir_mul"):
+            p = every_path_problem(irreps, "0e+1o", "0e+1o+2e", irrep_dtype=dtype, weight_dtype=dtype, layout=layout)
+            x, y, w = (t.to(device, dtype).requires_grad_() for t in random_inputs(p, 19, 7))
+            edges = [t.to(device) for t in random_edges(7, 19)]
+            for z in (espmm.TensorProductConv(p)(x, y, w, *edges), espmm.TensorProduct(p)(x[edges[1]], y, w)):
+                gradients = torch.autograd.grad(z.square().sum(), (x, y, w), create_graph=True)
+                torch.autograd.grad(sum(g.square().sum() for g in gradients), (x, y, w))
+    assert len(buffers) > 60 and all((b == 0x5A).all() for b in buffers)
