@@ -19,25 +19,13 @@ using namespace espmm::equivariant;
 /// A tile with all that is between its operations: half of the second-level cache of most processors.
 static constexpr int64_t mostTileBytes = 512 << 10;
 
-/// Tensors whose rows lie in a tile: inputs, then results.
-static SmallVector<Value> getTileRows(KernelOp kernel) {
-  SmallVector<Value> rows;
-  for (auto [i, tensor] : llvm::enumerate(kernel.getInputs()))
-    if (kernel.getInputAccess(i) == Access::Edge)
-      rows.push_back(tensor);
-  for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))
-    if (kernel.getResultAccess(r) == Access::Edge)
-      rows.push_back(tensor);
-  return rows;
-}
-
 int64_t espmm::equivariant::chooseTileRows(KernelOp kernel, int64_t lanes) {
   auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
   if (lanes == 1 || chooseGroupSide(kernel) != Access::Edge || KernelAnalysis(kernel, LoopedAxes::All).getNests().empty() ||
       !(llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared)))
     return 1;
   SmallVector<int64_t> sizes;
-  for (Value tensor : getTileRows(kernel)) {
+  for (Value tensor : getEdgeTensors(kernel)) {
     if (!getIrreps(tensor))
       return 1;
     sizes.push_back(getWidth(tensor) * lanes);
@@ -57,7 +45,7 @@ void CPUKernelStaging::stageRowTiles(Value first, Value last) {
   openShared(inputs, results, arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, last, first));
   int64_t partBytes = 0;
   llvm::DenseMap<Value, Value> tiles;
-  for (Value tensor : getTileRows(kernel)) {
+  for (Value tensor : getEdgeTensors(kernel)) {
     tiles[tensor] = function.allocate(getWidth(tensor) * tileRows);
     partBytes = std::max<int64_t>(partBytes, getWidth(tensor) * tileRows * (getStoredElement(tensor).getIntOrFloatBitWidth() / 8));
   }

@@ -24,18 +24,6 @@ constexpr int64_t pitch = tileRows + 1;
 
 Type getElement(KernelOp kernel) { return getArithmeticType(getStoredElement(kernel.getResult(0))); }
 
-/// The rows that lie in a block's shared memory: inputs, then results.
-SmallVector<Value> getTileRows(KernelOp kernel) {
-  SmallVector<Value> rows;
-  for (auto [i, tensor] : llvm::enumerate(kernel.getInputs()))
-    if (kernel.getInputAccess(i) == Access::Edge)
-      rows.push_back(tensor);
-  for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))
-    if (kernel.getResultAccess(r) == Access::Edge)
-      rows.push_back(tensor);
-  return rows;
-}
-
 class GPURowTileKernel {
 public:
   GPURowTileKernel(KernelOp kernel, HostProgram &host)
@@ -55,7 +43,7 @@ public:
       blocks = h.max(h.max(h.min(tiles, h.constant(leastBlocks)), h.ceildiv(tiles, h.constant(mostTiles))), h.constant(1));
     OpBuilder::InsertPoint end = builder.saveInsertionPoint();
     target.emplace(function, element, warps, schedule.getStages());
-    for (Value tensor : getTileRows(kernel))
+    for (Value tensor : getEdgeTensors(kernel))
       places[tensor] = target->allocate(getWidth(tensor) * pitch);
     for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
       if (kernel.getInputAccess(i) == Access::All) {
@@ -212,7 +200,7 @@ std::optional<RowTile> espmm::equivariant::measureRowTile(KernelOp kernel, int64
   if (chooseGroupSide(kernel) != Access::Edge || !(llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared)))
     return std::nullopt;
   SmallVector<int64_t> sizes;
-  for (Value tensor : getTileRows(kernel)) {
+  for (Value tensor : getEdgeTensors(kernel)) {
     if (!getIrreps(tensor))
       return std::nullopt;
     sizes.push_back(getWidth(tensor) * pitch);

@@ -283,6 +283,17 @@ bool espmm::equivariant::coversRow(const KernelAnalysis &analysis, unsigned resu
   return covered == cast<RankedTensorType>(kernel.getResult(result).getType()).getShape().back();
 }
 
+SmallVector<Value> espmm::equivariant::getEdgeTensors(KernelOp kernel) {
+  SmallVector<Value> tensors;
+  for (auto [i, tensor] : llvm::enumerate(kernel.getInputs()))
+    if (kernel.getInputAccess(i) == Access::Edge)
+      tensors.push_back(tensor);
+  for (auto [r, tensor] : llvm::enumerate(kernel.getResults()))
+    if (kernel.getResultAccess(r) == Access::Edge)
+      tensors.push_back(tensor);
+  return tensors;
+}
+
 Access espmm::equivariant::chooseGroupSide(KernelOp kernel) {
   auto uses = [&](Access side) {
     auto is = [&](Attribute a) { return cast<AccessAttr>(a).getValue() == side; };

@@ -99,6 +99,9 @@ bool needsNests(KernelOp kernel);
 /// The side whose nodes' edges a kernel works on together: receivers if it has them, else senders, else none.
 Access chooseGroupSide(KernelOp kernel);
 
+/// Tensors with a row for each edge (or row of a batch): inputs, then results.
+llvm::SmallVector<mlir::Value> getEdgeTensors(KernelOp kernel);
+
 /// True if what nests give covers a result's rows: its blocks need no zeros then, if the first one that is given is written and not added.
 bool coversRow(const KernelAnalysis &analysis, unsigned result);
 
