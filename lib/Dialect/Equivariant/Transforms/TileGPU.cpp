@@ -43,12 +43,13 @@ private:
     SmallVector<Tile> tiles;
     auto ofUnits = units.getTiles();
     // Instances of what fits one tile would do several times what an edge costs besides its channels.
-    if (wishes.instances <= 1 || ofUnits.size() <= 1) {
+    int64_t mostInstances = wishes.instances ? wishes.instances : 2;
+    if (mostInstances == 1 || ofUnits.size() <= 1) {
       for (auto &tile : ofUnits)
         tiles.push_back({tile, {}});
       return tiles;
     }
-    for (auto &alike : units.getTilesAlike(wishes.instances)) {
+    for (auto &alike : units.getTilesAlike(mostInstances)) {
       auto first = units.getContributions(alike.front());
       SmallVector<Tile> apart;
       Tile &shared = tiles.emplace_back(Tile{alike.front(), {}});

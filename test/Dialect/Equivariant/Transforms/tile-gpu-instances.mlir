@@ -1,8 +1,9 @@
 // RUN: espmm-opt %s --equivariant-tile="target=gpu chip=sm_90 tile-registers=1 instances=2" | FileCheck %s
-// RUN: espmm-opt %s --equivariant-tile="target=gpu chip=sm_90 tile-registers=1" | FileCheck %s --check-prefix=OFF
-// RUN: espmm-opt %s --equivariant-tile="target=gpu chip=sm_90 instances=2" | FileCheck %s --check-prefix=ONE
+// RUN: espmm-opt %s --equivariant-tile="target=gpu chip=sm_90 tile-registers=1" | FileCheck %s
+// RUN: espmm-opt %s --equivariant-tile="target=gpu chip=sm_90 tile-registers=1 instances=1" | FileCheck %s --check-prefix=OFF
+// RUN: espmm-opt %s --equivariant-tile="target=gpu chip=sm_90" | FileCheck %s --check-prefix=ONE
 
-// Unless it is asked for, each tile has code of its own; and where everything is one tile, there is nothing to share.
+// Two are one kernel unless it is said otherwise; where everything is one tile, there is nothing to share.
 // OFF-NOT: also
 // OFF-NOT: instances
 // ONE-NOT: instances

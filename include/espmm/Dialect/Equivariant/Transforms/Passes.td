@@ -107,9 +107,9 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     options, and the rest is chosen. What the schedules are for is recorded in the module's attribute `equivariant.target`.
 
     On the GPU a kernel whose rows and sums are more than a thread's registers hold becomes several, each with some of its paths: those that read
-    the same block of x stay together as long as they fit. With `instances` of 2 or more, such parts are chosen so that several are the same but for the offsets of
-    their blocks, as those of irreps that differ in parity are; up to so many are instances of one kernel, whose blocks have an offset for each. One with loops over several multiplicities, or with rows that all share, is not cut: a warp has a
-    node, or some rows. If rows that are no edges share weights, a block has 32 of them, one in each lane (`rows = 32`), as long as its shared memory has room.
+    the same block of x stay together as long as they fit. Such parts are chosen so that several are the same but for the offsets of
+    their blocks, as those of irreps that differ in parity are; up to `instances` of them (2, unless it is given) are instances of one kernel, whose blocks have an offset for
+    each. One with loops over several multiplicities, or with rows that all share, is not cut: a warp has a node, or some rows. If rows that are no edges share weights, a block has 32 of them, one in each lane (`rows = 32`), as long as its shared memory has room.
 
     ```mlir
     // before
