@@ -1,6 +1,8 @@
 // RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 until=tiled})' | FileCheck %s --check-prefix=ONE
 // RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 tile-registers=1 until=tiled})' | FileCheck %s --check-prefix=TWO
-// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 tile-registers=1 deterministic=true until=tiled})' | FileCheck %s --check-prefix=SUM
+// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 tile-registers=1 deterministic=true side=1 until=tiled})' | FileCheck %s --check-prefix=SUM
+// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 deterministic=true until=tiled})' | FileCheck %s --check-prefix=SENDERS
+// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 side=2 until=tiled})' | FileCheck %s --check-prefix=SENDERS
 
 // Two paths that share their block of x are one kernel as long as it has registers for both.
 // ONE-COUNT-1: equivariant.kernel over
@@ -20,6 +22,10 @@
 // SUM: equivariant.kernel over {{.*}} outs(edge, edge, edge
 // SUM-NOT: outs(edge, edge, edge
 // SUM: equivariant.kernel over {{.*}} outs(senders
+
+// Nothing is summed for receivers, and z's gradient, read for each edge, is hardly longer than x: with the edges of a sender together gx is a sum in registers.
+// SENDERS-COUNT-1: equivariant.kernel over {{.*}} outs(senders, edge, edge {{.*}}group_by = senders
+// SENDERS-NOT: equivariant.kernel over
 
 #product = #equivariant.product<x = "32x1o", y = "0e+1o", z = "32x1o+32x0e", paths = [uvu(0, 0, 0) * 1.7320508075688772, uvu(0, 1, 1) * 1.0]>
 #x = #equivariant.irreps<"32x1o", mul_ir>

@@ -294,12 +294,15 @@ SmallVector<Value> espmm::equivariant::getEdgeTensors(KernelOp kernel) {
   return tensors;
 }
 
+bool espmm::equivariant::hasRowsAt(KernelOp kernel, Access side) {
+  auto is = [&](Attribute a) { return cast<AccessAttr>(a).getValue() == side; };
+  return llvm::any_of(kernel.getInputAccess(), is) || llvm::any_of(kernel.getResultAccess(), is);
+}
+
 Access espmm::equivariant::chooseGroupSide(KernelOp kernel) {
-  auto uses = [&](Access side) {
-    auto is = [&](Attribute a) { return cast<AccessAttr>(a).getValue() == side; };
-    return llvm::any_of(kernel.getInputAccess(), is) || llvm::any_of(kernel.getResultAccess(), is);
-  };
-  if (uses(Access::Receivers))
+  if (auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule"))
+    return schedule.getGroupBy();
+  if (hasRowsAt(kernel, Access::Receivers))
     return Access::Receivers;
-  return uses(Access::Senders) ? Access::Senders : Access::Edge;
+  return hasRowsAt(kernel, Access::Senders) ? Access::Senders : Access::Edge;
 }

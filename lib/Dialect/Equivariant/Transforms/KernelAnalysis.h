@@ -96,7 +96,10 @@ inline mlir::TypeAttr getStored(mlir::Value tensor) {
 /// True if there is more to a kernel than slabs of channels on a GPU can do.
 bool needsNests(KernelOp kernel);
 
-/// The side whose nodes' edges a kernel works on together: receivers if it has them, else senders, else none.
+/// True if some row of a kernel is of that side.
+bool hasRowsAt(KernelOp kernel, Access side);
+
+/// The side whose nodes' edges a kernel works on together: what its schedule says; without one receivers if it has them, else senders, else none.
 Access chooseGroupSide(KernelOp kernel);
 
 /// Tensors with a row for each edge (or row of a batch): inputs, then results.

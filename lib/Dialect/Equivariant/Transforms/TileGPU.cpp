@@ -13,8 +13,8 @@ namespace {
 
 class GPUTiling {
 public:
-  GPUTiling(KernelOp kernel, const ScheduleWishes &wishes)
-      : kernel(kernel), analysis(kernel), side(chooseGroupSide(kernel)), wishes(wishes), units(analysis, side, wishes) {}
+  GPUTiling(KernelOp kernel, Access side, const ScheduleWishes &wishes)
+      : kernel(kernel), analysis(kernel), side(side), wishes(wishes), units(analysis, side, wishes) {}
 
   LogicalResult run() {
     if (failed(analysis.verify()))
@@ -254,8 +254,7 @@ private:
 
 // A result that is summed at the side which the edges are not grouped by: its rows are kept by edge, and summed by a kernel of
 // their own that groups by that side.
-static void splitSums(KernelOp kernel) {
-  Access side = chooseGroupSide(kernel);
+static void splitSums(KernelOp kernel, Access side) {
   SmallVector<Attribute> access(kernel.getResultAccess().getValue());
   OpBuilder builder(kernel->getContext());
   builder.setInsertionPointAfter(kernel);
@@ -289,17 +288,41 @@ static void splitSums(KernelOp kernel) {
   kernel.setResultAccessAttr(builder.getArrayAttr(access));
 }
 
-static LogicalResult cutAndSchedule(KernelOp kernel, const ScheduleWishes &wishes) {
-  return needsNests(kernel) ? scheduleNestsForGPU(kernel, wishes) : GPUTiling(kernel, wishes).run();
+/// Elements an edge of rows of that side: of inputs, or of results.
+static int64_t countRowElements(ValueRange tensors, ArrayAttr access, Access side) {
+  int64_t elements = 0;
+  for (auto [tensor, of] : llvm::zip(tensors, access))
+    if (cast<AccessAttr>(of).getValue() == side)
+      elements += getWidth(tensor);
+  return elements;
+}
+
+/// Receivers, if a kernel has rows of them. But where sums of senders alone would be kept by edge, to be summed in the same order on every run, edges are grouped by
+/// senders if that costs less: what is read of receivers for each edge comes from a cache mostly, rows by edge are written to memory and read back.
+static Access chooseSide(KernelOp kernel, const ScheduleWishes &wishes) {
+  Access side = chooseGroupSide(kernel), wished = wishes.side == 1 ? Access::Receivers : Access::Senders;
+  if (needsNests(kernel) || side != Access::Receivers)
+    return side;
+  if (wishes.side)
+    return hasRowsAt(kernel, wished) ? wished : side;
+  auto ofInputs = [&](Access of) { return countRowElements(kernel.getInputs(), kernel.getInputAccess(), of); };
+  auto ofResults = [&](Access of) { return countRowElements(kernel.getResults(), kernel.getResultAccess(), of); };
+  bool isCheaper = ofInputs(Access::Receivers) - ofInputs(Access::Senders) < 2 * ofResults(Access::Senders);
+  return wishes.deterministic && !ofResults(Access::Receivers) && isCheaper ? Access::Senders : side;
+}
+
+static LogicalResult cutAndSchedule(KernelOp kernel, Access side, const ScheduleWishes &wishes) {
+  return needsNests(kernel) ? scheduleNestsForGPU(kernel, wishes) : GPUTiling(kernel, side, wishes).run();
 }
 
 LogicalResult espmm::equivariant::tileForGPU(KernelOp kernel, const ScheduleWishes &wishes) {
+  Access side = chooseSide(kernel, wishes);
   if (wishes.deterministic) {
-    splitSums(kernel);
+    splitSums(kernel, side);
     for (Operation *user : llvm::to_vector(kernel->getUsers()))
       if (auto sum = dyn_cast<KernelOp>(user); sum && !sum->hasAttr("schedule"))
-        if (failed(cutAndSchedule(sum, wishes)))
+        if (failed(cutAndSchedule(sum, chooseGroupSide(sum), wishes)))
           return failure();
   }
-  return cutAndSchedule(kernel, wishes);
+  return cutAndSchedule(kernel, side, wishes);
 }
