@@ -46,8 +46,6 @@ def _figures(name: str, suite: str, arguments: str) -> str:
     figures = Figures.load(str(path))
     rows: list[Row] = figures.suites[suite]
     lines = ["", *(f"{line}.  " for line in report.heading(figures.environment).splitlines()), ""]
-    if figures.format == 1:
-        lines += ["Measured when the senders of A and B were still at random, and without the other peers.", ""]
     lines += _table(rows, figures.tolerance)
     lines += ["", *(f"- {line}" for line in report.summary(rows) + report.notes(rows)), ""]
     for plot in ("bars", "roofline"):

@@ -134,15 +134,12 @@ def test_files_keep_everything(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_the_first_format():
-    first = Figures.load(str(ROOT / "docs/benchmarks/h100-conv.json")) if _is_first() else None
-    if first is None:
-        pytest.skip("no file of the first format is left")
-    assert first.format == 1 and first.suites["conv"][0].peers["e3nn"].ms > 0
-
-
-def _is_first() -> bool:
-    return "format" not in json.loads((ROOT / "docs/benchmarks/h100-conv.json").read_text())
+def test_a_file_of_another_format(tmp_path):
+    file = tmp_path / "a.json"
+    figures(row()).save(str(file))
+    file.write_text(file.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(ValueError, match="to be of format 2, got 1"):
+        Figures.load(str(file))
 
 
 def test_tables():

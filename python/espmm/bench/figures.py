@@ -72,31 +72,21 @@ class Row:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Row:
-        """Of this format, or of the first, whose only peer is e3nn, its results unchecked."""
+        """What :meth:`as_json` gave."""
         own = {f.name: found[f.name] for f in fields(cls) if f.name in found}
-        if "peers" in found:
-            kept = [f.name for f in fields(PeerFigure)]
-            own["peers"] = {
-                name: PeerFigure(**{key: peer[key] for key in kept}) for name, peer in found["peers"].items()
-            }
-        else:
-            own["floor_bytes"] = 1e6 * found["gigabytes_per_s"] * found["ms"]
-            own["peers"] = {"e3nn": PeerFigure(ms=found["e3nn_ms"], note=found["note"].removeprefix("e3nn "))}
+        kept = [f.name for f in fields(PeerFigure)]
+        own["peers"] = {name: PeerFigure(**{key: peer[key] for key in kept}) for name, peer in found["peers"].items()}
         return cls(**own)
 
 
 @dataclass
 class Figures:
-    """A run: what it was measured on, the graphs, and for each suite its rows (for those `WITHOUT_ROWS` dictionaries).
-
-    In files of format 1 the senders of graphs A and B are at random, and the peers' results were not compared.
-    """
+    """A run: what it was measured on, the graphs, and for each suite its rows (for those `WITHOUT_ROWS` dictionaries)."""
 
     environment: dict[str, Any]
     tolerance: float
     graphs: dict[str, dict[str, Any]] = field(default_factory=dict)
     suites: dict[str, list[Any]] = field(default_factory=dict)
-    format: int = FORMAT
 
     def save(self, path: str) -> None:
         """Writes the file whole or not at all: a run saves after every graph, and may be cut off."""
@@ -117,7 +107,7 @@ class Figures:
 
     @classmethod
     def load(cls, path: str) -> Figures:
-        """Reads a file of this format or of the first.
+        """Reads a file.
 
         Raises:
             OSError: it cannot be read.
@@ -130,8 +120,9 @@ class Figures:
                     name: list(rows) if name in WITHOUT_ROWS else [Row.from_json(row) for row in rows]
                     for name, rows in found["suites"].items()
                 }
-                version = found.get("format", 1)
-                return cls(found["environment"], found["tolerance"], found.get("graphs", {}), suites, version)
+                if found["format"] != FORMAT:
+                    raise ValueError(f"expected {path} to be of format {FORMAT}, got {found['format']!r}")
+                return cls(found["environment"], found["tolerance"], found.get("graphs", {}), suites)
             except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
                     f"expected {path} to be what bench --json wrote, got {type(error).__name__}: {error}"
