@@ -61,6 +61,10 @@ SLABS = {
     "all slabs at once": {"schedule": {"slabs": 2}},
     "all slabs at once, deterministic": {"deterministic": True, "schedule": {"slabs": 2}},
     "three slabs at once, one alone": {"irreps": "100x0e+17x1o", "schedule": {"slabs": 3}},
+    "by senders": {"schedule": {"side": 2}},
+    "by senders, deterministic, several blocks a node": {"deterministic": True, "edges": 700, "schedule": {"side": 2}},
+    "by senders, small tiles": {"schedule": {"side": 2, "tile_registers": 20}},
+    "by receivers, deterministic": {"deterministic": True, "schedule": {"side": 1}},
     "two times two slabs at once": {"irreps": "103x0e+100x1o", "schedule": {"slabs": 2}},
 }
 
