@@ -128,52 +128,79 @@ private:
   /// How many loads a thread has under way. Where registers leave room for one block only, nobody works while it waits.
   int64_t getCopiesAtOnce() { return schedule.getRegisters() > 128 ? 16 : 8; }
 
-  /// The elements of a tile, which lie one after the other in memory, by thread: where each is there, and where in the tile.
-  void forElements(Value tensor, llvm::function_ref<void(ArrayRef<Value>, ArrayRef<Value>)> body) {
-    int64_t width = getWidth(tensor), threads = warps * warpSize, size = width * tileRows;
-    int64_t steps = (size + threads - 1) / threads, copiesAtOnce = getCopiesAtOnce();
+  /// An element of a tile's rows in memory, from the first of them, and in the tile. Where its row is none of the tensor's, the place in memory is that of another.
+  struct Element {
+    Value inMemory, inTile, isThere;
+  };
+
+  /// A thread's elements, some at a time. Of rows that are as long as a warp each warp has some, its lanes side by side in one, so that places are sums of what is
+  /// known before and a constant. Shorter ones are taken as they lie in memory, one after the other.
+  void forElements(Value tensor, Value count, llvm::function_ref<void(ArrayRef<Element>)> body) {
+    int64_t width = getWidth(tensor), threads = warps * warpSize, copiesAtOnce = getCopiesAtOnce();
+    bool isByRow = width >= warpSize;
+    int64_t columns = (width + warpSize - 1) / warpSize, size = width * tileRows;
+    int64_t steps = isByRow ? columns * ((tileRows + warps - 1) / warps) : (size + threads - 1) / threads;
+    Value row, isThere, rowInMemory, lastElement = ix.sub(ix.mul(count, width), ix.constant(1)), lastRow = ix.sub(count, ix.constant(1));
     for (int64_t begin = 0; begin < steps; begin += copiesAtOnce) {
-      SmallVector<Value> inMemory, inTile;
+      SmallVector<Element> elements;
       for (int64_t n = begin; n < std::min(begin + copiesAtOnce, steps); ++n) {
-        Value at = ix.add(function.thread, n * threads);
-        if ((n + 1) * threads > size)
-          at = ix.min(at, ix.constant(size - 1));
-        Value row = ix.floordiv(at, width);
-        inMemory.push_back(at);
-        inTile.push_back(ix.add(ix.mul(ix.sub(at, ix.mul(row, width)), pitch), row));
+        if (!isByRow) {
+          Value at = ix.add(function.thread, n * threads);
+          if ((n + 1) * threads > size)
+            at = ix.min(at, ix.constant(size - 1));
+          Value quotient = ix.floordiv(at, width), column = ix.sub(at, ix.mul(quotient, width));
+          elements.push_back({ix.min(at, lastElement), ix.add(ix.mul(column, pitch), quotient), ix.less(quotient, count)});
+          continue;
+        }
+        if (n % columns == 0) {
+          row = ix.add(function.warp, n / columns * warps);
+          if ((n / columns + 1) * warps > tileRows)
+            row = ix.min(row, ix.constant(tileRows - 1));
+          isThere = ix.less(row, count);
+          rowInMemory = ix.mul(ix.min(row, lastRow), width);
+        }
+        Value column = ix.add(function.lane, n % columns * warpSize);
+        if ((n % columns + 1) * warpSize > width)
+          column = ix.min(column, ix.constant(width - 1));
+        elements.push_back({ix.add(rowInMemory, column), ix.add(ix.mul(column, pitch), row), isThere});
       }
-      body(inMemory, inTile);
+      body(elements);
     }
   }
 
   Value getRow(Value buffer, Value tensor, Value first) { return ix.address(buffer, ix.mul(first, getWidth(tensor)), getStoredElement(tensor)); }
 
   void copyIn(Value tensor, Value first, Value count) {
-    Value from = getRow(getArgument(host.getBuffer(tensor)), tensor, first), valid = ix.mul(count, getWidth(tensor));
+    Value from = getRow(getArgument(host.getBuffer(tensor)), tensor, first);
     Value zero = LLVM::ConstantOp::create(builder, loc, element, FloatAttr::get(element, 0.0));
     Type stored = getStoredElement(tensor);
-    forElements(tensor, [&](ArrayRef<Value> inMemory, ArrayRef<Value> inTile) {
+    forElements(tensor, count, [&](ArrayRef<Element> elements) {
       SmallVector<Value> values;
-      for (Value at : inMemory) {
-        Value address = ix.address(from, ix.min(at, ix.sub(valid, ix.constant(1))), stored);
+      for (const Element &e : elements) {
+        Value address = ix.address(from, e.inMemory, stored);
         Value loaded = LLVM::LoadOp::create(builder, loc, getMemoryType(element, stored), address, stored.getIntOrFloatBitWidth() / 8);
-        Value value = extendStored(builder, loc, loaded, element, stored);
-        values.push_back(LLVM::SelectOp::create(builder, loc, ix.less(at, valid), value, zero));
+        values.push_back(LLVM::SelectOp::create(builder, loc, e.isThere, extendStored(builder, loc, loaded, element, stored), zero));
       }
-      for (auto [value, at] : llvm::zip(values, inTile))
-        LLVM::StoreOp::create(builder, loc, value, ix.address(places[tensor], at, element), target->getBytes());
+      for (auto [value, e] : llvm::zip(values, elements))
+        LLVM::StoreOp::create(builder, loc, value, ix.address(places[tensor], e.inTile, element), target->getBytes());
     });
   }
 
   void copyOut(Value tensor, Value first, Value count) {
-    Value to = getRow(getArgument(host.getDestination(tensor), /*readOnly=*/false), tensor, first), valid = ix.mul(count, getWidth(tensor));
+    Value to = getRow(getArgument(host.getDestination(tensor), /*readOnly=*/false), tensor, first);
     Type stored = getStoredElement(tensor);
-    forElements(tensor, [&](ArrayRef<Value> inMemory, ArrayRef<Value> inTile) {
-      for (auto [memory, tile] : llvm::zip(inMemory, inTile)) {
+    forElements(tensor, count, [&](ArrayRef<Element> elements) {
+      SmallVector<Value> values;
+      for (const Element &e : elements)
+        values.push_back(LLVM::LoadOp::create(builder, loc, element, ix.address(places[tensor], e.inTile, element), target->getBytes()));
+      // Those of one row are there or not together.
+      for (size_t begin = 0, end; begin < elements.size(); begin = end) {
         OpBuilder::InsertionGuard insertion(builder);
-        Value value = LLVM::LoadOp::create(builder, loc, element, ix.address(places[tensor], tile, element), target->getBytes());
-        function.guard(ix.less(memory, valid));
-        LLVM::StoreOp::create(builder, loc, roundToStored(builder, loc, value, stored), ix.address(to, memory, stored), stored.getIntOrFloatBitWidth() / 8);
+        function.guard(elements[begin].isThere);
+        for (end = begin; end < elements.size() && elements[end].isThere == elements[begin].isThere; ++end) {
+          Value value = roundToStored(builder, loc, values[end], stored);
+          LLVM::StoreOp::create(builder, loc, value, ix.address(to, elements[end].inMemory, stored), stored.getIntOrFloatBitWidth() / 8);
+        }
       }
     });
   }
