@@ -145,7 +145,7 @@ def tune(
         runner = DeviceRunner(graph, rows, device)
     if not budget_s > 0:
         raise ValueError(f"expected budget_s to be positive, got {budget_s!r}")
-    programs = _programs(problem, conv, grad_order, wrt, deterministic)
+    programs = programs_to_tune(problem, conv, grad_order, wrt, deterministic)
     end = time.monotonic() + budget_s
     found = []
     for i, program in enumerate(programs):
@@ -159,7 +159,7 @@ def tune(
     return Tuning(runner.target, found)
 
 
-def _programs(problem: TPProblem, conv: bool, grad_order: int, wrt: Optional[str], deterministic: bool) -> list[Program]:
+def programs_to_tune(problem: TPProblem, conv: bool, grad_order: int, wrt: Optional[str], deterministic: bool) -> list[Program]:
     """The programs that modules launch, by order; the gradients are those of the inputs in ``wrt`` and of all cotangents."""
     if not isinstance(grad_order, int) or grad_order < 0:
         raise ValueError(f"expected grad_order to be an integer >= 0, got {grad_order!r}")

@@ -233,7 +233,7 @@ def test_programs_are_those_that_modules_launch(library, folder, monkeypatch):
         wanted = [t for t in inputs if t.requires_grad]
         first = torch.autograd.grad(z.square().sum(), wanted, create_graph=True)
         sum(g.square().sum() for g in first).backward()
-        expected = tuning._programs(PROBLEM, True, 2, wrt, False)
+        expected = tuning.programs_to_tune(PROBLEM, True, 2, wrt, False)
         assert launched[:2] == expected[:2] and expected[2] in launched
 
 
@@ -376,3 +376,26 @@ def test_on_a_gpu(library, folder):
     assert all(relative_error(a, b) < 1e-5 for a, b in zip(ours, theirs))
     gradient = conv._program.vjp((0, 1, 2), (0,))
     assert launcher_of(gradient, device).program.schedule == result.orders[1].schedule
+
+
+def time_schedules(*arguments: str) -> subprocess.CompletedProcess:
+    script = os.path.join(os.path.dirname(__file__), "../../scripts/time_schedules.py")
+    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+
+
+def test_times_side_by_side_need_a_gpu(library):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    found = time_schedules("mace-medium@50x4")
+    assert found.returncode == 2 and "expected a GPU, torch sees none" in found.stderr
+
+
+@pytest.mark.cuda
+def test_times_side_by_side(library):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    case = ["nequip-aspirin:det@50x4", "--orders", "1", "--turns", "1", "--schedule"]
+    found = time_schedules(*case, '{"side": 1}', '{"warps": 1}')
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert len(lines) == 3 and all(re.search(r"order 1 .* ms \(.*, error \d\.\de[-+]\d\d", line) for line in lines)
