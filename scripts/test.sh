@@ -21,8 +21,12 @@ fi
 
 unit_tests() { ctest --test-dir "$BUILD_DIR" --no-tests=error --output-on-failure --output-junit "$REPORTS/unit.xml"; }
 lit_tests() { lit -sv --xunit-xml-output "$REPORTS/lit.xml" "$BUILD_DIR/test"; }
-# A test that hangs is stopped and fails, with the stacks of its threads; the longest takes some two minutes.
-python_tests() { pytest -q --timeout=600 --durations=10 --junit-xml "$REPORTS/pytest.xml" test/python test/readme test/wheel; }
+# A process a core, at most 8: most tests keep one core busy. A test that hangs is stopped and fails, with the stacks of its threads; the longest takes some two
+# minutes.
+python_tests() {
+  local processes=$(($(nproc) > 8 ? 8 : $(nproc)))
+  pytest -q --timeout=600 --durations=10 -n "$processes" --dist worksteal --junit-xml "$REPORTS/pytest.xml" test/python test/readme test/wheel
+}
 
 rm -rf "$REPORTS"
 mkdir -p "$REPORTS"
