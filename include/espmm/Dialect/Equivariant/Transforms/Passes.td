@@ -106,6 +106,9 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     lie side by side, how the work is cut. A person can write the attribute before the pass, and it stays; or give some of its numbers as
     options, and the rest is chosen. What the schedules are for is recorded in the module's attribute `equivariant.target`.
 
+    Edges are grouped by receivers if a kernel has rows of them. With `deterministic` (GPU) sums at the other side are kept by edge, and a kernel of their own adds them
+    up; if there are sums of senders alone, edges are grouped by senders instead where that moves less.
+
     On the GPU a kernel whose rows and sums are more than a thread's registers hold becomes several, each with some of its paths: those that read
     the same block of x stay together as long as they fit. Such parts are chosen so that several are the same but for the offsets of
     their blocks, as those of irreps that differ in parity are; up to `instances` of them (2, unless it is given) are instances of one kernel, whose blocks have an offset for
