@@ -62,6 +62,13 @@ def test_schedules_reach_the_kernels(library):
         assert "block [32, 2, 1]" in kernel.ir("staged", order=order)
 
 
+def test_very_many_tiles(library):
+    """A launch of a kernel for each of the paths."""
+    problem = espmm.named_problem("nequip-benzene")
+    kernel = espmm.compile(problem, target="cuda:sm_90", conv=True, schedule={"tile_registers": 1, "instances": 1})
+    assert kernel.ir("tiled").count("equivariant.kernel over") > 32
+
+
 def ragged_graph() -> tuple[torch.Tensor, torch.Tensor, int]:
     """Degrees from 0 to 400, unsorted."""
     degrees = torch.tensor([0, 1, 2, 400, 0, 7, 31, 33, 64, 3, 0])

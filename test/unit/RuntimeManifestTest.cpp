@@ -55,10 +55,10 @@ void testExpressions() {
   // As deep as is allowed, on either side, and one deeper.
   for (bool left : {false, true}) {
     std::string deep = "1";
-    for (int i = 0; i < 31; ++i)
+    for (int i = 0; i < 511; ++i)
       deep = left ? "[\"+\", " + deep + ", 1]" : "[\"+\", 1, " + deep + "]";
-    CHECK_EQUAL(evaluate(deep, sizes), 32);
-    CHECK_CONTAINS(test::textOf(parseExpression("[\"+\", 1, " + deep + "]")), "nested more than 32 deep");
+    CHECK_EQUAL(evaluate(deep, sizes), 512);
+    CHECK_CONTAINS(test::textOf(parseExpression("[\"+\", 1, " + deep + "]")), "nested more than 512 deep");
   }
 }
 

@@ -44,8 +44,8 @@ private:
     int64_t value; // of a Constant
   };
 
-  /// Evaluation keeps its stack in a fixed array; parse() refuses what would not fit.
-  static constexpr unsigned maxDepth = 32;
+  /// Evaluation keeps its stack in a fixed array; parse() refuses what would not fit. A launch's number of blocks is a sum with a term for each tile.
+  static constexpr unsigned maxDepth = 512;
 
   static bool apply(Op op, int64_t a, int64_t b, int64_t &result);
   llvm::Error append(const llvm::json::Value &value, const llvm::Twine &path, unsigned depth);
