@@ -1,6 +1,6 @@
 """Times schedules of a program beside the compiler's own, in turns, on a GPU: what to look at before a rule of `equivariant-tile` is changed.
 
-    python scripts/time_schedules.py nequip-benzene@A nequip-lips@B --schedule '{"instances": 1}' '{"side": 2}'
+    python scripts/time_schedules.py nequip-benzene@A nequip-lips@B --schedule '{"instances": 1}' '{"group_by": 2}'
     python scripts/time_schedules.py tetris-1-shared@50000 mace-large:det@A mace-large:float64@A --orders 2 --schedule '{"warps": 4}'
 
 A case is a problem of `python -m espmm bench`, `:det` for deterministic sums, `:float64` and the like for another dtype, and a graph of the

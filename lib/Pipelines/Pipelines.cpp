@@ -79,7 +79,7 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.slabs = options.slabs;
   tile.tileRegisters = options.tileRegisters;
   tile.instances = options.instances;
-  tile.side = options.side;
+  tile.groupBy = options.groupBy;
   EquivariantFactorOptions factor;
   factor.unitCoefficients = true;
   addCommonPasses(pm, until, factor, tile);

@@ -290,42 +290,28 @@ def _build_on_host(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num
         index, other = index.long(), other.long()
     index, other = index.contiguous(), other.contiguous()
     edges = index.shape[0]
-    offsets, parts, other_out, order = arrays = _parted(
-        torch.empty(_room(num_nodes, edges), dtype=torch.int32, device=index.device), num_nodes, edges
-    )
+    arrays = [torch.empty(length, dtype=torch.int32, device=index.device) for length in (num_nodes + 1, edges, edges, PARTS + 1)]
     try:
         is_sorted = _capi.build_side(
             index.data_ptr(), other.data_ptr(), index.element_size() * 8, edges, num_nodes, num_other,
-            *(array.data_ptr() for array in (offsets, order, other_out, parts)),
+            *(array.data_ptr() for array in arrays),
         )  # fmt: skip
     except _capi.BadEdge:
         _check_range(index, other, num_nodes, num_other, names)
         raise
+    offsets, order, other_out, parts = arrays
     return Side(offsets, None if is_sorted else order, other_out, parts)
-
-
-def _room(num_nodes: int, edges: int) -> int:
-    """Elements that the arrays of a side take, one after another, each at a multiple of 16 bytes."""
-    return sum(-(-length // 4) * 4 for length in (num_nodes + 1, PARTS + 1, edges, edges))
-
-
-def _parted(buffer: torch.Tensor, num_nodes: int, edges: int) -> list[torch.Tensor]:
-    """Offsets, parts, other and order in a buffer."""
-    lengths = (num_nodes + 1, PARTS + 1, edges, edges)
-    return [array[:length] for array, length in zip(buffer.split([-(-length // 4) * 4 for length in lengths]), lengths)]
 
 
 def _build_through_host(
     index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
 ) -> Side:
-    """For few edges: a copy each way takes less time than the launches of some thirty kernels. The first of the two waits for the device."""
-    on_host = torch.stack([index, other]).cpu()
-    side = _build_on_host(on_host[0], on_host[1], num_nodes, num_other, names)
-    edges, room = index.shape[0], _room(num_nodes, index.shape[0])
-    buffer = torch.empty(0, dtype=torch.int32).set_(side.offsets.untyped_storage(), 0, (room,))
-    offsets, parts, other_out, order = _parted(buffer.to(index.device, non_blocking=True), num_nodes, edges)
+    """For few edges: a copy each way in place of some thirty kernels. The first of the two waits for the device."""
+    side = _build_on_host(*torch.stack([index, other]).cpu(), num_nodes, num_other, names)
+    arrays = [array for array in side[:4] if array is not None]
+    moved = iter(torch.cat(arrays).to(index.device, non_blocking=True).split([len(array) for array in arrays]))
     most = int(side.offsets.diff().max()) if num_nodes else 0
-    return Side(offsets, None if side.order is None else order, other_out, parts, most)
+    return Side(*(None if array is None else next(moved) for array in side[:4]), most)
 
 
 def _build_with_torch(

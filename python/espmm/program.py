@@ -23,7 +23,7 @@ from .problem import TPProblem
 STAGES = ("source", "differentiated", "fused", "factored", "tiled", "staged", "scalar", "target")
 
 #: What can be given of a GPU schedule, and the numbers it may have (``#equivariant.schedule`` in docs/Dialect says what they mean;
-#: ``slabs`` and ``instances`` are the most that there may be; ``tile_registers`` is how many registers the rows and sums of one kernel may take over its loop; ``side`` is whose edges are worked on together,
+#: ``slabs`` and ``instances`` are the most that there may be; ``tile_registers`` is how many registers the rows and sums of one kernel may take over its loop; ``group_by`` is whose edges are worked on together,
 #: 1 receivers', 2 senders').
 SCHEDULE = {
     "rows": range(1, 1 << 20),
@@ -33,7 +33,7 @@ SCHEDULE = {
     "slabs": range(1, 9),
     "tile_registers": range(1, 1 << 16),
     "instances": range(1, 17),
-    "side": (1, 2),
+    "group_by": (1, 2),
 }
 
 #: Before the JSON in a program's string.

@@ -24,7 +24,7 @@ CANDIDATES: Mapping[str, Sequence[int]] = {
     "slabs": (1, 2, 4),
     "tile_registers": (30, 45, 60, 80, 100, 130),
     "instances": (1, 2, 4),
-    "side": (1, 2),
+    "group_by": (1, 2),
     "rows": (1, 2, 4, 8, 16),
 }
 

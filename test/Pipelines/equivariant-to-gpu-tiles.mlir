@@ -1,8 +1,8 @@
 // RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 until=tiled})' | FileCheck %s --check-prefix=ONE
 // RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 tile-registers=1 until=tiled})' | FileCheck %s --check-prefix=TWO
-// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 tile-registers=1 deterministic=true side=1 until=tiled})' | FileCheck %s --check-prefix=SUM
+// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 tile-registers=1 deterministic=true group-by=1 until=tiled})' | FileCheck %s --check-prefix=SUM
 // RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 deterministic=true until=tiled})' | FileCheck %s --check-prefix=SENDERS
-// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 side=2 until=tiled})' | FileCheck %s --check-prefix=SENDERS
+// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-to-gpu{chip=sm_90 group-by=2 until=tiled})' | FileCheck %s --check-prefix=SENDERS
 
 // Two paths that share their block of x are one kernel as long as it has registers for both.
 // ONE-COUNT-1: equivariant.kernel over

@@ -61,10 +61,10 @@ SLABS = {
     "all slabs at once": {"schedule": {"slabs": 2}},
     "all slabs at once, deterministic": {"deterministic": True, "schedule": {"slabs": 2}},
     "three slabs at once, one alone": {"irreps": "100x0e+17x1o", "schedule": {"slabs": 3}},
-    "by senders": {"schedule": {"side": 2}},
-    "by senders, deterministic, several blocks a node": {"deterministic": True, "edges": 700, "schedule": {"side": 2}},
-    "by senders, small tiles": {"schedule": {"side": 2, "tile_registers": 20}},
-    "by receivers, deterministic": {"deterministic": True, "schedule": {"side": 1}},
+    "by senders": {"schedule": {"group_by": 2}},
+    "by senders, deterministic, several blocks a node": {"deterministic": True, "edges": 700, "schedule": {"group_by": 2}},
+    "by senders, small tiles": {"schedule": {"group_by": 2, "tile_registers": 20}},
+    "by receivers, deterministic": {"deterministic": True, "schedule": {"group_by": 1}},
     "two times two slabs at once": {"irreps": "103x0e+100x1o", "schedule": {"slabs": 2}},
 }
 
@@ -134,7 +134,7 @@ def test_instances_of_a_convolution(name, layout, deterministic, tmp_path, libra
     """Tiles that differ in offsets alone are instances of one kernel."""
     irreps, edges, schedule = INSTANCES[name]
     problem = espmm.every_path_problem(irreps, edges, "0e+0o+1e+1o", layout=layout)
-    schedule = {"instances": 2, "tile_registers": 20, "side": 1, **schedule}
+    schedule = {"instances": 2, "tile_registers": 20, "group_by": 1, **schedule}
     check(problem, True, tmp_path, deterministic=deterministic, schedule=schedule, instances=True)
 
 
@@ -150,12 +150,12 @@ def test_instances_of_a_batch(name, layout, tmp_path, library):
 def test_instances_in_other_types(dtype, deterministic, tmp_path, library):
     """Rows of which the instances' blocks are elsewhere by an odd number of elements are copied in narrower pieces, or converted before."""
     problem = espmm.every_path_problem("6x0e+6x1o+6x0o+7x1e+7x1o", "0e+1o", "0e+0o+1e+1o", irrep_dtype=dtype, weight_dtype=dtype)
-    check(problem, True, tmp_path, deterministic=deterministic, schedule={"instances": 2, "tile_registers": 20, "side": 1}, instances=True)
+    check(problem, True, tmp_path, deterministic=deterministic, schedule={"instances": 2, "tile_registers": 20, "group_by": 1}, instances=True)
 
 
 def test_instances_by_senders(tmp_path, library):
     problem = espmm.every_path_problem("40x0e+40x0o+40x1e+40x1o", "0e+1o", "0e+0o+1e+1o")
-    check(problem, True, tmp_path, deterministic=True, schedule={"instances": 2, "tile_registers": 4, "side": 2})
+    check(problem, True, tmp_path, deterministic=True, schedule={"instances": 2, "tile_registers": 4, "group_by": 2}, instances=True)
 
 
 def test_third_derivatives_of_instances(tmp_path, library):

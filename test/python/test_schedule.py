@@ -17,20 +17,20 @@ PROBLEM = every_path_problem("40x0e+33x1o+32x2e", "0e+1o+2e", "0e+1o+2e")
 KNOBS = [
     {"warps": 1}, {"warps": 2}, {"warps": 8}, {"stages": 2}, {"stages": 4}, {"stages": 5, "warps": 2},
     {"registers": 96}, {"registers": 255}, {"tile_registers": 20}, {"tile_registers": 1000},
-    {"rows": 1}, {"rows": 7, "warps": 4}, {"slabs": 1}, {"slabs": 2}, {"slabs": 3, "tile_registers": 20}, {"side": 1}, {"side": 2},
+    {"rows": 1}, {"rows": 7, "warps": 4}, {"slabs": 1}, {"slabs": 2}, {"slabs": 3, "tile_registers": 20}, {"group_by": 1}, {"group_by": 2},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "schedule, error, message",
     [
-        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, slabs, tile_registers, instances, side, got 'warp'"),
+        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, slabs, tile_registers, instances, group_by, got 'warp'"),
         ({"warps": 3}, ValueError, r"expected schedule\['warps'\] to be in \(1, 2, 4, 8, 16\), got 3"),
         ({"stages": 9}, ValueError, r"expected schedule\['stages'\] to be in range\(2, 9\), got 9"),
         ({"registers": 300}, ValueError, "got 300"),
         ({"rows": 0}, ValueError, "got 0"),
         ({"instances": 17}, ValueError, "got 17"),
-        ({"side": 3}, ValueError, r"to be in \(1, 2\), got 3"),
+        ({"group_by": 3}, ValueError, r"to be in \(1, 2\), got 3"),
         ({"warps": 4.0}, TypeError, r"expected schedule\['warps'\] to be an integer, got 4.0"),
         ({"warps": True}, TypeError, "to be an integer, got True"),
         ([("warps", 4)], TypeError, "expected schedule to be a mapping such as {'warps': 4}, got list"),
@@ -133,7 +133,7 @@ def test_instances_compute_the_same(layout, deterministic, poisoned, library):
             "registers": st.sampled_from((96, 128, 168, 255)),
             "tile_registers": st.integers(1, 200),
             "slabs": st.integers(1, 4),
-            "side": st.integers(1, 2),
+            "group_by": st.integers(1, 2),
         },
     ),
     st.lists(st.integers(0, 80), min_size=2, max_size=30).filter(any),

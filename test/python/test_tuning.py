@@ -395,7 +395,7 @@ def test_times_side_by_side(library):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     case = ["nequip-aspirin:det@50x4", "--orders", "1", "--turns", "1", "--schedule"]
-    found = time_schedules(*case, '{"side": 1}', '{"warps": 1}')
+    found = time_schedules(*case, '{"group_by": 1}', '{"warps": 1}')
     assert found.returncode == 0, found.stderr
     lines = found.stdout.splitlines()
     assert len(lines) == 3 and all(re.search(r"order 1 .* ms \(.*, error \d\.\de[-+]\d\d", line) for line in lines)

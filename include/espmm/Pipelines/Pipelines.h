@@ -38,7 +38,7 @@ struct GPUPipelineOptions : PipelineOptions {
   Option<int64_t> tileRegisters{*this, "tile-registers", llvm::cl::desc("registers of a tile's rows and sums (0: chosen)"),
                                 llvm::cl::init(0)};
   Option<int64_t> instances{*this, "instances", llvm::cl::desc("tiles alike but for offsets that are one kernel, at most (0: chosen)"), llvm::cl::init(0)};
-  Option<int64_t> side{*this, "side", llvm::cl::desc("of schedules: whose edges are worked on together, 1 receivers', 2 senders' (0: chosen)"), llvm::cl::init(0)};
+  Option<int64_t> groupBy{*this, "group-by", llvm::cl::desc("of schedules: whose edges are worked on together, 1 receivers', 2 senders' (0: chosen)"), llvm::cl::init(0)};
 };
 
 void buildCPUPipeline(mlir::OpPassManager &pm, const CPUPipelineOptions &options);

@@ -27,6 +27,10 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
       emitError(getOperation().getLoc(), "vector-bits is a power of two of at least 64, got ") << vectorBits.getValue();
       return signalPassFailure();
     }
+    if (groupBy < 0 || groupBy > 2) {
+      emitError(getOperation().getLoc(), "group-by is 1 for receivers or 2 for senders, got ") << groupBy.getValue();
+      return signalPassFailure();
+    }
     if (failed(recordTarget()))
       return signalPassFailure();
     SmallVector<KernelOp> kernels;
@@ -37,7 +41,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     for (KernelOp kernel : kernels)
       if (target == "cpu")
         scheduleForCPU(kernel);
-      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, slabs, tileRegisters, instances, side, getSharedBytes()})))
+      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, slabs, tileRegisters, instances, groupBy, getSharedBytes()})))
         return signalPassFailure();
     count();
   }

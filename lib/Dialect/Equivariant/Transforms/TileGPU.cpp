@@ -300,10 +300,10 @@ static int64_t countRowElements(ValueRange tensors, ArrayAttr access, Access sid
 /// Receivers, if a kernel has rows of them. But where sums of senders alone would be kept by edge, to be summed in the same order on every run, edges are grouped by
 /// senders if that costs less: what is read of receivers for each edge comes from a cache mostly, rows by edge are written to memory and read back.
 static Access chooseSide(KernelOp kernel, const ScheduleWishes &wishes) {
-  Access side = chooseGroupSide(kernel), wished = wishes.side == 1 ? Access::Receivers : Access::Senders;
+  Access side = chooseGroupSide(kernel), wished = wishes.groupBy == 1 ? Access::Receivers : Access::Senders;
   if (needsNests(kernel) || side != Access::Receivers)
     return side;
-  if (wishes.side)
+  if (wishes.groupBy)
     return hasRowsAt(kernel, wished) ? wished : side;
   auto ofInputs = [&](Access of) { return countRowElements(kernel.getInputs(), kernel.getInputAccess(), of); };
   auto ofResults = [&](Access of) { return countRowElements(kernel.getResults(), kernel.getResultAccess(), of); };
