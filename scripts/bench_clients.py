@@ -6,7 +6,8 @@
     ... --device cuda                                              # with OpenEquivariance beside it, where it is installed
 
 A call is the client's own ASE calculator from positions to energy, forces and stress, its list of neighbours included: diamond,
-rattled, 64 atoms by default. The three take turns, so that what else the machine does is the same for all; medians are printed.
+rattled, 64 atoms by default. The three take turns, in an order that is drawn each time, so that what else the machine does, and what the call before left in its
+caches, is the same for all; medians are printed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import importlib.util
 import json
 import os
+import random
 import statistics
 import sys
 import time
@@ -152,10 +154,11 @@ def main(argv: Optional[list[str]] = None) -> int:
     if other is not None:
         calculators["OpenEquivariance"] = other
     load = os.getloadavg()[0]
-    times: dict[str, list[float]] = {name: [] for name in calculators}
+    names, order = list(calculators), random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in names}
     for i in range(arguments.warmup + arguments.repeat):
-        for name, calculator in calculators.items():
-            seconds = call(calculator, atoms)
+        for name in order.sample(names, len(names)):
+            seconds = call(calculators[name], atoms)
             if i >= arguments.warmup:
                 times[name].append(seconds)
     figures = {name: 1e3 * statistics.median(values) for name, values in times.items()}

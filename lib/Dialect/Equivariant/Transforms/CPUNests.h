@@ -24,7 +24,7 @@ public:
     if (tileRows > 1) {
       limits.rows = tileRows;
       limits.block = 8;
-      limits.summands = 2;
+      limits.summands = limits.rowSummands = 2;
     }
     return limits;
   }

@@ -86,9 +86,13 @@ class GPURowTileTarget : public GPUNestTarget {
 public:
   GPURowTileTarget(GPUFunction &function, mlir::Type element, int64_t warps, int64_t stages)
       : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(warps, stages)), warps(warps) {}
-  /// Of several results and several summands at once, those of weights that follow each other are read by one instruction.
+  /// Of several results and several summands at once, those of weights that follow each other are read by one instruction. Each part has code of its own, that goes by once for each tile:
+  /// what has no room in the multiprocessor's cache comes from memory every time, at 5 bytes a cycle, so that loops are as short as loads under way allow.
   static NestLimits getLimits(int64_t warps, int64_t stages) {
-    return {warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*early=*/stages * elementsOfStage, /*recomputed=*/0, /*lanesAreThreads=*/true};
+    NestLimits limits{warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*early=*/stages * elementsOfStage, /*recomputed=*/0, /*lanesAreThreads=*/true};
+    limits.rowSummands = 4;
+    limits.keepsLoops = true;
+    return limits;
   }
 
   mlir::Value getPart() override { return function.warp; }

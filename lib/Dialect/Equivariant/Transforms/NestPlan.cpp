@@ -198,8 +198,8 @@ NestShape NestPlan::makeShape(Operation *op) const {
   if (shape.unrolledLetter) {
     // A vector's multiply-add waits for the one before in its sum: it takes some sums at once, of several results or parts of one's. Those over rows are in parts
     // in any case.
-    int64_t atOnce = limits.lanesAreThreads ? shape.block : shape.sumsRows() ? 1 : shape.block * elements;
-    int64_t summands = ofGroup(shape.unrolledLetter), most = std::max<int64_t>(limits.summands / atOnce, 1);
+    int64_t atOnce = shape.block * elements;
+    int64_t summands = ofGroup(shape.unrolledLetter), most = shape.sumsRows() ? limits.rowSummands : std::max<int64_t>(limits.summands / atOnce, 1);
     shape.unrolling = chooseUnrolling(summands, shape.sumsParts ? std::min(most, summands / limits.parts) : most);
     shape.sums = shape.sumsRows() || !limits.lanesAreThreads ? shape.unrolling : 1;
   }

@@ -34,7 +34,7 @@ constexpr char rowLetter = '~';
 /// What a target can do at once.
 struct NestLimits {
   int64_t lanes;
-  /// How many summands are taken at a time, how many results at positions of one letter, and how many sums over lanes.
+  /// How many summands are taken at a time, of all results that are had at once, how many results at positions of one letter, and how many sums over lanes.
   int64_t summands = 1, block = 1, sums = 1;
   /// Who works on a row, or on all rows at once: loops are shared out among so many.
   int64_t parts = 1;
@@ -48,6 +48,10 @@ struct NestLimits {
   bool lanesAreThreads = false;
   /// Operations that read the same weights share loops if what they hold at once is at most so many numbers a lane.
   int64_t shared = 0;
+  /// Of sums over rows with channels in lanes, how many rows are taken at a time, each in a sum of its own.
+  int64_t rowSummands = 1;
+  /// True if loops are better not unrolled further.
+  bool keepsLoops = false;
 };
 
 /// The loops of an operation.

@@ -68,8 +68,17 @@ int64_t NestTarget::finish() {
 // An einsum, or a sum
 //===----------------------------------------------------------------------===//
 
+/// Says to all compilers behind us that a loop is not to be unrolled.
+static void keepLoop(scf::ForOp loop) {
+  MLIRContext *context = loop.getContext();
+  auto unroll = LLVM::LoopUnrollAttr::get(context, /*disable=*/BoolAttr::get(context, true), {}, {}, {}, {}, {}, {});
+  loop->setAttr("loop_annotation", LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}));
+}
+
 scf::ForOp NestStaging::loop(int64_t end, int64_t step, ValueRange inits, Value first) {
   auto result = scf::ForOp::create(builder, loc, first ? first : ix.constant(0), ix.constant(end), ix.constant(step), inits);
+  if (target.limits.keepsLoops)
+    keepLoop(result);
   if (inits.empty())
     builder.setInsertionPoint(result.getBody()->getTerminator());
   else

@@ -1,6 +1,7 @@
 // RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90" --equivariant-stage | FileCheck %s
 // RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90" --equivariant-stage --equivariant-sparsify --convert-equivariant-to-gpu | FileCheck %s --check-prefix=SCALAR
 // RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 rows=1" --equivariant-stage | FileCheck %s --check-prefix=WARP
+// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-factor, equivariant-tile{target=gpu chip=sm_90}, equivariant-stage, equivariant-sparsify, convert-equivariant-to-gpu, llvm.func(convert-scf-to-cf, convert-arith-to-llvm), convert-cf-to-llvm)' | espmm-translate --to-ptx | FileCheck %s --check-prefix=PTX
 
 #p = #equivariant.product<x = "16x0e", y = "1x0e", z = "48x0e", paths = [uvw(0, 0, 0) * 1.0]>
 #x = #equivariant.irreps<"16x0e", mul_ir>
@@ -21,7 +22,13 @@
 // CHECK: scf.for %[[W:.*]] = %{{.*}} to %c48_i64{{.*}} step %c48_i64
 // CHECK: %[[U:.*]]:6 = scf.for {{.*}} step %c4_i64
 // CHECK: equivariant.read %{{.*}} offset 0 {{.*}} aligned 2 : <1> -> tensor<1xf32>
+// CHECK: } {loop_annotation = #[[KEEP:.*]]}
 // CHECK-COUNT-6: equivariant.write %{{.*}} offset 0 strides [33] : tensor<1xf32>, <3>
+// CHECK: } {loop_annotation = #[[KEEP]]}
+// A tile's code goes by once for 32 rows: ptxas is asked to leave the loop over u as it is, so that its code is a quarter of that.
+// PTX-LABEL: .visible .entry forward_0(
+// PTX: .pragma "nounroll";
+// PTX: .visible .entry gradient_0(
 // SCALAR-LABEL: llvm.func @forward_0
 // SCALAR: llvm.load %{{.*}} invariant {alignment = 8 : i64} : !llvm.ptr<1> -> f32
 // WARP-LABEL: llvm.func @forward_0
@@ -37,14 +44,14 @@ func.func @forward(%s: !equivariant.rows, %x: tensor<?x16xf32, #x>, %y: tensor<?
   return %r : tensor<?x48xf32, #z>
 }
 
-// The gradient of weights is a sum over rows, and over tiles: w is in lanes, rows are added in sixteen sums for each of two u, and what a tile gives is added to a row of the block's own
+// The gradient of weights is a sum over rows, and over tiles: w is in lanes, four rows are added at once, in sums of their own, for each of two u, and what a tile gives is added to a row of the block's own
 // that nobody waits for.
 // CHECK-LABEL: func.func @gradient(
 // CHECK: equivariant.launch @gradient_0
 // CHECK: equivariant.launch @gradient_1_sum
 // CHECK: llvm.func @gradient_0
 // CHECK: scf.for {{.*}} to %c16_i64{{.*}} step
-// CHECK: %[[SUMS:.*]]:32 = scf.for {{.*}} to %c32_i64{{.*}} step %c16_i64
+// CHECK: %[[SUMS:.*]]:8 = scf.for {{.*}} to %c32_i64{{.*}} step %c4_i64
 // CHECK: equivariant.einsum "vk,k->v"
 // CHECK: equivariant.add
 // CHECK: %[[ONE:.*]] = equivariant.lane_sum of 32 lanes across
