@@ -32,6 +32,7 @@ public:
       if (failed(addStep(op)))
         return failure();
     cost["scratch_bytes"] = std::move(scratchBytes);
+    cost["choices"] = std::move(chosen);
     json::Object manifest{{"format", 1},
                           {"target", target},
                           {"space", isGraph ? "graph" : "rows"},
@@ -168,6 +169,12 @@ private:
         if (name.ends_with("_per_edge") || name.ends_with("_per_node"))
           cost[name] = cost.getInteger(name).value_or(0) + value;
       }
+    if (auto choices = launch->getAttrOfType<ArrayAttr>(EquivariantDialect::choicesAttrName)) {
+      json::Array sentences;
+      for (auto sentence : choices.getAsRange<StringAttr>())
+        sentences.push_back(sentence.getValue());
+      chosen[launch.getKernel()] = std::move(sentences);
+    }
     kernels.push_back(std::move(kernel));
   }
 
@@ -221,7 +228,7 @@ private:
   StringRef target;
   llvm::DenseMap<Value, std::optional<json::Value>> references;
   json::Array arguments, results, plan, scratches, scratchBytes, steps, kernels;
-  json::Object cost;
+  json::Object cost, chosen; // the second by kernel
   llvm::StringSet<> kernelNames;
   bool isGraph = false;
 };

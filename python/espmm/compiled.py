@@ -53,7 +53,13 @@ class CompiledProgram:
 
     @property
     def cost(self) -> dict:
-        """The compiler's cost model."""
+        """The compiler's cost model, and what it chose.
+
+        ``bytes_per_edge``, ``gathered_bytes_per_edge``, ``bytes_per_node``, ``multiplications_per_edge`` and
+        ``additions_per_edge`` are those of all kernels together (of a row, without a graph); ``scratch_bytes`` is an
+        expression for each buffer; ``choices`` says for each kernel in sentences how it works on rows or edges, on channels and on each kind
+        of einsum, and why.
+        """
         return self.manifest.get("cost", {})
 
     @property

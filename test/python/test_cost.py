@@ -7,7 +7,7 @@ import re
 import pytest
 
 import espmm
-from espmm.problems import every_path_problem, named_problem
+from espmm.problems import every_path_problem, fully_connected_problem, named_problem
 
 
 def row_bytes(compiled, rows: str) -> int:
@@ -78,3 +78,27 @@ def test_instances_cost_what_tiles_cost(library):
     assert shared.cost == apart.cost
     grids = [[step["grid"] for step in compiled.manifest["steps"] if step["op"] == "launch"] for compiled in (apart, shared)]
     assert len(grids[0]) == len(grids[1]) == 1
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda:sm_90"])
+def test_choices(target, library):
+    """What was chosen depends on who shares weights, and on which multiplicities there are."""
+
+    def choices(problem, **arguments):
+        compiled = espmm.compile(problem, target=target, **arguments)
+        launched = [step["kernel"] for step in compiled.manifest["steps"] if step["op"] == "launch"]
+        (kernel,) = [name for name in launched if name in compiled.cost["choices"]]
+        assert compiled.cost["choices"].keys() <= set(launched)
+        return compiled.cost["choices"][kernel]
+
+    dense = [
+        fully_connected_problem("48x0e+48x1o", "0e+1o", "48x0e+48x1o", shared_weights=shared, internal_weights=False) for shared in (False, True)
+    ]
+    own, shared = (choices(problem) for problem in dense)
+    assert own[0].startswith("rows: one at a time") and "each has weights of its own" in own[0]
+    assert "side by side, one in each lane" in shared[0] and "they share weights" in shared[0]
+    assert not any("rows in lanes" in sentence for sentence in own)
+    assert any(re.match(r"einsum .*: a matrix product in blocks, rows in lanes.*; \d+ of w at once", sentence) for sentence in shared)
+    channels = choices(named_problem("mace-large"), conv=True)
+    assert [sentence.split(":")[0] for sentence in channels] == ["edges", "channels"]
+    assert len(choices(dense[0], conv=True)) == len(own)

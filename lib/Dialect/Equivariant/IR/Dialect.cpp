@@ -63,5 +63,13 @@ LogicalResult EquivariantDialect::verifyOperationAttribute(Operation *op, NamedA
     if (!isa<LaunchOp>(op))
       return op->emitOpError("has '") << name << "', which belongs to a launch";
   }
+  // dialect_c4
+  if (name == choicesAttrName) {
+    auto sentences = dyn_cast<ArrayAttr>(value);
+    if (!sentences || !llvm::all_of(sentences, llvm::IsaPred<StringAttr>))
+      return op->emitOpError("expects '") << name << "' to be an array of strings, got " << value;
+    if (!isa<LaunchOp>(op))
+      return op->emitOpError("has '") << name << "', which belongs to a launch";
+  }
   return success();
 }

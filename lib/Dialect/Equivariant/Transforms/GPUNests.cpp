@@ -361,8 +361,7 @@ private:
 LogicalResult espmm::equivariant::stageNestsForGPU(KernelOp kernel, HostProgram &host) {
   if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
     return failure();
-  auto schedule = kernel->getAttrOfType<ScheduleAttr>("schedule");
-  if (schedule.getRows() == warpSize && measureRowTile(kernel, schedule.getWarps(), schedule.getStages()))
+  if (isRowTileOnGPU(kernel, kernel->getAttrOfType<ScheduleAttr>("schedule")))
     stageRowTilesForGPU(kernel, host);
   else
     GPUNestKernel(kernel, host).run();

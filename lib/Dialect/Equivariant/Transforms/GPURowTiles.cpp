@@ -240,4 +240,8 @@ std::optional<RowTile> espmm::equivariant::measureRowTile(KernelOp kernel, int64
   return RowTile{plan.measure(element, sizes) * (element.getIntOrFloatBitWidth() / 8), plan.getSpan()};
 }
 
+bool espmm::equivariant::isRowTileOnGPU(KernelOp kernel, ScheduleAttr schedule) {
+  return schedule.getRows() == warpSize && measureRowTile(kernel, schedule.getWarps(), schedule.getStages());
+}
+
 void espmm::equivariant::stageRowTilesForGPU(KernelOp kernel, HostProgram &host) { GPURowTileKernel(kernel, host).run(); }

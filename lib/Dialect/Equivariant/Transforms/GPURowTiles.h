@@ -14,7 +14,10 @@ struct RowTile {
 /// What a block of so many warps takes for 32 rows at once; nothing if a kernel is not one for that: no rows that all share, edges of nodes, or rows of weights.
 std::optional<RowTile> measureRowTile(KernelOp kernel, int64_t warps, int64_t stages);
 
-/// Stages a kernel that works on 32 rows at once.
+/// True if a kernel with this schedule works on 32 rows at once.
+bool isRowTileOnGPU(KernelOp kernel, ScheduleAttr schedule);
+
+/// Stages a kernel that does.
 void stageRowTilesForGPU(KernelOp kernel, HostProgram &host);
 
 } // namespace espmm::equivariant

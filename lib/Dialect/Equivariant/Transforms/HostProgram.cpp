@@ -290,14 +290,14 @@ void HostProgram::launch(StringRef kernel, Value grid, ValueRange operands,
   auto op = LaunchOp::create(builder, source.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel), grid, rows, operands,
                              block ? builder.getDenseI64ArrayAttr(*block) : DenseI64ArrayAttr(),
                              block ? builder.getI64IntegerAttr(shared) : IntegerAttr());
-  if (DictionaryAttr attribute = costs.lookup(kernel))
-    op->setAttr(EquivariantDialect::costAttrName, attribute);
+  if (DictionaryAttr found = attributesOf.lookup(kernel))
+    op->setDiscardableAttrs(found);
 }
 
 std::string HostProgram::getKernelName(StringRef suffix) {
   std::string name = (source.getName() + "_" + Twine(numKernels++) + suffix).str();
   if (suffix.empty())
-    costs[name] = cost;
+    attributesOf[name] = attributes;
   return name;
 }
 

@@ -78,8 +78,8 @@ public:
   void fill(mlir::Value buffer, mlir::Value bytes);
   /// The elements of a convert's operand and result.
   mlir::Value countElements(ConvertOp convert);
-  /// What the kernel that is named next costs; kernels with a suffix, which only move rows, have no cost an edge.
-  void setCost(mlir::DictionaryAttr attribute) { cost = attribute; }
+  /// What launches of the kernel that is named next say of it. Kernels with a suffix, which only move rows, cost nothing for an edge and had no choice.
+  void setAttributes(mlir::DictionaryAttr given) { attributes = given; }
   void launch(llvm::StringRef kernel, mlir::Value grid, mlir::ValueRange operands,
               std::optional<std::array<int64_t, 3>> block = std::nullopt, int64_t shared = 0, mlir::Value rows = {});
   /// Ends the function and erases the source.
@@ -95,8 +95,8 @@ private:
   mlir::OpBuilder builder;
   IndexBuilder indices;
   mlir::LLVM::LLVMPointerType pointer;
-  mlir::DictionaryAttr cost;
-  llvm::StringMap<mlir::DictionaryAttr> costs;
+  mlir::DictionaryAttr attributes;
+  llvm::StringMap<mlir::DictionaryAttr> attributesOf; // by kernel
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   llvm::MapVector<mlir::Value, Copies> copies;  // by kernel result that the destination is named by
   llvm::SmallVector<std::pair<std::string, unsigned>> plan;

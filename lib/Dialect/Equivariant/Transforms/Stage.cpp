@@ -2,6 +2,7 @@
 #include "Stage.h"
 #include "HostProgram.h"
 #include "KernelAnalysis.h"
+#include "KernelChoices.h"
 #include "KernelCost.h"
 #include <set>
 
@@ -90,6 +91,20 @@ void stageConverts(HostProgram &host, func::FuncOp function, bool ofArguments) {
   }
 }
 
+/// What a launch of these kernels costs, and what was chosen for them.
+void describe(ArrayRef<KernelOp> kernels, HostProgram &host) {
+  Builder builder(kernels.front()->getContext());
+  KernelCost cost;
+  llvm::SetVector<Attribute> choices;
+  for (KernelOp kernel : kernels) {
+    cost += estimateCost(kernel, getSchedule(kernel));
+    for (StringRef sentence : describeChoices(kernel, getSchedule(kernel)))
+      choices.insert(builder.getStringAttr(sentence));
+  }
+  host.setAttributes(builder.getDictionaryAttr({builder.getNamedAttr(EquivariantDialect::choicesAttrName, builder.getArrayAttr(choices.getArrayRef())),
+                                                builder.getNamedAttr(EquivariantDialect::costAttrName, toAttribute(cost, builder.getContext()))}));
+}
+
 struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
   void runOnOperation() override {
     for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
@@ -109,10 +124,7 @@ struct Stage : espmm::equivariant::impl::EquivariantStageBase<Stage> {
         host.zeroDestinations();
       stageConverts(host, function, /*ofArguments=*/true);
       for (auto &kernels : groupKernels(function)) {
-        KernelCost cost;
-        for (KernelOp kernel : kernels)
-          cost += estimateCost(kernel, getSchedule(kernel));
-        host.setCost(toAttribute(cost, &getContext()));
+        describe(kernels, host);
         KernelOp first = kernels.front();
         if (failed(!isGPU(first)       ? stageKernelForCPU(first, getSchedule(first), host)
                    : needsNests(first) ? stageNestsForGPU(first, host)

@@ -5,8 +5,8 @@ module attributes {equivariant.target = "cuda:sm_90a", equivariant.statistics = 
   llvm.func @kernel(!llvm.ptr, i64)
   // CHECK-LABEL: @cost
   func.func @cost(%n: i64) {
-    // CHECK: equivariant.launch @kernel grid(%{{.*}})(%{{.*}}) {equivariant.cost = {bytes_per_edge = 44 : i64}} : i64
-    equivariant.launch @kernel grid(%n) (%n) {equivariant.cost = {bytes_per_edge = 44}} : i64
+    // CHECK: equivariant.launch @kernel grid(%{{.*}})(%{{.*}}) {equivariant.choices = ["rows: one at a time"], equivariant.cost = {bytes_per_edge = 44 : i64}} : i64
+    equivariant.launch @kernel grid(%n) (%n) {equivariant.cost = {bytes_per_edge = 44}, equivariant.choices = ["rows: one at a time"]} : i64
     return
   }
 }

@@ -38,3 +38,20 @@ func.func @cost(%n: i64) {
 // dialect_c3
 // expected-error@+1 {{'builtin.module' op has 'equivariant.cost', which belongs to a launch}}
 module attributes {equivariant.cost = {bytes_per_edge = 3}} {}
+
+// -----
+
+llvm.func @kernel(!llvm.ptr, i64)
+
+// dialect_c4
+func.func @choices(%n: i64) {
+  // expected-error@+1 {{'equivariant.launch' op expects 'equivariant.choices' to be an array of strings, got [3]}}
+  equivariant.launch @kernel grid(%n) () {equivariant.choices = [3]}
+  return
+}
+
+// -----
+
+// dialect_c4
+// expected-error@+1 {{'builtin.module' op has 'equivariant.choices', which belongs to a launch}}
+module attributes {equivariant.choices = ["rows"]} {}

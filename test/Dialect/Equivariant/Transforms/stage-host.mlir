@@ -15,7 +15,7 @@
 // CHECK-SAME: {equivariant.name = "receivers.parts", equivariant.role = "plan"}
 // CHECK-SAME: %[[Z:[^ ]*]]: !llvm.ptr {{{.*}}equivariant.name = "result0", equivariant.role = "result", equivariant.rows = "receivers", equivariant.used = true, equivariant.width = 8 : i64}
 // CHECK: %[[PARTS:.*]] = arith.constant 64 : i64
-// CHECK: equivariant.launch @conv_0 grid(%[[PARTS]])({{.*}}) {equivariant.cost = {additions_per_edge = {{[0-9]+}} : i64, bytes_per_edge = 44 : i64, bytes_per_node = 32 : i64, gathered_bytes_per_edge = 96 : i64, multiplications_per_edge = {{[0-9]+}} : i64, registers_estimate = {{[0-9]+}} : i64}}
+// CHECK: equivariant.launch @conv_0 grid(%[[PARTS]])({{.*}}) {equivariant.choices = ["edges: those of a node, its receivers' side, one after the other, because sums over them then stay in the cache until the last", "channels: u in vectors of {{.*}}"], equivariant.cost = {additions_per_edge = {{[0-9]+}} : i64, bytes_per_edge = 44 : i64, bytes_per_node = 32 : i64, gathered_bytes_per_edge = 96 : i64, multiplications_per_edge = {{[0-9]+}} : i64, registers_estimate = {{[0-9]+}} : i64}}
 // CHECK: return
 func.func @conv(%g: !equivariant.graph, %x: tensor<?x24xf32, #equivariant.irreps<"8x1o", mul_ir>>, %y: tensor<?x3xf32, #equivariant.irreps<"1x1o", mul_ir>>, %w: tensor<?x8xf32> {equivariant.name = "weights"}, %unused: tensor<?x5xf32>) -> tensor<?x8xf32, #equivariant.irreps<"8x0e", mul_ir>> {
   %z = equivariant.kernel over %g : !equivariant.graph

@@ -14,7 +14,7 @@
 // CHECK-NOT: equivariant.fill
 // CHECK: equivariant.launch @[[CONVERT:.*]] grid(%{{.*}})(%[[X]], %[[COMPONENTS]], %[[S]])
 // CHECK-NOT: equivariant.cost
-// CHECK: equivariant.launch @[[KERNEL:.*]] grid(%[[TASKS]])({{.*}}%[[COPIES]]{{.*}}%[[COMPONENTS]]{{.*}}) {equivariant.cost
+// CHECK: equivariant.launch @[[KERNEL:.*]] grid(%[[TASKS]])({{.*}}%[[COPIES]]{{.*}}%[[COMPONENTS]]{{.*}}) {equivariant.choices = [{{.*}}], equivariant.cost
 // CHECK: equivariant.launch @[[SUM:.*]] grid(%{{.*}})({{.*}}%[[COPIES]], %[[GX]]{{.*}})
 // CHECK-NOT: equivariant.cost
 

@@ -20,11 +20,13 @@ def Equivariant_Dialect : Dialect {
     - `equivariant.target`, of a module from the schedule on: what it is compiled for, `"cpu"` or `"cuda:sm_90"`.
     - `equivariant.statistics`, of a module: by pass, what was counted.
     - `equivariant.cost`, of a launch: what the kernel costs for an edge and a node, and its registers.
+    - `equivariant.choices`, of a launch: how the kernel runs, and why.
 
     Constraints:
     - (dialect_c1) `equivariant.target` is `"cpu"` or `"cuda:sm_NUMBER"`, and a module's.
     - (dialect_c2) `equivariant.statistics` is a dictionary of dictionaries of integers, and a module's.
     - (dialect_c3) `equivariant.cost` is a dictionary of integers, and an `equivariant.launch`'s.
+    - (dialect_c4) `equivariant.choices` is an array of strings, and an `equivariant.launch`'s.
   }];
   let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 1;
@@ -37,6 +39,8 @@ def Equivariant_Dialect : Dialect {
     static constexpr ::llvm::StringLiteral statisticsAttrName = "equivariant.statistics";
     /// Of a launch: what the kernel costs.
     static constexpr ::llvm::StringLiteral costAttrName = "equivariant.cost";
+    /// Of a launch: how the kernel runs, and why.
+    static constexpr ::llvm::StringLiteral choicesAttrName = "equivariant.choices";
 
     /// True for "cpu", and for "cuda:sm_NUMBER" with a letter after it or not.
     static bool isTargetName(::llvm::StringRef name);
