@@ -1,7 +1,7 @@
 // RUN: espmm-opt %s --convert-equivariant-to-cpu | FileCheck %s
 
 // Vectors of coefficients come from one table of a module, each once; those of equal elements stay what they are.
-// CHECK: llvm.mlir.global internal constant @espmm_coefficients_4x32(dense<[1.000000e+00, 2.000000e+00, 3.000000e+00, 4.000000e+00, 5.000000e+00, 6.000000e+00, 7.000000e+00, 8.000000e+00]> : tensor<8xf32>) {addr_space = 0 : i32, alignment = 16 : i64} : !llvm.array<8 x f32>
+// CHECK: llvm.mlir.global internal @espmm_coefficients_4x32(dense<[1.000000e+00, 2.000000e+00, 3.000000e+00, 4.000000e+00, 5.000000e+00, 6.000000e+00, 7.000000e+00, 8.000000e+00]> : tensor<8xf32>) {addr_space = 0 : i32, alignment = 16 : i64} : !llvm.array<8 x f32>
 // CHECK-LABEL: @scale
 llvm.func @scale(%v: vector<4xf32>) -> vector<4xf32> {
   // CHECK: %[[TABLE:.*]] = llvm.mlir.addressof @espmm_coefficients_4x32
