@@ -60,7 +60,7 @@ public:
   }
 
   /// Each lane's part of a row.
-  void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body) {
+  virtual void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body) {
     mlir::OpBuilder::InsertionGuard insertion(builder);
     auto loop = mlir::scf::ForOp::create(builder, loc, function.lane, ix.constant(count), ix.constant(lanes));
     builder.setInsertionPoint(loop.getBody()->getTerminator());
@@ -98,14 +98,11 @@ public:
   mlir::Value getPart() override { return function.warp; }
   void separate() override { function.syncBlock(); }
   void separateLanes() override { function.syncWarp(); }
-  void fillWithZeros(mlir::Value buffer, int64_t count) override {
-    forEach(count, [&](mlir::Value at) { mlir::LLVM::StoreOp::create(builder, loc, getZero(), ix.address(buffer, at, element), getBytes()); });
-  }
   /// Says that a pointer's memory begins at a multiple of 16 bytes.
   void align(mlir::Value pointer) { aligned.insert(pointer); }
   int64_t getAlignment(mlir::Value base) override { return aligned.contains(base) ? bytesAtOnce / getBytes() : GPUNestTarget::getAlignment(base); }
   /// Each thread's part of so many elements.
-  void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body) {
+  void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body) override {
     mlir::OpBuilder::InsertionGuard insertion(builder);
     auto loop = mlir::scf::ForOp::create(builder, loc, function.thread, ix.constant(count), ix.constant(warps * warpSize));
     builder.setInsertionPoint(loop.getBody()->getTerminator());
