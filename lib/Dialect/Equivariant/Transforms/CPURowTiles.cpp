@@ -20,9 +20,8 @@ using namespace espmm::equivariant;
 static constexpr int64_t mostTileBytes = 512 << 10;
 
 int64_t espmm::equivariant::chooseTileRows(KernelOp kernel, int64_t lanes) {
-  auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
   if (lanes == 1 || chooseGroupSide(kernel) != Access::Edge || KernelAnalysis(kernel, LoopedAxes::All).getNests().empty() ||
-      !(llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared)))
+      !hasRowsAt(kernel, Access::All))
     return 1;
   SmallVector<int64_t> sizes;
   for (Value tensor : getEdgeTensors(kernel)) {

@@ -87,7 +87,7 @@ public:
   GPURowTileTarget(GPUFunction &function, mlir::Type element, int64_t warps, int64_t stages)
       : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(warps, stages)), warps(warps) {}
   /// Of several results and several summands at once, those of weights that follow each other are read by one instruction. Each part has code of its own, that goes by once for each tile:
-  /// what has no room in the multiprocessor's cache comes from memory every time, at 5 bytes a cycle, so that loops are as short as loads under way allow.
+  /// what has no room in the multiprocessor's cache comes from memory every time, at about 5 bytes a cycle, so that loops are as short as loads under way allow.
   static NestLimits getLimits(int64_t warps, int64_t stages) {
     NestLimits limits{warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*early=*/stages * elementsOfStage, /*recomputed=*/0, /*lanesAreThreads=*/true};
     limits.rowSummands = 4;

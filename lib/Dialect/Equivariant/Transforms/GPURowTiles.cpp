@@ -223,8 +223,7 @@ private:
 } // namespace
 
 std::optional<RowTile> espmm::equivariant::measureRowTile(KernelOp kernel, int64_t warps, int64_t stages) {
-  auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
-  if (chooseGroupSide(kernel) != Access::Edge || !(llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared)))
+  if (chooseGroupSide(kernel) != Access::Edge || !hasRowsAt(kernel, Access::All))
     return std::nullopt;
   SmallVector<int64_t> sizes;
   for (Value tensor : getEdgeTensors(kernel)) {

@@ -261,8 +261,7 @@ bool espmm::equivariant::needsNests(KernelOp kernel) {
                    : analysis.isChannelRow(analysis.getAssemble(c.result).getResult()))
       return true;
   }
-  auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
-  return llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared);
+  return hasRowsAt(kernel, Access::All);
 }
 
 bool espmm::equivariant::coversRow(const KernelAnalysis &analysis, unsigned result) {

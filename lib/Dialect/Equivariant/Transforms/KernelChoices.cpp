@@ -36,13 +36,11 @@ private:
 
   /// Who works on what.
   void describeRows() {
-    auto isShared = [](Attribute a) { return cast<AccessAttr>(a).getValue() == Access::All; };
-    bool shares = llvm::any_of(kernel.getInputAccess(), isShared) || llvm::any_of(kernel.getResultAccess(), isShared);
     std::string text;
     llvm::raw_string_ostream os(text);
     if (Access side = schedule.getGroupBy(); side != Access::Edge) {
       os << "edges: those of a node, its " << stringifyAccess(side) << "' side, one after the other, because sums over them then stay "
-         << (isGPU ? "in a warp's registers" : "in the cache") << " until the last";
+         << (!isGPU ? "in the cache" : needsNests(kernel) ? "in a warp's shared memory" : "in a warp's registers") << " until the last";
     } else if (isTile) {
       os << "rows: " << (isGPU ? 32 : schedule.getTileRows()) << " side by side, one in each lane";
       if (isGPU)
@@ -50,7 +48,7 @@ private:
       os << ", because they share weights, which are then read once for all of them";
     } else {
       os << "rows: one at a time" << (isGPU ? ", a warp's" : "") << ", because "
-         << (!shares ? "each has weights of its own, or none" : "a tile of rows would not fit, is not wished, or has too little to do with a weight");
+         << (!hasRowsAt(kernel, Access::All) ? "each has weights of its own, or none" : "a tile of rows would not fit, is not wished, or has too little to do with a weight");
     }
     sentences.push_back(std::move(text));
   }

@@ -175,6 +175,8 @@ def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {
     What works on channels alone shares a loop over them. An einsum over several multiplicities, a pair of channels, or a sum over channels and edges has loops of its own, and hands a
     buffer to the next.
 
+    A launch says what its kernel costs (`equivariant.cost`), and how it runs and why (`equivariant.choices`).
+
     ```mlir
     // before
     %z = equivariant.kernel over %g ins(%x at senders, %w at edge) outs(receivers) { ... }
