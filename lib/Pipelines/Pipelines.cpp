@@ -80,6 +80,7 @@ void espmm::buildGPUPipeline(OpPassManager &pm, const GPUPipelineOptions &option
   tile.tileRegisters = options.tileRegisters;
   tile.instances = options.instances;
   tile.groupBy = options.groupBy;
+  tile.products = options.products;
   EquivariantFactorOptions factor;
   factor.unitCoefficients = true;
   addCommonPasses(pm, until, factor, tile);

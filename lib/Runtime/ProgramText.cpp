@@ -29,6 +29,8 @@ static constexpr ScheduleNumber scheduleNumbers[] = {
     {"slabs", "slabs", 1, 8},
     {"tile_registers", "tile-registers", 1, (1 << 16) - 1},
     {"instances", "instances", 1, 16},
+    {"group_by", "group-by", 1, 2},
+    {"products", "products", 1, 3},
 };
 
 /// Reads {"warps": 2, ...}; fails on a name or a number that no schedule has.

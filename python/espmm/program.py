@@ -24,7 +24,7 @@ STAGES = ("source", "differentiated", "fused", "factored", "tiled", "staged", "s
 
 #: What can be given of a GPU schedule, and the numbers it may have (``#equivariant.schedule`` in docs/Dialect says what they mean;
 #: ``slabs`` and ``instances`` are the most that there may be; ``tile_registers`` is how many registers the rows and sums of one kernel may take over its loop; ``group_by`` is whose edges are worked on together,
-#: 1 receivers', 2 senders').
+#: 1 receivers', 2 senders'; ``products`` is what multiplies matrices where rows share weights, 1 multiply-adds, 2 matrix units, in tf32 if the dtype is float32, 3 the same as exact as float32).
 SCHEDULE = {
     "rows": range(1, 1 << 20),
     "warps": (1, 2, 4, 8, 16),
@@ -34,6 +34,7 @@ SCHEDULE = {
     "tile_registers": range(1, 1 << 16),
     "instances": range(1, 17),
     "group_by": (1, 2),
+    "products": (1, 2, 3),
 }
 
 #: Before the JSON in a program's string.

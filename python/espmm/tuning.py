@@ -25,6 +25,7 @@ CANDIDATES: Mapping[str, Sequence[int]] = {
     "tile_registers": (30, 45, 60, 80, 100, 130),
     "instances": (1, 2, 4),
     "group_by": (1, 2),
+    "products": (1, 3),
     "rows": (1, 2, 4, 8, 16),
 }
 

@@ -29,7 +29,41 @@ _CALLS = {
     "barrier.cta.sync.aligned.all": "bar_block",
     "cp.async.commit.group": "commit",
     "cp.async.wait.group": "wait",
+    "f2tf32.rna": "f2tf32",
+    "mma.m16n8k8.row.col.tf32": "mma_tf32",
+    "mma.m16n8k4.row.col.tf32": "mma_half_tf32",
+    "mma.m8n8k4.row.col.f64": "mma_f64",
 }
+#: Products of matrices give several numbers at once, which C hands over through memory.
+_WRAPPERS = """
+define {{ {results} }} @emu_mma_{name}({parameters}) {{
+  %left = alloca [4 x {factor}]
+  %right = alloca [2 x {factor}]
+  %sums = alloca [4 x {element}]
+{stores}  call void @emu_mma(ptr %left, ptr %right, ptr %sums, i32 {is_double}, i32 {halves})
+{loads}  ret {{ {results} }} %r{count}
+}}
+"""
+
+
+def _wrapper(name: str, element: str, factor: str, counts: Sequence[int]) -> str:
+    """LLVM IR of a function of fragments that calls the emulator's product."""
+    arrays = [("left", factor, counts[0]), ("right", factor, counts[1]), ("sums", element, counts[2])]
+    places = [(array, kind, n) for array, kind, count in arrays for n in range(count)]
+    stores = "".join(
+        f"  %p{m} = getelementptr {kind}, ptr %{array}, i32 {n}\n  store {kind} %a{m}, ptr %p{m}\n" for m, (array, kind, n) in enumerate(places)
+    )
+    results, loads = ", ".join([element] * counts[2]), ""
+    for n in range(counts[2]):
+        before = f"%r{n}" if n else "poison"
+        loads += f"  %q{n} = getelementptr {element}, ptr %sums, i32 {n}\n  %v{n} = load {element}, ptr %q{n}\n"
+        loads += f"  %r{n + 1} = insertvalue {{ {results} }} {before}, {element} %v{n}, {n}\n"
+    return _WRAPPERS.format(
+        results=results, name=name, parameters=", ".join(f"{kind} %a{m}" for m, (_, kind, _) in enumerate(places)), factor=factor, element=element,
+        stores=stores, loads=loads, is_double=int(element == "double"), halves=counts[1], count=counts[2],
+    )  # fmt: skip
+
+
 #: numpy has no bfloat16: such arrays are of their bits.
 _DTYPES = {"f32": np.float32, "f64": np.float64, "bf16": np.uint16, "f16": np.float16}
 _LLVM = {"f32": "float", "f64": "double", "b16": "i16", "b32": "i32"}
@@ -69,9 +103,14 @@ def translate(ir: str) -> str:
     ir = re.sub(r"^declare void @llvm\.nvvm\.cp\.async\.c[ag].*\n", "", ir, flags=re.M)
     ir = re.sub(r'call i64 asm "createpolicy[^"]*", "=l"\(\)', "add i64 0, 0", ir)
     ir = re.sub(r'call ptr asm sideeffect "mov.b64 \$0, \$1;", "=l,l"\(ptr ([^()]*(?:\([^()]*\))?)\)', r"freeze ptr \1", ir)
+    ir = re.sub(r'call i32 asm sideeffect "mov.b32 \$0, \$1;", "=r,r"\(i32 ([^()]*)\)', r"freeze i32 \1", ir)
     ir = re.sub(r"call void @llvm\.nvvm\.cp\.async\.c[ag]\.shared\.global\.(\d+)(\.s)?\(([^)]*)\)", copy, ir)
     ir = re.sub(r'call void asm sideeffect "([^"]*)", "[^"]*"\(([^)]*)\)', assembly, ir)
     ir = re.sub(r"@llvm\.nvvm\.([a-z0-9.]+)", lambda match: f"@emu_{_CALLS[match[1]]}", ir)
+    for name, arguments in {"tf32": ("float", "i32", (4, 2, 4)), "half_tf32": ("float", "i32", (2, 1, 4)), "f64": ("double", "double", (1, 1, 2))}.items():
+        if f"@emu_mma_{name}(" in ir:
+            ir = re.sub(rf"^declare .*@emu_mma_{name}\(.*\n", "", ir, flags=re.M) + _wrapper(name, *arguments)
+            declared.add("declare void @emu_mma(ptr, ptr, ptr, i32, i32)")
     return ir + "\n" + "\n".join(sorted(declared)) + "\n"
 
 

@@ -39,6 +39,7 @@ struct GPUPipelineOptions : PipelineOptions {
                                 llvm::cl::init(0)};
   Option<int64_t> instances{*this, "instances", llvm::cl::desc("tiles alike but for offsets that are one kernel, at most (0: chosen)"), llvm::cl::init(0)};
   Option<int64_t> groupBy{*this, "group-by", llvm::cl::desc("of schedules: whose edges are worked on together, 1 receivers', 2 senders' (0: chosen)"), llvm::cl::init(0)};
+  Option<int64_t> products{*this, "products", llvm::cl::desc("what multiplies matrices: 1 multiply-adds, 2 matrix units, 3 these with three terms (0: chosen)"), llvm::cl::init(0)};
 };
 
 void buildCPUPipeline(mlir::OpPassManager &pm, const CPUPipelineOptions &options);

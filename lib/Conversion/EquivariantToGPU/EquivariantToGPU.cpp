@@ -1,4 +1,4 @@
-//===- EquivariantToGPU.cpp - copies and sums of a warp as NVVM -----------===//
+//===- EquivariantToGPU.cpp - copies, sums and matrices of a warp as NVVM -===//
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "llvm/ADT/StringExtras.h"
@@ -32,7 +32,7 @@ public:
   void run() {
     SmallVector<Operation *> ops;
     function.walk<WalkOrder::PreOrder>([&](Operation *op) {
-      if (isa<AsyncCopyOp, CopyOutOp, LaneSumOp>(op) || isSumInMemory(op))
+      if (isa<AsyncCopyOp, CopyOutOp, LaneSumOp, MatrixProductOp>(op) || isSumInMemory(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -43,6 +43,8 @@ public:
         lowerCopyOut(copy);
       else if (auto sum = dyn_cast<LLVM::AtomicRMWOp>(op))
         addToMemory(sum.getVal(), sum.getPtr(), sum.getType(), 1);
+      else if (auto product = dyn_cast<MatrixProductOp>(op))
+        lowerMatrixProduct(product);
       else
         lowerLaneSum(cast<LaneSumOp>(op));
       op->erase();
@@ -355,10 +357,66 @@ private:
     return LLVM::BitcastOp::create(builder, loc, value.getType(), joined);
   }
 
+  //===-- Products of matrices -------------------------------------------===//
+
+  /// A number of f32 as two of tf32: what it is rounded to, and the rest, of which the units take as much.
+  struct Parts {
+    Value rounded, rest;
+  };
+
+  Parts getParts(Value value, bool hasRest) {
+    Parts &parts = ofNumbers[value];
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointAfterValue(value);
+    if (!parts.rounded)
+      parts.rounded = NVVM::ConvertFloatToTF32Op::create(builder, loc, builder.getI32Type(), value, NVVM::FPRoundingMode::RNA);
+    if (hasRest && !parts.rest) {
+      builder.setInsertionPointAfterValue(parts.rounded);
+      Value rounded = LLVM::BitcastOp::create(builder, loc, value.getType(), parts.rounded);
+      parts.rest = LLVM::BitcastOp::create(builder, loc, builder.getI32Type(), LLVM::FSubOp::create(builder, loc, value, rounded).getResult());
+    }
+    return parts;
+  }
+
+  void lowerMatrixProduct(MatrixProductOp op) {
+    SmallVector<Value> sums(op.getSums());
+    Type element = sums.front().getType();
+    bool isDouble = element.isF64();
+    auto type = LLVM::LLVMStructType::getLiteral(builder.getContext(), SmallVector<Type>(sums.size(), element));
+    std::array<NVVM::MMATypes, 2> types{isDouble ? NVVM::MMATypes::f64 : NVVM::MMATypes::tf32, isDouble ? NVVM::MMATypes::f64 : NVVM::MMATypes::tf32};
+    std::array<NVVM::MMALayout, 2> layouts{NVVM::MMALayout::row, NVVM::MMALayout::col};
+    std::array<int64_t, 3> shape{MatrixProductOp::getRows(element), MatrixProductOp::columns, 4 * static_cast<int64_t>(op.getRight().size())};
+    auto add = [&](ValueRange left, ValueRange right) {
+      Value product = NVVM::MmaOp::create(builder, loc, type, left, right, sums, shape, std::nullopt, std::nullopt, types, layouts);
+      for (auto [i, sum] : llvm::enumerate(sums))
+        sum = LLVM::ExtractValueOp::create(builder, loc, product, ArrayRef<int64_t>{static_cast<int64_t>(i)});
+    };
+    if (isDouble) {
+      add(op.getLeft(), op.getRight());
+    } else {
+      bool hasRest = op.getTerms() == 3;
+      std::array<SmallVector<Value>, 2> rounded, rest;
+      for (auto [f, factor] : llvm::enumerate(std::array<OperandRange, 2>{op.getLeft(), op.getRight()}))
+        for (Value value : factor) {
+          Parts parts = getParts(value, hasRest);
+          rounded[f].push_back(parts.rounded);
+          rest[f].push_back(parts.rest);
+        }
+      // Small products first, so that less of them is lost.
+      if (hasRest) {
+        add(rest[0], rounded[1]);
+        add(rounded[0], rest[1]);
+      }
+      add(rounded[0], rounded[1]);
+    }
+    op.replaceAllUsesWith(sums);
+  }
+
   LLVM::LLVMFuncOp function;
   OpBuilder builder;
   Location loc;
   unsigned computeCapability;
+  llvm::DenseMap<Value, Parts> ofNumbers;
   llvm::DenseMap<std::tuple<Attribute, Attribute, int64_t, Value, Block *>, Share> shares;  // by runs, their further offsets, width, lane and where they are known
   Value oncePolicy;
 };

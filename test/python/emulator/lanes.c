@@ -73,6 +73,45 @@ float emu_shfl_bfly_f32(int32_t mask, float value, int32_t bits, int32_t clamp) 
   return value;
 }
 
+/// Rounded to a mantissa of 10 bits, ties away from zero.
+int32_t emu_f2tf32(float value) {
+  uint32_t word;
+  memcpy(&word, &value, 4);
+  return (int32_t)((word + 0x1000) & 0xffffe000);
+}
+
+/// sums += left x right: each lane's fragments of matrices of doubles, 8 x 4, 4 x 8 and 8 x 8, or of tf32, 16 x 8, 8 x 8 and 16 x 8 (or half as
+/// deep), of whose words the units see the upper 19 bits.
+void emu_mma(const void *left, const void *right, void *sums, int32_t is_double, int32_t halves) {
+  static double all_left[LANES][LANES][4], all_right[LANES][LANES][2];
+  int warp = current / LANES, lane = current % LANES, b = lane / 4, a = lane % 4, parts = is_double ? 1 : 2;
+  for (int n = 0; n < halves * parts; ++n) {
+    uint32_t word = is_double ? 0 : ((const uint32_t *)left)[n] & 0xffffe000;
+    float number;
+    memcpy(&number, &word, 4);
+    all_left[warp][lane][n] = is_double ? ((const double *)left)[n] : number;
+  }
+  for (int n = 0; n < halves; ++n) {
+    uint32_t word = is_double ? 0 : ((const uint32_t *)right)[n] & 0xffffe000;
+    float number;
+    memcpy(&number, &word, 4);
+    all_right[warp][lane][n] = is_double ? ((const double *)right)[n] : number;
+  }
+  wait_at(&warps[warp], LANES);
+  for (int m = 0; m < parts; ++m)
+    for (int column = 2 * a; column < 2 * a + 2; ++column) {
+      double sum = 0;
+      for (int k = 0; k < 4 * halves; ++k)
+        sum += all_left[warp][4 * b + k % 4][k / 4 * parts + m] * all_right[warp][4 * column + k % 4][k / 4];
+      int n = 2 * m + column - 2 * a;
+      if (is_double)
+        ((double *)sums)[n] += sum;
+      else
+        ((float *)sums)[n] = (float)(((float *)sums)[n] + sum);
+    }
+  wait_at(&warps[warp], LANES);
+}
+
 void emu_copy(char *to, const char *from, int32_t bytes, int32_t valid) {
   Thread *thread = &threads[current];
   if (thread->copies == MAX_COPIES || (uintptr_t)to % bytes || (valid && (uintptr_t)from % bytes)) {

@@ -302,7 +302,7 @@ LogicalResult ProductAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
 
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, Target target, Access groupBy, int64_t lanes, int64_t slabBegin,
                                    int64_t slabEnd, int64_t slabs, int64_t instances, int64_t rows, int64_t tileRows, int64_t warps, int64_t stages,
-                                   int64_t registers, bool) {
+                                   int64_t registers, int64_t products, bool) {
   // schedule_c1
   if (lanes <= 0 || !llvm::isPowerOf2_64(lanes))
     return emitError() << "expected lanes to be a power of two, got " << lanes;
@@ -325,6 +325,9 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   // schedule_c7
   if (instances < 1 || (instances > 1 && target == Target::CPU))
     return emitError() << "expected at least one instance, and no more on the CPU, got " << instances;
+  // schedule_c8
+  if (products < 1 || products > 3 || (products > 1 && target == Target::CPU))
+    return emitError() << "expected products from 1 to 3, 1 on the CPU, got " << products;
   return success();
 }
 

@@ -84,6 +84,9 @@ LogicalResult ReadOp::verify() {
 LogicalResult WriteOp::verify() {
   if (failed(verifyAccess(*this, getValue().getType())))
     return failure();
+  // write_c8
+  if (getAtomic() && (!getAccumulate() || isa<VectorType>(getValue().getType().getElementType())))
+    return emitOpError("adds atomically: expects scalars that are accumulated");
   // write_c5
   if (getAccumulate() && getNontemporal())
     return emitOpError("accumulates, so it reads what it writes: it cannot be nontemporal");
@@ -170,6 +173,63 @@ LogicalResult LaneSumOp::verify() {
   bool hasTensors = llvm::all_of(getValues().getTypes(), [](Type type) { return isa<RankedTensorType>(type); });
   if (getStride() < 1 || (getStride() > 1 && !hasTensors))
     return emitOpError("expects a positive stride, 1 for elements, got ") << getStride();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// matrix_product
+//===----------------------------------------------------------------------===//
+
+std::array<StringRef, 3> MatrixProductOp::getLetters() {
+  auto [factors, sums] = getSubscripts().split("->");
+  auto [left, right] = factors.split(',');
+  return {left, right, sums};
+}
+
+LogicalResult MatrixProductOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor, SmallVectorImpl<Type> &types) {
+  llvm::append_range(types, adaptor.getSums().getTypes());
+  return success();
+}
+
+LogicalResult MatrixProductOp::verify() {
+  // matrix_product_c1
+  std::array<OperandRange, 3> operands{getLeft(), getRight(), getSums()};
+  Type element = getSums().empty() ? Type() : getSums().front().getType();
+  if (auto tensor = dyn_cast_or_null<RankedTensorType>(element))
+    element = tensor.getElementType();
+  if (!element || !isScalar(element))
+    return emitOpError("expects matrices of f32 or f64");
+  std::array<size_t, 3> counts = element.isF64() ? std::array<size_t, 3>{1, 1, 2} : std::array<size_t, 3>{4, 2, 4};
+  if (element.isF32() && getRight().size() == 1)
+    counts = {2, 1, 4};
+  for (auto [each, count] : llvm::zip(operands, counts)) {
+    if (each.size() != count)
+      return emitOpError("expects ") << counts[0] << ", " << counts[1] << " and " << counts[2] << " operands of " << element << ", got " << operands[0].size() << ", "
+                                     << operands[1].size() << " and " << operands[2].size();
+    for (Type type : each.getTypes()) {
+      auto tensor = dyn_cast<RankedTensorType>(type);
+      if (type != each.front().getType() || (tensor ? tensor.getElementType() : type) != element || (tensor && !tensor.hasStaticShape()))
+        return emitOpError("expects all elements of a matrix to be of one type, scalars or small tensors of ") << element << ", got " << type;
+    }
+  }
+  // matrix_product_c2
+  if (getSubscripts().count("->") != 1 || getSubscripts().split("->").first.count(',') != 1)
+    return emitOpError("expects letters of left and right, then '->' and those of the sums, got \"") << getSubscripts() << "\"";
+  llvm::SmallDenseMap<char, int64_t> extents;
+  for (auto [letters, each] : llvm::zip(getLetters(), operands)) {
+    auto tensor = dyn_cast<RankedTensorType>(each.front().getType());
+    ArrayRef<int64_t> shape = tensor ? tensor.getShape() : ArrayRef<int64_t>();
+    if (letters.size() != shape.size())
+      return emitOpError("'") << letters << "' names " << letters.size() << " dimensions, got " << each.front().getType();
+    for (auto [letter, extent] : llvm::zip(letters, shape)) {
+      bool isNew = extents.try_emplace(letter, extent).second;
+      if (letters.count(letter) > 1 || extents[letter] != extent || (isNew && each.getBeginOperandIndex() == getSums().getBeginOperandIndex()))
+        return emitOpError("expects '") << Twine(letter) << "' once in '" << letters << "', in a factor, and of one extent";
+    }
+  }
+  // matrix_product_c3
+  if (getTerms() != 1 && (getTerms() != 3 || !element.isF32()))
+    return emitOpError("expects 1 term, or 3 of f32, got ") << getTerms();
   return success();
 }
 

@@ -153,7 +153,7 @@ void CPUKernelStaging::stageMatrices(ArrayRef<RowPlace> inputs) {
   IRMapping scalars;
   for (auto [value, offset] : matrixOffsets)
     WriteOp::create(builder, loc, getScalars(value, inputs, scalars), matrices, Value(), Value(), offset, 1,
-                    SmallVector<int64_t>(cast<RankedTensorType>(value.getType()).getRank(), 0), false, false,
+                    SmallVector<int64_t>(cast<RankedTensorType>(value.getType()).getRank(), 0), false, false, false,
                     builder.getDenseI64ArrayAttr(getPacked(value)), builder.getI64IntegerAttr(lanes), TypeAttr());
 }
 

@@ -3,6 +3,7 @@
 #define ESPMM_LIB_EQUIVARIANT_GPUNESTTARGET_H
 
 #include "GPUFunction.h"
+#include "GPURowTiles.h"
 #include "Nests.h"
 #include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "SharedRows.h"
@@ -35,10 +36,8 @@ public:
   bool readsPastEnd() override { return true; }
   mlir::Value getMask(mlir::Value count, int64_t groups) override { return ix.less(getPlaceInGroup(groups), count); }
   int64_t getAlignment(mlir::Value base) override { return isBuffer(base) ? bytesAtOnce / getBytes() : 1; }
-  mlir::Value hide(mlir::Value pointer) override {
-    return mlir::LLVM::InlineAsmOp::create(builder, loc, pointer.getType(), pointer, "mov.b64 $0, $1;", "=l,l", /*has_side_effects=*/true, /*is_align_stack=*/false,
-                                     mlir::LLVM::TailCallKind::None, mlir::LLVM::AsmDialectAttr(), mlir::ArrayAttr()).getRes();
-  }
+  mlir::Value hide(mlir::Value pointer) override { return move(pointer, "mov.b64 $0, $1;", "=l,l"); }
+  mlir::Value hideNumber(mlir::Value number) override { return move(number, "mov.b32 $0, $1;", "=r,r"); }
   void once(llvm::function_ref<void()> emit) override {
     mlir::OpBuilder::InsertionGuard insertion(builder);
     function.guard(ix.less(function.lane, ix.constant(1)));
@@ -50,7 +49,7 @@ public:
       function.guard(mask);
     mlir::Value own = ix.address(address, ix.mul(getPlaceInGroup(groups), stride), getElement(stored));
     // Nobody waits for a sum in memory of the device; it is this lane's alone, so that their order is known.
-    if (accumulate && mlir::cast<mlir::LLVM::LLVMPointerType>(own.getType()).getAddressSpace() == function.global.getAddressSpace()) {
+    if (accumulate && addsInMemory(own)) {
       mlir::LLVM::AtomicRMWOp::create(builder, loc, mlir::LLVM::AtomicBinOp::fadd, own, value, mlir::LLVM::AtomicOrdering::monotonic);
       return;
     }
@@ -58,6 +57,8 @@ public:
       value = mlir::LLVM::FAddOp::create(builder, loc, mlir::LLVM::LoadOp::create(builder, loc, element, own, getBytes()), value);
     mlir::LLVM::StoreOp::create(builder, loc, roundToStored(builder, loc, value, getElement(stored)), own, getElement(stored).getIntOrFloatBitWidth() / 8);
   }
+
+  bool addsInMemory(mlir::Value address) override { return mlir::cast<mlir::LLVM::LLVMPointerType>(address.getType()).getAddressSpace() == function.global.getAddressSpace(); }
 
   /// Each lane's part of a row.
   virtual void forEach(int64_t count, llvm::function_ref<void(mlir::Value)> body) {
@@ -76,6 +77,10 @@ protected:
   /// What one instruction reads, if it lies at a multiple of it.
   static constexpr int64_t bytesAtOnce = 16;
 
+  mlir::Value move(mlir::Value value, llvm::StringRef text, llvm::StringRef constraints) {
+    return mlir::LLVM::InlineAsmOp::create(builder, loc, value.getType(), value, text, constraints, /*has_side_effects=*/true, /*is_align_stack=*/false,
+                                           mlir::LLVM::TailCallKind::None, mlir::LLVM::AsmDialectAttr(), mlir::ArrayAttr()).getRes();
+  }
   mlir::Value getZero() { return mlir::LLVM::ConstantOp::create(builder, loc, element, mlir::FloatAttr::get(element, 0.0)); }
 
   GPUFunction &function;
@@ -84,16 +89,22 @@ protected:
 /// Nests in the lanes of all warps of a block, which share its memory: loops are shared out among them.
 class GPURowTileTarget : public GPUNestTarget {
 public:
-  GPURowTileTarget(GPUFunction &function, mlir::Type element, int64_t warps, int64_t stages)
-      : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(warps, stages)), warps(warps) {}
+  GPURowTileTarget(GPUFunction &function, mlir::Type element, const RowTileNumbers &numbers)
+      : GPUNestTarget(function, element, [&](mlir::Value) { return function.sharedBase; }, getLimits(element, numbers)), warps(numbers.warps) {}
   /// Of several results and several summands at once, those of weights that follow each other are read by one instruction. Each part has code of its own, that goes by once for each tile:
   /// what has no room in the multiprocessor's cache comes from memory every time, at about 5 bytes a cycle, so that loops are as short as loads under way allow.
-  static NestLimits getLimits(int64_t warps, int64_t stages) {
-    NestLimits limits{warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, warps, /*rows=*/warpSize, /*early=*/stages * elementsOfStage, /*recomputed=*/0, /*lanesAreThreads=*/true};
+  static NestLimits getLimits(mlir::Type element, const RowTileNumbers &numbers) {
+    NestLimits limits{warpSize, /*summands=*/32, /*block=*/8, /*sums=*/16, numbers.warps, /*rows=*/warpSize, /*early=*/numbers.stages * bytesOfStage / (element.getIntOrFloatBitWidth() / 8), /*recomputed=*/0, /*lanesAreThreads=*/true};
     limits.rowSummands = 4;
-    limits.keepsLoops = true;
+    limits.keepsCodeShort = true;
+    limits.rowPitch = pitch;
+    int64_t terms = numbers.products == Products::ThreeTerms && element.isF32() ? 3 : 1;
+    if (numbers.products != Products::MultiplyAdds)
+      limits.units = {MatrixProductOp::getRows(element), MatrixProductOp::columns, MatrixProductOp::getSummed(element), terms, /*ofNumber=*/element.isF64() ? 1 : terms == 3 ? 3 : 2};
     return limits;
   }
+  /// Elements from one number of the rows to the next one: odd, so that neither a row nor a number's rows lie in one bank.
+  static constexpr int64_t pitch = warpSize + 1;
 
   mlir::Value getPart() override { return function.warp; }
   void separate() override { function.syncBlock(); }
@@ -110,7 +121,7 @@ public:
   }
 
 private:
-  static constexpr int64_t elementsOfStage = 3072;
+  static constexpr int64_t bytesOfStage = 6144;
   int64_t warps;
   llvm::DenseSet<mlir::Value> aligned;
 };

@@ -19,8 +19,7 @@ using namespace espmm::equivariant;
 namespace {
 
 constexpr int64_t tileRows = warpSize;
-/// Elements from one element of the rows to the next: an odd number, so that neither a row nor a column lies in one bank.
-constexpr int64_t pitch = tileRows + 1;
+constexpr int64_t pitch = GPURowTileTarget::pitch;
 
 Type getElement(KernelOp kernel) { return getArithmeticType(getStoredElement(kernel.getResult(0))); }
 
@@ -42,7 +41,7 @@ public:
     if (!shares.empty())
       blocks = h.max(h.max(h.min(tiles, h.constant(leastBlocks)), h.ceildiv(tiles, h.constant(mostTiles))), h.constant(1));
     OpBuilder::InsertPoint end = builder.saveInsertionPoint();
-    target.emplace(function, element, warps, schedule.getStages());
+    target.emplace(function, element, getRowTileNumbers(schedule));
     for (Value tensor : getEdgeTensors(kernel))
       places[tensor] = target->allocate(getWidth(tensor) * pitch);
     for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
@@ -222,7 +221,7 @@ private:
 
 } // namespace
 
-std::optional<RowTile> espmm::equivariant::measureRowTile(KernelOp kernel, int64_t warps, int64_t stages) {
+std::optional<RowTile> espmm::equivariant::measureRowTile(KernelOp kernel, const RowTileNumbers &numbers) {
   if (chooseGroupSide(kernel) != Access::Edge || !hasRowsAt(kernel, Access::All))
     return std::nullopt;
   SmallVector<int64_t> sizes;
@@ -233,14 +232,18 @@ std::optional<RowTile> espmm::equivariant::measureRowTile(KernelOp kernel, int64
   }
   Type element = getElement(kernel);
   KernelAnalysis analysis(kernel, LoopedAxes::Nests);
-  NestPlan plan(analysis, GPURowTileTarget::getLimits(warps, stages));
+  NestPlan plan(analysis, GPURowTileTarget::getLimits(element, numbers));
   if (!plan.canSumOverRows())
     return std::nullopt;
-  return RowTile{plan.measure(element, sizes) * (element.getIntOrFloatBitWidth() / 8), plan.getSpan()};
+  return RowTile{plan.measure(element, sizes) * (element.getIntOrFloatBitWidth() / 8), plan.getSpan(), plan.hasMatrices()};
 }
 
 bool espmm::equivariant::isRowTileOnGPU(KernelOp kernel, ScheduleAttr schedule) {
-  return schedule.getRows() == warpSize && measureRowTile(kernel, schedule.getWarps(), schedule.getStages());
+  return schedule.getRows() == warpSize && measureRowTile(kernel, getRowTileNumbers(schedule));
+}
+
+RowTileNumbers espmm::equivariant::getRowTileNumbers(ScheduleAttr schedule) {
+  return {schedule.getWarps(), schedule.getStages(), static_cast<Products>(schedule.getProducts())};
 }
 
 void espmm::equivariant::stageRowTilesForGPU(KernelOp kernel, HostProgram &host) { GPURowTileKernel(kernel, host).run(); }

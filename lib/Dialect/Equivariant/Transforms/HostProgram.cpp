@@ -18,7 +18,7 @@ static std::optional<int64_t> getConstant(Value value) {
   return std::nullopt;
 }
 
-Value IndexBuilder::constant(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, 64); }
+Value IndexBuilder::constant(int64_t value) { return arith::ConstantIntOp::create(builder, loc, value, bits); }
 
 Value IndexBuilder::add(Value a, Value b) {
   auto ca = getConstant(a), cb = getConstant(b);

@@ -17,7 +17,7 @@ namespace espmm::equivariant {
 /// Scalar i64 arithmetic, constants folded, at an insertion point.
 class IndexBuilder {
 public:
-  explicit IndexBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+  explicit IndexBuilder(mlir::OpBuilder &builder, mlir::Location loc, unsigned bits = 64) : builder(builder), loc(loc), bits(bits) {}
   mlir::Value constant(int64_t value);
   mlir::Value add(mlir::Value a, mlir::Value b);
   mlir::Value sub(mlir::Value a, mlir::Value b);
@@ -40,6 +40,7 @@ public:
 
   mlir::OpBuilder &builder;
   mlir::Location loc;
+  unsigned bits; // of numbers
 };
 
 class HostProgram {

@@ -55,7 +55,7 @@ private:
 
   NestLimits getLimits() {
     if (isGPU)
-      return isTile ? GPURowTileTarget::getLimits(schedule.getWarps(), schedule.getStages()) : GPUNestTarget::getLimits();
+      return isTile ? GPURowTileTarget::getLimits(getArithmeticType(getStoredElement(kernel.getResult(0))), getRowTileNumbers(schedule)) : GPUNestTarget::getLimits();
     return CPUNestTarget::getLimits(VectorType::get({schedule.getLanes()}, getArithmeticType(getStoredElement(kernel.getResult(0)))), schedule.getTileRows());
   }
 
@@ -63,7 +63,7 @@ private:
     NestPlan plan(analysis, getLimits());
     std::map<std::string, int64_t> kinds;
     for (const NestPlan::Step &step : plan.getSteps())
-      for (Operation *op : step.ops)
+      for (Operation *op : step.getAll())
         if (auto einsum = dyn_cast<EinsumOp>(op)) {
           bool isTogether = step.ops.size() > 1;
           ++kinds[("einsum " + einsum.getSubscripts() + ": " + describe(isTogether ? step.loops : plan.getShape(op)) +
@@ -76,7 +76,21 @@ private:
 
   static std::string name(char letter) { return letter == rowLetter ? "rows" : std::string(1, letter); }
 
+  std::string describe(const NestMatrix &matrix) {
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    os << "matrix units, " << name(matrix.row) << " x " << name(matrix.column) << " summed over " << name(matrix.summed);
+    if (schedule.getProducts() == static_cast<int64_t>(Products::ThreeTerms))
+      os << ", each factor as two numbers of tf32, because its result is as exact as that of multiply-adds then";
+    else
+      os << ", because they are faster" << (getArithmeticType(getStoredElement(kernel.getResult(0))).isF64() ? "" : ", and factors may be rounded to tf32");
+    os << "; " << matrix.rowTiles << " x " << matrix.columnTiles << " tiles at once, because warps then have about equal shares";
+    return text;
+  }
+
   std::string describe(const NestShape &shape) {
+    if (shape.matrix)
+      return describe(*shape.matrix);
     if (!shape.laneLetter)
       return "without a loop, because nothing of it has a multiplicity that is long";
     std::string text;

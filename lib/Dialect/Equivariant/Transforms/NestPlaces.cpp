@@ -21,7 +21,7 @@ NestPlace NestStaging::makeBuffer(Value value) {
   auto ofValue = analysis.getLooped(value);
   NestPlace place;
   place.strides.assign(shape.size(), 0);
-  int64_t size = plan.isByRow(value) ? plan.limits.rows : 1;
+  int64_t size = plan.isByRow(value) ? plan.getRowPitch() : 1;
   for (bool isLooped : {true, false})
     for (int64_t d = static_cast<int64_t>(shape.size()) - 1; d >= 0; --d)
       if (static_cast<bool>(ofValue.count(letters[d])) == isLooped) {
@@ -102,18 +102,18 @@ Value NestStaging::getBase(Value value, const NestPlace &place) {
       builder.setInsertionPoint(outermost);
     pointer = target.hide(place.base);
   }
-  if (steps.empty())
+  if (steps.empty() && !place.shift)
     return pointer;
   // One value for one address: sparsify knows by it what is added to the same place.
   for (const Base &known : bases)
-    if (known.block == builder.getInsertionBlock() && known.from == place.base && known.steps == steps)
+    if (known.block == builder.getInsertionBlock() && known.from == place.base && known.shift == place.shift && known.steps == steps)
       return known.address;
-  Value at;
+  Value at = place.shift;
   for (auto [step, stride] : steps) {
     Value offset = ix.mul(step, stride);
     at = at ? ix.add(at, offset) : offset;
   }
-  bases.push_back({builder.getInsertionBlock(), place.base, steps, ix.address(pointer, at, target.getElement(place.stored))});
+  bases.push_back({builder.getInsertionBlock(), place.base, place.shift, steps, ix.address(pointer, at, target.getElement(place.stored))});
   return bases.back().address;
 }
 
@@ -122,8 +122,9 @@ Value NestStaging::read(Value value, const NestPlace &asItLies) {
   auto it = turned.find({value.getAsOpaquePointer(), shape.sumsRows() && inLanes ? shape.laneLetter : 0});
   const NestPlace &place = it == turned.end() ? asItLies : it->second;
   bool isMasked = inLanes && (shape.sumsLanes || !target.readsPastEnd());
+  bool isSummand = summedMask && (shape.matrix->summed == rowLetter ? plan.isByRow(value) : analysis.getLetters(value).contains(shape.matrix->summed));
   auto result = ReadOp::create(builder, loc, getSmallType(value, inLanes), getBase(value, place), inLanes ? lane : Value(),
-                               isMasked ? mask : Value(), place.offset, inLanes ? getLaneStride(value, shape.laneLetter, place) : 1,
+                               isMasked ? mask : isSummand ? summedMask : Value(), place.offset, inLanes ? getLaneStride(value, shape.laneLetter, place) : 1,
                                dropLooped(value, place.strides), place.stored);
   if (!inLanes)
     result.setAligned(getAlignment(value, place));
@@ -132,7 +133,8 @@ Value NestStaging::read(Value value, const NestPlace &asItLies) {
 
 void NestStaging::write(Value elements, Value value, const NestPlace &place) {
   bool inLanes = isInLanes(value);
-  WriteOp::create(builder, loc, elements, getBase(value, place), inLanes ? lane : Value(), inLanes ? mask : Value(), place.offset,
-                  inLanes ? getLaneStride(value, shape.laneLetter, place) : 1, dropLooped(value, place.strides),
-                  place.accumulate, /*nontemporal=*/false, place.stored);
+  auto result = WriteOp::create(builder, loc, elements, getBase(value, place), inLanes ? lane : Value(), inLanes ? mask : elementMask, place.offset,
+                                inLanes ? getLaneStride(value, shape.laneLetter, place) : 1, dropLooped(value, place.strides),
+                                place.accumulate, /*nontemporal=*/false, place.stored);
+  result.setAtomic(shape.matrix && place.accumulate && target.addsInMemory(place.base));
 }

@@ -161,6 +161,16 @@ NestShape NestPlan::makeShape(Operation *op) const {
       shape.summed.push_back(letter);
   shape.unrolledLetter = shape.summed.empty() || shape.sumsLanes ? 0 : shape.summed.back();
 
+  if (auto matrix = makeMatrix(op, shape)) {
+    NestShape ofMatrix;
+    ofMatrix.kept = shape.kept;
+    ofMatrix.looped = shape.looped;
+    ofMatrix.matrix = std::move(matrix);
+    // Of multiply-adds a fourth of what is counted is read once for several.
+    if (4 * countWork(op, ofMatrix) < 3 * countWork(op, shape))
+      return ofMatrix;
+  }
+
   auto getExtent = [&](char letter) { return letter ? shape.looped.at(letter) : 0; };
   shape.groupLetter = shape.unrolledLetter ? shape.unrolledLetter : shape.blockLetter;
   if (limits.lanesAreThreads && shape.groupLetter && shape.laneLetter)
@@ -208,7 +218,9 @@ NestShape NestPlan::makeShape(Operation *op) const {
 
 bool NestShape::operator==(const NestShape &other) const {
   return kept == other.kept && laneLetter == other.laneLetter && sumsLanes == other.sumsLanes && block == other.block && groups == other.groups &&
-         (groupLetter == blockLetter) == (other.groupLetter == other.blockLetter) && sumsParts == other.sumsParts;
+         (groupLetter == blockLetter) == (other.groupLetter == other.blockLetter) && sumsParts == other.sumsParts && !matrix == !other.matrix &&
+         (!matrix || (matrix->row == other.matrix->row && matrix->column == other.matrix->column && matrix->rowTiles == other.matrix->rowTiles &&
+                      matrix->columnTiles == other.matrix->columnTiles));
 }
 
 int64_t NestShape::getStep(char letter, int64_t lanes) const {
@@ -229,8 +241,9 @@ SmallVector<char> NestShape::getOuter() const {
 // Order
 //===----------------------------------------------------------------------===//
 
-int64_t NestPlan::countWork(Operation *op) const {
-  const NestShape &shape = getShape(op);
+int64_t NestPlan::countWork(Operation *op, const NestShape &shape) const {
+  if (shape.matrix)
+    return countPieces(shape) * countPieceWork(op, shape);
   int64_t positions = 1, atPosition = 0;
   for (auto [letter, extent] : shape.looped)
     positions *= letter == shape.laneLetter ? (extent + limits.lanes - 1) / limits.lanes : extent;
@@ -264,6 +277,7 @@ struct Written {
   Place place;
   Operation *by;
   int64_t owner; // -1: by all parts, or to be read by lanes that have not written it
+  int64_t first; // of matrices: the part that has their first tiles
 };
 } // namespace
 
@@ -318,7 +332,25 @@ void NestPlan::order() {
   auto hasRoom = [&](const Unit &unit) { return !getNewBuffers(unit) || inUse + getNewBuffers(unit) <= limits.early; };
   auto isShort = [&](const Unit &unit) {
     Operation *op = unit.ops.front();
-    return unit.ops.size() == 1 && hasRoom(unit) && limits.lanesAreThreads && isOrdinary(op) && (limits.parts > 1 ? isAlone(unit) : getShape(op).kept.empty());
+    return unit.ops.size() == 1 && hasRoom(unit) && limits.lanesAreThreads && isOrdinary(op) && (limits.units.rows ? true : limits.parts > 1 ? isAlone(unit) : getShape(op).kept.empty());
+  };
+  /// Of matrices, who has the first tiles: for what adds to one place always the same, else the one with whom the longest share becomes no longer than it has to.
+  std::map<Place, int64_t> firstParts;
+  auto findFirstPart = [&](Operation *op) -> int64_t {
+    for (const Place &place : writes[op])
+      if (auto it = firstParts.find(place); it != firstParts.end())
+        return it->second;
+    int64_t pieces = countPieces(getShape(op)), best = 0, least = std::numeric_limits<int64_t>::max();
+    for (int64_t first = 0; first < limits.parts; ++first) {
+      SmallVector<int64_t> shares(work);
+      for (int64_t n = 0; n < pieces; ++n)
+        shares[(first + n) % limits.parts] += countPieceWork(op, getShape(op));
+      if (int64_t longest = *llvm::max_element(shares); longest < least) {
+        least = longest;
+        best = first;
+      }
+    }
+    return best;
   };
   /// Who does it, if nobody has to be waited for; -1 if somebody has to.
   auto findOwner = [&](const Unit &unit) -> int64_t {
@@ -337,11 +369,44 @@ void NestPlan::order() {
           return -1;
         owner = other.owner;
       } else if (isRead || other.owner >= 0 || !limits.lanesAreThreads || !isOrdinary(*writer) || !isOrdinary(other.by) ||
-                 !(getShape(*writer) == getShape(other.by))) {
+                 !(getShape(*writer) == getShape(other.by)) || (getShape(*writer).matrix && findFirstPart(*writer) != other.first)) {
         return -1;
       }
     }
+    if (getShape(unit.ops.front()).matrix)
+      return findFirstPart(unit.ops.front());
     return owner >= 0 ? owner : isAlone(unit) ? llvm::min_element(work) - work.begin() : 0;
+  };
+
+  // What was given to results by then: the first one that gives to a place writes there, others add.
+  std::set<Place> given;
+  auto isTouched = [&](const Unit &unit) {
+    return llvm::any_of(written, [&](const Written &other) {
+      return llvm::is_contained(writes[unit.ops.front()], other.place) ||
+             llvm::any_of(unit.reads, [&](Value value) { return std::get<0>(other.place) == value.getAsOpaquePointer(); });
+    });
+  };
+  /// Whether an operation can be done by the code of a step's, as the next one of those alike.
+  auto mayJoin = [&](const Step &step, const Unit &unit, int64_t newBuffers) {
+    constexpr size_t mostAlike = 8;
+    Operation *op = step.ops.front(), *other = unit.ops.front();
+    const NestShape &shape = getShape(op);
+    llvm::MapVector<Value, Value> leaves;
+    if (!limits.keepsCodeShort || step.ops.size() > 1 || step.alike.size() + 1 == mostAlike || unit.ops.size() > 1 || !isOrdinary(op) || shape.sumsLanes || shape.sumsParts ||
+        !isReady(unit) || (getNewBuffers(unit) && inUse + newBuffers + getNewBuffers(unit) > limits.early) || !areAlike(op, other, leaves) || writes[op].size() != writes[other].size())
+      return false;
+    for (auto [place, otherPlace] : llvm::zip(writes[op], writes[other])) {
+      bool isResult = !std::get<0>(place);
+      if (isResult != !std::get<0>(otherPlace) || std::get<1>(place) != std::get<1>(otherPlace) || (isResult && given.count(place) != given.count(otherPlace)))
+        return false;
+      for (Operation *member : step.getAll())
+        if (llvm::is_contained(writes[member], otherPlace))
+          return false;
+    }
+    if (!isTouched(unit))
+      return true;
+    int64_t owner = findOwner(unit), turn = static_cast<int64_t>(step.alike.size()) + 1;
+    return owner >= 0 && (shape.matrix ? owner == (step.owner + turn * countPieces(shape)) % limits.parts : shape.isShared() || owner == (step.owner + turn) % limits.parts);
   };
 
   while (!waiting.empty()) {
@@ -352,10 +417,15 @@ void NestPlan::order() {
         // The first one may wait for what is put off, to share another's loops.
         if (!isReady(*it))
           continue;
-        bool mayGo = isShort(*it) || std::exchange(isFirst, false);
+        bool mayGo = isShort(*it) || (!limits.units.rows && std::exchange(isFirst, false));
         if (mayGo && (separates || findOwner(*it) >= 0))
           chosen = it;
       }
+      // If all wait for others or for room, the one that takes least.
+      if (limits.units.rows && separates && chosen == waiting.end())
+        for (auto it = waiting.begin(); it != waiting.end(); ++it)
+          if (isReady(*it) && (chosen == waiting.end() || getNewBuffers(*it) < getNewBuffers(*chosen)))
+            chosen = it;
       if (chosen != waiting.end()) {
         Unit unit = std::move(*chosen);
         waiting.erase(chosen);
@@ -369,23 +439,44 @@ void NestPlan::order() {
             inUse -= getBufferSize(value);
         }
         step.owner = findOwner(unit);
-        for (Operation *op : unit.ops) {
-          bool isOwn = isAlone(unit) && !getShape(op).sumsParts;
-          for (int64_t part = 0; part < limits.parts; ++part)
-            work[part] += isOwn ? (part == step.owner ? countWork(op) : 0) : countWork(op) / limits.parts;
+        int64_t newBuffers = getNewBuffers(unit);
+        SmallVector<Value> reads(unit.reads);
+        for (auto it = waiting.begin(); it != waiting.end();) {
+          if (!mayJoin(step, *it, newBuffers)) {
+            ++it;
+            continue;
+          }
+          newBuffers += getNewBuffers(*it);
+          llvm::append_range(reads, it->reads);
+          step.alike.push_back(it->ops.front());
+          it = waiting.erase(it);
         }
         if (unit.ops.size() > 1)
           step.loops = *makeSharedShape(unit.ops);
-        for (Operation *op : unit.ops) {
-          int64_t owner = isAlone(unit) && isByRow(op->getResult(0)) ? step.owner : -1;
-          for (const Place &place : writes[op])
-            written.push_back({place, op, owner});
+        for (auto [turn, op] : llvm::enumerate(step.getAll())) {
+          const NestShape &shape = getShape(op);
+          // Of those alike each begins with another part; of those that share loops none does.
+          int64_t own = step.owner;
+          if (!step.alike.empty())
+            own = (step.owner + static_cast<int64_t>(turn) * (shape.matrix ? countPieces(shape) : 1)) % limits.parts;
+          bool isOwn = isAlone(unit) && !shape.sumsParts;
+          if (shape.matrix)
+            for (int64_t n = 0, pieces = countPieces(shape); n < pieces; ++n)
+              work[(own + n) % limits.parts] += countPieceWork(op, shape);
+          for (int64_t part = 0; !shape.matrix && part < limits.parts; ++part)
+            work[part] += isOwn ? (part == own ? countWork(op) : 0) : countWork(op) / limits.parts;
+          for (const Place &place : writes[op]) {
+            written.push_back({place, op, isAlone(unit) && isByRow(op->getResult(0)) ? own : -1, own});
+            if (shape.matrix)
+              firstParts.try_emplace(place, own);
+            given.insert(place);
+          }
           known.insert(op->getResult(0));
         }
-        for (Value value : unit.reads)
+        for (Value value : reads)
           if (--readers[value] == 0)
             unread.push_back(value);
-        inUse += getNewBuffers(unit);
+        inUse += newBuffers;
         steps.push_back(std::move(step));
         break;
       }
@@ -399,7 +490,7 @@ void NestPlan::order() {
 //===----------------------------------------------------------------------===//
 
 int64_t NestPlan::getBufferSize(Value value) const {
-  return cast<RankedTensorType>(value.getType()).getNumElements() * (isByRow(value) ? limits.rows : 1);
+  return cast<RankedTensorType>(value.getType()).getNumElements() * (isByRow(value) ? getRowPitch() : 1);
 }
 
 bool NestPlan::isLaneSumInPlace(Operation *op) const {
@@ -447,7 +538,7 @@ int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {
         arena.release(temporaries.pop_back_val());
     for (Value value : step.released)
       arena.release(offsets.lookup(value));
-    for (Operation *op : step.ops) {
+    for (Operation *op : step.getAll()) {
       if (hasBuffer(op))
         offsets[op->getResult(0)] = arena.allocate(getBufferSize(op->getResult(0)));
       if (int64_t count = countTemporaries(op))

@@ -31,6 +31,14 @@ private:
 /// The letter of rows that are worked on side by side, in lanes: it comes after all others.
 constexpr char rowLetter = '~';
 
+/// What a warp multiplies at once on matrix units, as `matrix_product` does; without them there are no rows.
+struct MatrixUnits {
+  int64_t rows = 0, columns = 0, summed = 0;
+  int64_t terms = 1;
+  /// How many instructions it takes to have a number of a factor.
+  int64_t ofNumber = 1;
+};
+
 /// What a target can do at once.
 struct NestLimits {
   int64_t lanes;
@@ -50,8 +58,25 @@ struct NestLimits {
   int64_t shared = 0;
   /// Of sums over rows with channels in lanes, how many rows are taken at a time, each in a sum of its own.
   int64_t rowSummands = 1;
-  /// True if loops are better not unrolled further.
-  bool keepsLoops = false;
+  /// True if code is better short: loops are not unrolled further, and operations alike share theirs.
+  bool keepsCodeShort = false;
+  /// Elements from a number of one row to the next number of it in a buffer, if it is not the number of rows.
+  int64_t rowPitch = 0;
+  MatrixUnits units = {};
+};
+
+/// An operation that is a sum of products of matrices: the letters of the rows and columns of its result, and the one that is summed. Either there is a product for
+/// rows that are worked on side by side, or the sum is over them.
+struct NestMatrix {
+  char row = 0, column = 0, summed = 0;
+  /// How many tiles of the result, in its rows and its columns, a part has at once.
+  int64_t rowTiles = 1, columnTiles = 1;
+  /// Factors, with rows and with columns, and what is done with their components.
+  struct Product {
+    mlir::Value left, right;
+    std::string subscripts;
+  };
+  llvm::SmallVector<Product> products = {};
 };
 
 /// The loops of an operation.
@@ -71,12 +96,14 @@ struct NestShape {
   int64_t groups = 1;
   /// A part has a share of the sum only: it goes through memory to the one that adds them up.
   bool sumsParts = false;
+  /// Matrix units do it: then no letter is in lanes.
+  std::optional<NestMatrix> matrix = {};
 
   bool operator==(const NestShape &other) const;
   /// Whether it sums over rows, with channels in lanes.
   bool sumsRows() const { return laneLetter && laneLetter != rowLetter && looped.count(rowLetter); }
   /// Whether parts have a share of the loops.
-  bool isShared() const { return blockLetter != 0; }
+  bool isShared() const { return blockLetter != 0 || matrix; }
   int64_t getStep(char letter, int64_t lanes) const;
   /// The letters that are not in lanes, in the order of their loops.
   llvm::SmallVector<char> getOuter() const;
@@ -92,10 +119,17 @@ public:
     /// What earlier steps wrote is read, or added to, by another: it has to be there. Then memory of buffers that nobody reads any more is free as well.
     bool separates;
     llvm::SmallVector<mlir::Value> released;
-    /// The part that does it, if they do not share it.
+    /// The part that does it, or, of matrices, the one that has their first tiles, if they do not share it otherwise.
     int64_t owner = 0;
     /// The loops that several operations share: over all letters but the one in lanes, all of whose positions are had at once.
     NestShape loops = {};
+    /// Operations that do what the one does, with what lies elsewhere: its code does them too. What nobody shares, each part does for one of them, from the owner on.
+    llvm::SmallVector<mlir::Operation *> alike = {};
+    llvm::SmallVector<mlir::Operation *> getAll() const {
+      llvm::SmallVector<mlir::Operation *> all(ops);
+      llvm::append_range(all, alike);
+      return all;
+    }
   };
   llvm::ArrayRef<Step> getSteps() const { return steps; }
   const NestShape &getShape(mlir::Operation *op) const { return shapes.find(op)->second; }
@@ -109,12 +143,16 @@ public:
   bool isInlined(mlir::Operation *op) const;
   /// True if an operation's value has a buffer.
   bool hasBuffer(mlir::Operation *op) const;
+  /// From a number of a row in a buffer to the next one.
+  int64_t getRowPitch() const { return limits.rowPitch ? limits.rowPitch : limits.rows; }
   /// Elements of a value's buffer.
   int64_t getBufferSize(mlir::Value value) const;
   /// True if sums over lanes go where later operations read them, and nowhere else.
   bool isLaneSumInPlace(mlir::Operation *op) const;
   /// What an operation reads, with those inlined in it: blocks of rows, and buffers.
   void collectLeaves(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &leaves) const;
+  /// True if an operation does what another does. `leaves` are what they read, in pairs.
+  bool areAlike(mlir::Operation *op, mlir::Operation *other, llvm::MapVector<mlir::Value, mlir::Value> &leaves) const;
   /// What a sum over rows reads with channels in lanes: where lanes are a vector's, these have to be next to each other, and not the rows.
   void collectTurned(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &read) const;
   /// How far a row then is from the next one, for so many channels.
@@ -125,8 +163,14 @@ public:
   int64_t countTemporaries(mlir::Operation *op) const;
   /// Numbers that an operation works with at once, at most: of what it reads and what it computes.
   int64_t countLive() const;
+  /// How many pieces there are of an operation on matrices: so many tiles of the result each.
+  int64_t countPieces(const NestShape &shape) const;
   /// About how many instructions go by from the first operation to the last one: of the part that has most to do, each time that they wait for each other.
   int64_t getSpan() const { return span; }
+  /// True if matrix units do some of it.
+  bool hasMatrices() const {
+    return llvm::any_of(shapes, [](const auto &entry) { return entry.second.matrix.has_value(); });
+  }
   /// What all buffers take, beside rows of so many elements.
   int64_t measure(mlir::Type element, llvm::ArrayRef<int64_t> rows) const;
 
@@ -135,8 +179,20 @@ public:
 private:
   void findRows();
   NestShape makeShape(mlir::Operation *op) const;
+  /// The matrices that an operation multiplies, if the units are worth it.
+  std::optional<NestMatrix> makeMatrix(mlir::Operation *op, const NestShape &shape) const;
+  /// The products that an operation sums; false if it is something else.
+  bool collectProducts(mlir::Operation *op, const NestShape &shape, llvm::SmallVectorImpl<EinsumOp> &products) const;
+  /// How many tiles of the result a part has at once, of so many elements each.
+  void chooseTiles(NestMatrix &matrix, const NestShape &shape, int64_t elements) const;
+  /// How many components there are of a step's factors, of all products.
+  int64_t countComponents(const NestMatrix &matrix, const NestShape &shape, int64_t elements) const;
+  int64_t countStep(int64_t rowTiles, int64_t columnTiles) const;
+  std::array<int64_t, 2> countTiles(const NestMatrix &matrix, const NestShape &shape) const;
+  int64_t countPieceWork(mlir::Operation *op, const NestShape &shape) const;
   /// About how many instructions an operation takes, with those inlined in it.
-  int64_t countWork(mlir::Operation *op) const;
+  int64_t countWork(mlir::Operation *op, const NestShape &shape) const;
+  int64_t countWork(mlir::Operation *op) const { return countWork(op, getShape(op)); }
   /// Puts operations together that share loops: what all of them read, weights above all, is then read once.
   void shareLoops();
   /// True if loops over all letters, those of sums last, serve an operation: it sums over lanes, or over the last letters besides.

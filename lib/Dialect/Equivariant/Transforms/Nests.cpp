@@ -18,12 +18,15 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
       target.release(buffers[value].base);
       buffers.erase(value);
     }
-    for (Operation *op : step.ops)
+    for (Operation *op : step.getAll())
       if (plan.hasBuffer(op))
         buffers[op->getResult(0)] = makeBuffer(op->getResult(0));
     Operation *op = step.ops.front();
+    findAlike(step);
     if (step.ops.size() > 1)
       stageTogether(step);
+    else if (!isa<PairsOp, PairSumOp>(op) && plan.getShape(op).matrix)
+      stageMatrix(op, step.owner);
     else
       isa<PairsOp, PairSumOp>(op) ? stagePairs(op, step.owner) : stage(op, step.owner);
   }
@@ -77,7 +80,7 @@ static void keepLoop(scf::ForOp loop) {
 
 scf::ForOp NestStaging::loop(int64_t end, int64_t step, ValueRange inits, Value first) {
   auto result = scf::ForOp::create(builder, loc, first ? first : ix.constant(0), ix.constant(end), ix.constant(step), inits);
-  if (target.limits.keepsLoops)
+  if (target.limits.keepsCodeShort)
     keepLoop(result);
   if (inits.empty())
     builder.setInsertionPoint(result.getBody()->getTerminator());
@@ -146,8 +149,9 @@ void NestStaging::begin(const NestShape &shape) {
   bases.clear();
   multiples.clear();
   pointers.clear();
+  shifts.clear();
   block.clear();
-  lane = mask = Value();
+  lane = mask = summedMask = elementMask = Value();
   outermost = nullptr;
   target.begin();
 }
@@ -163,7 +167,9 @@ void NestStaging::stage(Operation *op, int64_t owner) {
   // What the same part has written, lane by lane for its rows, is read by other lanes.
   if (shape.sumsRows())
     target.separateLanes();
-  if (!shape.isShared() && !shape.sumsParts)
+  if (!alike.empty())
+    enterAlike(owner);
+  else if (!shape.isShared() && !shape.sumsParts)
     ownAlone(owner);
   // What several positions have in common is read outside of their loop.
   bool keepsLanes = shape.kept.count(shape.laneLetter), lanesFirst = keepsLanes && shape.block > 1, isFirst = true;
@@ -324,21 +330,30 @@ Value NestStaging::getOperand(Value operand, llvm::DenseMap<Value, Value> &known
     // Ones have dimensions with loops; coefficients have none.
     value = plan.getLoops(operand).empty() ? Value(builder.clone(*producer)->getResult(0))
                                       : Value(OnesOp::create(builder, loc, getSmallType(operand, false)));
-  else if (auto block = dyn_cast<BlockOp>(producer))
-    value = read(operand, getBlock(block));
   else
-    value = plan.isInlined(producer) ? compute(producer, known, moving) : read(operand, buffers.find(operand)->second);
+    value = !isa<BlockOp>(producer) && plan.isInlined(producer) ? compute(producer, known, moving) : read(operand, getSource(operand));
   if (!moves)
     known[operand] = value;
   return value;
 }
 
 void NestStaging::writeResult(Value result, llvm::function_ref<void(const NestPlace &)> write) {
-  if (auto it = buffers.find(result); it != buffers.end())
-    write(NestPlace(it->second));
-  for (const Contribution &c : analysis.getContributions())
-    if (c.value == result && c.isOfNest)
-      write(getTarget(c));
+  auto getPlaces = [&](Value value) {
+    SmallVector<NestPlace> places;
+    if (auto it = buffers.find(value); it != buffers.end())
+      places.push_back(it->second);
+    for (const Contribution &c : analysis.getContributions())
+      if (c.value == value && c.isOfNest)
+        places.push_back(getTarget(c));
+    return places;
+  };
+  SmallVector<NestPlace> places = getPlaces(result);
+  SmallVector<SmallVector<NestPlace>> others(places.size());
+  for (Operation *op : alike)
+    for (auto [ofPlace, place] : llvm::zip_equal(others, getPlaces(op->getResult(0))))
+      ofPlace.push_back(place);
+  for (auto [place, ofPlace] : llvm::zip(places, others))
+    write(shift(place, ofPlace));
 }
 
 void NestStaging::writeLaneSums(Value result, ArrayRef<Value> spread, char letter) {

@@ -7,6 +7,7 @@
 //       if the last one of the operands' is summed: for some of the result's last at a time, so that their sums over lanes are taken together and end up
 //       a lane each
 //     to the buffer that later operations read, and to the rows of results
+//   or, of products of matrices, as NestMatrices.cpp says
 //   or for some that read the same weights, together:
 //     what has none of the loops' letters is read; loops over all letters but the one in lanes, all of whose positions are had at once; sums over the last
 //     letters go through them
@@ -33,6 +34,7 @@ struct NestPlace {
   bool accumulate = false;
   mlir::TypeAttr stored = {}; // of the elements there, if it is not the type of arithmetic
   int64_t rowStride = 1; // from row to row, where several are worked on side by side
+  mlir::Value shift = {}; // of the base, in elements: where it depends on which of several operations alike is done
 };
 
 /// Where a block of a row is, as that lies in memory.
@@ -74,12 +76,16 @@ public:
   virtual int64_t getAlignment(mlir::Value base) { return 1; }
   /// The same pointer, whatever has to be hidden from what would compute the addresses of all operations beforehand.
   virtual mlir::Value hide(mlir::Value pointer) { return pointer; }
+  /// The same for a number of 32 bits, of which such addresses are made.
+  virtual mlir::Value hideNumber(mlir::Value number) { return number; }
   /// The loops of another operation begin.
   virtual void begin() {}
   /// Does something in one lane.
   virtual void once(llvm::function_ref<void()> emit) = 0;
   /// Lane n of each group goes to address + n * stride.
   virtual void store(mlir::Value value, mlir::Value address, int64_t stride, mlir::Value mask, bool accumulate, int64_t groups, mlir::TypeAttr stored) = 0;
+  /// True if sums at an address are added to by atomic operations, which nobody waits for.
+  virtual bool addsInMemory(mlir::Value address) { return false; }
   /// The type of elements in memory.
   mlir::Type getElement(mlir::TypeAttr stored) const { return stored ? stored.getValue() : element; }
 
@@ -89,6 +95,12 @@ public:
   mlir::Type element;
   const NestLimits limits;
   int64_t lanes;
+
+  /// Where in the memory that buffers share a pointer points; nothing if it is to other memory.
+  std::optional<int64_t> findOffset(mlir::Value base) const {
+    auto it = offsets.find(base);
+    return it == offsets.end() ? std::nullopt : std::optional(it->second);
+  }
 
 protected:
   bool isBuffer(mlir::Value base) const { return offsets.contains(base); }
@@ -105,7 +117,7 @@ private:
 class NestStaging {
 public:
   NestStaging(const KernelAnalysis &analysis, NestTarget &target)
-      : analysis(analysis), plan(analysis, target.limits), target(target), builder(target.builder), ix(target.ix), loc(target.loc), lanes(target.lanes) {}
+      : analysis(analysis), plan(analysis, target.limits), target(target), builder(target.builder), ix(target.ix), loc(target.loc), narrow(builder, loc, 32), lanes(target.lanes) {}
 
   /// Emits what an edge needs of all nests. The last dimension of a block that has a loop has stride 1 in its place, or lanes take it with its stride.
   void run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::function_ref<NestPlace(const Contribution &)> getTarget);
@@ -126,6 +138,16 @@ private:
   /// The loops from the letter of this number on; `known` of each of `shared.lanes`.
   void stageLoops(Shared &shared, llvm::SmallVector<llvm::DenseMap<mlir::Value, mlir::Value>> known, size_t level);
   void stageBody(Shared &shared, llvm::SmallVector<llvm::DenseMap<mlir::Value, mlir::Value>> known);
+  /// A position of a letter, and where it is not past the end; null if it never is.
+  struct Position {
+    mlir::Value at, isWithin;
+  };
+  /// Of a number that may be past an extent: what is read there instead.
+  Position makePosition(mlir::Value at, int64_t extent, bool mayBePast);
+  /// Which one a part is from the first on.
+  mlir::Value getTurn(int64_t first);
+  /// On matrix units, whose first tiles are that part's.
+  void stageMatrix(mlir::Operation *op, int64_t first);
   void stagePairs(mlir::Operation *op, int64_t owner);
   /// For each pair of channels, what the first or second of them has, or adds to it.
   void stagePairs(mlir::Operation *op, bool adds, mlir::Value source, const NestPlace &from, const NestPlace &to);
@@ -151,6 +173,14 @@ private:
   mlir::Value read(mlir::Value value, const NestPlace &place);
   void write(mlir::Value elements, mlir::Value value, const NestPlace &place);
   mlir::Value getBase(mlir::Value value, const NestPlace &place);
+  /// Where an operation reads a block of a row, or a buffer.
+  NestPlace getSource(mlir::Value value);
+  /// The operations that are done by the code of a step's one, and what they read in place of what that reads.
+  void findAlike(const NestPlan::Step &step);
+  /// Begins a loop over operations alike.
+  void enterAlike(int64_t owner);
+  /// A place of which there are others for operations alike.
+  NestPlace shift(NestPlace place, llvm::ArrayRef<NestPlace> others);
   llvm::SmallVector<std::pair<mlir::Value, int64_t>> getSteps(mlir::Value value, const NestPlace &place);
   int64_t getAlignment(mlir::Value value, const NestPlace &place);
   llvm::SmallVector<int64_t> dropLooped(mlir::Value value, llvm::ArrayRef<int64_t> ofDimensions);
@@ -182,6 +212,7 @@ private:
   mlir::OpBuilder &builder;
   IndexBuilder &ix;
   mlir::Location loc;
+  IndexBuilder narrow; // of numbers of 32 bits
   int64_t lanes;
   llvm::function_ref<NestPlace(BlockOp)> getBlock;
   llvm::function_ref<NestPlace(const Contribution &)> getTarget;
@@ -193,17 +224,23 @@ private:
   NestShape shape;
   std::map<char, mlir::Value> position;
   mlir::Value lane, mask;
+  mlir::Value summedMask, elementMask; // of matrices: where a summand is one, and where a number of the result is
   llvm::SmallVector<mlir::Value> block; // the positions that are computed at once, if there are several
   llvm::DenseMap<mlir::Value, int64_t> multiples; // of positions: what they are multiples of, if it is more than 1
   mlir::Operation *outermost = nullptr;
   struct Base {
     mlir::Block *block;
-    mlir::Value from;
+    mlir::Value from, shift;
     llvm::SmallVector<std::pair<mlir::Value, int64_t>> steps;
     mlir::Value address;
   };
   llvm::SmallVector<Base> bases; // that were computed
   llvm::DenseMap<std::pair<mlir::Value, mlir::Block *>, mlir::Value> pointers; // to the same, hidden
+  // Of operations that share code: those besides the one in work, what they read in place of what that reads, and which of them it is.
+  llvm::SmallVector<mlir::Operation *> alike;
+  llvm::DenseMap<mlir::Value, llvm::SmallVector<mlir::Value>> alikeValues;
+  mlir::Value instance;
+  std::map<llvm::SmallVector<int64_t>, mlir::Value> shifts;
 };
 
 } // namespace espmm::equivariant

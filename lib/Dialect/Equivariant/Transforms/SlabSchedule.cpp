@@ -25,7 +25,7 @@ ScheduleAttr SlabSchedule::make(int64_t stages, int64_t registers) {
   auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
   return ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, side, warpSize, range.begin, range.end, range.slabs, range.instances,
                                   choose(wishes.rows, 2), /*tile_rows=*/int64_t(1), choose(wishes.warps, side == Access::Edge ? 1 : 4), stages, registers,
-                                  wishes.deterministic);
+                                  /*products=*/int64_t(1), wishes.deterministic);
 }
 
 int64_t SlabSchedule::chooseStages(int64_t own) {

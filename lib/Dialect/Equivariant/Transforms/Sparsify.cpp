@@ -148,7 +148,7 @@ private:
         dead.push_back(op);
         continue;
       }
-      if (isMemoryEffectFree(op) && !op->getNumRegions() && !op->hasTrait<OpTrait::IsTerminator>() && !isa<LaneSumOp>(op))
+      if (isMemoryEffectFree(op) && !op->getNumRegions() && !op->hasTrait<OpTrait::IsTerminator>() && !isa<LaneSumOp, MatrixProductOp>(op))
         continue;
       bool isTerminator = op->hasTrait<OpTrait::IsTerminator>();
       endRun(run, op);
@@ -159,6 +159,8 @@ private:
         visitLoop(loop);
       else if (auto sum = dyn_cast<LaneSumOp>(op))
         visitLaneSum(sum);
+      else if (auto product = dyn_cast<MatrixProductOp>(op))
+        visitMatrixProduct(product);
       else
         for (Region &region : op->getRegions())
           for (Block &inner : region) {
@@ -223,7 +225,7 @@ private:
         element = graph.makeSum(type.getElementType());
         graph.addTerm(element, {0.0});
       }
-      if (write.getAccumulate()) {
+      if (write.getAccumulate() && !write.getAtomic()) {
         // Two writes of a run that add to one place are one sum: each would read what the other has not written yet.
         ScalarNode *&known = accumulated[{write.getBase(), write.getLane(), write.getLaneStride(), offset}];
         if (known) {
@@ -291,7 +293,13 @@ private:
     value = roundToStored(builder, loc, value, scalar);
     unsigned alignment = scalar.getIntOrFloatBitWidth() / 8;
     Value address = graph.getAddress(write.getBase(), write.getLane(), write.getLaneStride(), offset, scalar);
-    if (!write.getMask()) {
+    auto storeScalar = [&] {
+      if (write.getAtomic())
+        LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::fadd, address, value, LLVM::AtomicOrdering::monotonic);
+      else
+        LLVM::StoreOp::create(builder, loc, value, address, alignment);
+    };
+    if (!write.getMask() && !write.getAtomic()) {
       // Only whole, aligned vectors can bypass the caches; who says nontemporal has checked it.
       bool bypass = write.getNontemporal();
       if (vector && bypass)
@@ -299,11 +307,13 @@ private:
       LLVM::StoreOp::create(builder, loc, value, address, alignment, /*isVolatile=*/false, bypass);
     } else if (vector) {
       LLVM::MaskedStoreOp::create(builder, loc, value, address, write.getMask(), alignment);
+    } else if (!write.getMask()) {
+      storeScalar();
     } else {
       auto guarded = scf::IfOp::create(builder, loc, write.getMask(), /*withElseRegion=*/false);
       OpBuilder::InsertionGuard guard(builder);
       builder.setInsertionPointToStart(guarded.thenBlock());
-      LLVM::StoreOp::create(builder, loc, value, address, alignment);
+      storeScalar();
     }
   }
 
@@ -396,6 +406,72 @@ private:
     ofElements.setLanes(sum.getLanes());
     ofElements.setAcross(sum.getAcross());
     sum.getResult().replaceAllUsesWith(ofElements);
+  }
+
+  /// A product of matrices for each pair of components that are multiplied and may be nonzero.
+  void visitMatrixProduct(MatrixProductOp product) {
+    auto type = dyn_cast<RankedTensorType>(product.getSums().front().getType());
+    if (!type)
+      return;
+    builder.setInsertionPoint(product);
+    dead.push_back(product);
+    auto [leftLetters, rightLetters, sumLetters] = product.getLetters();
+    std::map<char, int64_t> extents;
+    for (auto [letters, operand] : llvm::zip(product.getLetters(), std::array<Value, 3>{product.getLeft().front(), product.getRight().front(), product.getSums().front()}))
+      for (auto [letter, extent] : llvm::zip(letters, cast<RankedTensorType>(operand.getType()).getShape()))
+        extents[letter] = extent;
+    std::map<char, int64_t> position;
+    auto getNumber = [&](StringRef letters) {
+      int64_t number = 0;
+      for (char letter : letters)
+        number = number * extents[letter] + position[letter];
+      return number;
+    };
+    /// An element of each of a matrix's operands; nothing if it is structurally zero in all.
+    auto take = [&](OperandRange operands, int64_t number) {
+      SmallVector<Value> values;
+      for (Value operand : operands)
+        values.push_back(getValue(graph.get(operand)[number], type.getElementType()));
+      if (llvm::all_of(operands, [&](Value operand) { return !graph.get(operand)[number]; }))
+        values.clear();
+      return values;
+    };
+    SmallVector<SmallVector<Value>> sums;
+    for (Value sum : product.getSums())
+      for (auto [number, node] : llvm::enumerate(graph.get(sum))) {
+        sums.resize(std::max(sums.size(), number + 1));
+        sums[number].push_back(getValue(node, type.getElementType()));
+      }
+    int64_t count = 1;
+    for (auto [letter, extent] : extents)
+      count *= extent;
+    for (int64_t n = 0; n < count; ++n) {
+      int64_t rest = n;
+      for (auto [letter, extent] : llvm::reverse(extents)) {
+        position[letter] = rest % extent;
+        rest /= extent;
+      }
+      SmallVector<Value> left = take(product.getLeft(), getNumber(leftLetters)), right = take(product.getRight(), getNumber(rightLetters));
+      if (left.empty() || right.empty())
+        continue;
+      auto &ofNumber = sums[getNumber(sumLetters)];
+      ofNumber = MatrixProductOp::create(builder, product.getLoc(), ",->", left, right, ofNumber, product.getTerms()).getResults();
+    }
+    for (auto [r, result] : llvm::enumerate(product.getResults())) {
+      SmallVector<Value> elements;
+      for (auto &ofNumber : sums)
+        elements.push_back(ofNumber[r]);
+      graph.bind(result, elements);
+    }
+  }
+
+  /// What has been emitted for a node, or a constant.
+  Value getValue(ScalarNode *node, Type type) {
+    if (!node)
+      return makeZero(type);
+    if (node->kind != ScalarNode::Kind::Constant)
+      return node->value;
+    return LLVM::ConstantOp::create(builder, builder.getUnknownLoc(), type, FloatAttr::get(type, node->constant));
   }
 
   Value makeZero(Type type) {

@@ -31,6 +31,10 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
       emitError(getOperation().getLoc(), "group-by is 1 for receivers or 2 for senders, got ") << groupBy.getValue();
       return signalPassFailure();
     }
+    if (products < 0 || products > 3) {
+      emitError(getOperation().getLoc(), "products is 1 for multiply-adds, 2 for matrix units or 3 for them with three terms, got ") << products.getValue();
+      return signalPassFailure();
+    }
     if (failed(recordTarget()))
       return signalPassFailure();
     SmallVector<KernelOp> kernels;
@@ -41,7 +45,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     for (KernelOp kernel : kernels)
       if (target == "cpu")
         scheduleForCPU(kernel);
-      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, slabs, tileRegisters, instances, groupBy, getSharedBytes()})))
+      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, slabs, tileRegisters, instances, groupBy, products, getSharedBytes()})))
         return signalPassFailure();
     count();
   }
@@ -97,7 +101,7 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     int64_t lanes = vectorBits / element.getIntOrFloatBitWidth();
     kernel->setAttr("schedule",
                     ScheduleAttr::get(&getContext(), Target::CPU, chooseGroupSide(kernel), lanes, /*slab_begin=*/0,
-                                      /*slab_end=*/0, /*slabs=*/1, /*instances=*/1, /*rows=*/rows ? int64_t(rows) : 16, chooseTileRows(kernel, lanes), /*warps=*/1, /*stages=*/2, /*registers=*/0, /*deterministic=*/true));
+                                      /*slab_end=*/0, /*slabs=*/1, /*instances=*/1, /*rows=*/rows ? int64_t(rows) : 16, chooseTileRows(kernel, lanes), /*warps=*/1, /*stages=*/2, /*registers=*/0, /*products=*/1, /*deterministic=*/true));
   }
 };
 } // namespace

@@ -12,7 +12,7 @@ namespace espmm::equivariant {
 /// What a person wants of schedules; 0 is up to us.
 struct ScheduleWishes {
   bool deterministic = false;
-  int64_t rows = 0, warps = 0, stages = 0, registers = 0, slabs = 0, tileRegisters = 0, instances = 0, groupBy = 0;
+  int64_t rows = 0, warps = 0, stages = 0, registers = 0, slabs = 0, tileRegisters = 0, instances = 0, groupBy = 0, products = 0;
   /// What a block may have of the chip's shared memory.
   int64_t sharedBytes = 0;
 };

@@ -20,31 +20,55 @@ public:
       return failure();
     auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
     auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
-    constexpr int64_t warpsOfTile = 8, warpsOfRows = 4, mostStages = 8;
-    int64_t ofTile = choose(wishes.warps, warpsOfTile), stages = choose(wishes.stages, 2);
-    std::optional<RowTile> tile = measureRowTile(kernel, ofTile, stages);
-    bool isTile = tile && tile->bytes <= wishes.sharedBytes && (!wishes.rows || wishes.rows == warpSize);
-    // A tile's block has all registers of a multiprocessor if its shared memory leaves no room for another one.
-    bool isAlone = isTile && tile->bytes > wishes.sharedBytes / 2;
-    // More memory to compute ahead in, if less is waited for then, and as many blocks have room.
-    for (int64_t more = stages + 1; isTile && !wishes.stages && more <= mostStages; ++more)
-      if (auto other = measureRowTile(kernel, ofTile, more); other->bytes <= wishes.sharedBytes / (isAlone ? 1 : 2) && other->span < tile->span * 95 / 100) {
-        tile = other;
-        stages = more;
-      }
+    constexpr int64_t warpsOfRows = 4;
+    std::optional<TileChoice> tile;
+    if (!wishes.rows || wishes.rows == warpSize)
+      tile = chooseTile();
     // A tile would hold too much for what is added up.
-    if (!isTile)
+    if (!tile)
       addUp();
-    int64_t registers = isTile ? isAlone ? 255 : 128 : chooseRegisters();
+    auto numbers = tile ? tile->numbers : RowTileNumbers{choose(wishes.warps, warpsOfRows), choose(wishes.stages, 2), Products::MultiplyAdds};
+    int64_t registers = choose(wishes.registers, tile ? tile->registers : chooseRegisters());
     auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, chooseGroupSide(kernel), warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1), /*instances=*/int64_t(1),
-                                             choose(wishes.rows, isTile ? warpSize : 1), /*tile_rows=*/int64_t(1), choose(wishes.warps, isTile ? warpsOfTile : warpsOfRows), stages,
-                                             choose(wishes.registers, registers), wishes.deterministic);
+                                             choose(wishes.rows, tile ? warpSize : 1), /*tile_rows=*/int64_t(1), numbers.warps, numbers.stages, registers, static_cast<int64_t>(numbers.products),
+                                             wishes.deterministic);
     if (schedule)
       kernel->setAttr("schedule", schedule);
     return success(schedule != nullptr);
   }
 
 private:
+  struct TileChoice {
+    RowTileNumbers numbers;
+    int64_t registers;
+  };
+
+  /// The tile that 32 rows take least time in, if they are as many instructions as the busiest warp has between waits, and those of several blocks of a multiprocessor go by together.
+  std::optional<TileChoice> chooseTile() {
+    constexpr int64_t leastRegisters = 128, mostRegisters = 255, registersOfChip = 1 << 16, bytesOfBlock = 1 << 10, mostStages = 8;
+    bool isDouble = getArithmeticType(getStoredElement(kernel.getResult(0))).isF64();
+    auto products = static_cast<Products>(wishes.products ? wishes.products : static_cast<int64_t>(isDouble ? Products::OneTerm : Products::ThreeTerms));
+    std::optional<TileChoice> best;
+    double least = 0;
+    for (int64_t warps : wishes.warps ? SmallVector<int64_t>{wishes.warps} : SmallVector<int64_t>{4, 8, 16})
+      for (int64_t stages = wishes.stages ? wishes.stages : 2; stages <= (wishes.stages ? wishes.stages : mostStages); ++stages) {
+        auto tile = measureRowTile(kernel, {warps, stages, products});
+        if (tile && !tile->usesMatrixUnits && products != Products::MultiplyAdds) {
+          products = Products::MultiplyAdds;
+          tile = measureRowTile(kernel, {warps, stages, products});
+        }
+        if (!tile)
+          return std::nullopt;
+        int64_t threads = warps * warpSize, blocks = std::min(wishes.sharedBytes / (tile->bytes + bytesOfBlock), registersOfChip / (leastRegisters * threads));
+        double cost = blocks ? double(tile->span) / blocks : 0;
+        if (!blocks || (best && cost > 0.98 * least))
+          continue;
+        least = cost;
+        best = TileChoice{{warps, stages, products}, std::min(registersOfChip / (threads * blocks) / 8 * 8, mostRegisters)};
+      }
+    return best;
+  }
+
   /// Loops have many loads under way in registers. Where there are none, what an operation reads and computes at once has to fit, and other warps run while one waits.
   int64_t chooseRegisters() {
     KernelAnalysis nests(kernel, LoopedAxes::Nests);

@@ -160,10 +160,12 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - `stages`: slots of a warp's ring in shared memory: while one edge's rows are worked on, those of the next `stages - 1` are on their way (GPU). Where 32
       rows share weights: how much room there is for what is computed before it has to be, that many times 3072 elements.
     - `registers`: how many a thread may have, which decides how many warps a multiprocessor holds (GPU; 0: as many as it likes).
+    - `products`: what multiplies matrices where 32 rows share weights (GPU): 1 multiply-adds; 2 matrix units, f32 rounded to tf32; 3 matrix units, f32 as two numbers of tf32, whose
+      three larger products are added.
     - `deterministic`: no sums in memory whose order changes from run to run (the CPU has none).
 
     What is left out has its default: `slab_begin = 0, slab_end = 0, slabs = 1, instances = 1, rows = 16, tile_rows = 1, warps = 1, stages = 2,
-    registers = 0, deterministic = false`.
+    registers = 0, products = 1, deterministic = false`.
 
     Example: `#equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_end = 4, warps = 4, registers = 168>`
 
@@ -175,13 +177,14 @@ def Equivariant_ScheduleAttr : Equivariant_Attr<"Schedule", "schedule"> {
     - (schedule_c5) `slabs` is at least 1 and divides `slab_end - slab_begin`.
     - (schedule_c6) `tile_rows` is 1, or `lanes` where edges are not grouped.
     - (schedule_c7) `instances` is at least 1, on the CPU 1.
+    - (schedule_c8) `products` is from 1 to 3, on the CPU 1.
   }];
   let parameters = (ins
     EnumParameter<Equivariant_Target>:$target, EnumParameter<Equivariant_Access>:$group_by, "int64_t":$lanes,
     DefaultValuedParameter<"int64_t", "0">:$slab_begin, DefaultValuedParameter<"int64_t", "0">:$slab_end,
     DefaultValuedParameter<"int64_t", "1">:$slabs, DefaultValuedParameter<"int64_t", "1">:$instances, DefaultValuedParameter<"int64_t", "16">:$rows,
     DefaultValuedParameter<"int64_t", "1">:$tile_rows, DefaultValuedParameter<"int64_t", "1">:$warps,
-    DefaultValuedParameter<"int64_t", "2">:$stages, DefaultValuedParameter<"int64_t", "0">:$registers,
+    DefaultValuedParameter<"int64_t", "2">:$stages, DefaultValuedParameter<"int64_t", "0">:$registers, DefaultValuedParameter<"int64_t", "1">:$products,
     DefaultValuedParameter<"bool", "false">:$deterministic);
   let genVerifyDecl = 1;
   let assemblyFormat = "`<` struct(params) `>`";

@@ -49,7 +49,7 @@ def Equivariant_ReadOp : Equivariant_Op<"read", [AttrSizedOperandSegments, Memor
 def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, MemoryEffects<[MemWrite]>]> {
   let summary = "write a small tensor to memory, or add it to what is there";
   let description = [{
-    Addresses as in `read`. `accumulate` adds; `nontemporal` says that nobody will read it soon. `packed` as in `read`, with `vector`: scalars next to each other
+    Addresses as in `read`. `accumulate` adds, `atomic` without waiting for what is there (GPU); `nontemporal` says that nobody will read it soon. `packed` as in `read`, with `vector`: scalars next to each other
     are computed as vectors of that length where they are sums of constants times what was read, and memory up to the next multiple of it is overwritten.
     With `as`, each scalar is rounded to that type, and memory holds scalars of it.
 
@@ -63,18 +63,19 @@ def Equivariant_WriteOp : Equivariant_Op<"write", [AttrSizedOperandSegments, Mem
     - (write_c5) what is accumulated is not nontemporal.
     - (write_c6) packed elements are in ascending order and within the tensor; with them goes a vector's length, and neither mask nor accumulate.
     - (write_c7) `as` is bf16 or f16, and the elements are f32; such a value is neither accumulated nor packed.
+    - (write_c8) what is `atomic` is accumulated scalars.
   }];
   let arguments = (ins AnyRankedTensor:$value, LLVM_AnyPointer:$base, Optional<I64>:$lane, Optional<AnyType>:$mask, I64Attr:$offset,
-    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, UnitAttr:$accumulate, UnitAttr:$nontemporal,
+    DefaultValuedAttr<I64Attr, "1">:$lane_stride, DenseI64ArrayAttr:$strides, UnitAttr:$accumulate, UnitAttr:$atomic, UnitAttr:$nontemporal,
     OptionalAttr<DenseI64ArrayAttr>:$packed, OptionalAttr<I64Attr>:$vector, OptionalAttr<TypeAttr>:$stored);
   let assemblyFormat = [{
     $value `to` $base (`[` $lane^ (`*` $lane_stride^)? `]`)? (`mask` $mask^ `:` type($mask))? `offset` $offset `strides` $strides
-    (`accumulate` $accumulate^)? (`nontemporal` $nontemporal^)? (`packed` $packed^ `vector` $vector)? (`as` $stored^)? attr-dict `:` type($value) `,` type($base)
+    (`accumulate` $accumulate^)? (`atomic` $atomic^)? (`nontemporal` $nontemporal^)? (`packed` $packed^ `vector` $vector)? (`as` $stored^)? attr-dict `:` type($value) `,` type($base)
   }];
   let builders = [OpBuilder<(ins "::mlir::Value":$value, "::mlir::Value":$base, "::mlir::Value":$lane, "::mlir::Value":$mask,
       "int64_t":$offset, "int64_t":$lane_stride, "::llvm::ArrayRef<int64_t>":$strides, "bool":$accumulate, "bool":$nontemporal,
       CArg<"::mlir::TypeAttr", "{}">:$stored), [{
-    build($_builder, $_state, value, base, lane, mask, offset, lane_stride, strides, accumulate, nontemporal,
+    build($_builder, $_state, value, base, lane, mask, offset, lane_stride, strides, accumulate, /*atomic=*/false, nontemporal,
           ::mlir::DenseI64ArrayAttr(), ::mlir::IntegerAttr(), stored);
   }]>];
   let hasVerifier = 1;
@@ -148,6 +149,40 @@ def Equivariant_LaneSumOp : Equivariant_Op<"lane_sum", [Pure]> {
   let results = (outs AnyType:$result);
   let assemblyFormat = [{
     (`from` $from^)? (`stride` $stride^)? (`of` $lanes^ `lanes`)? (`across` $across^)? $values attr-dict `:` type($values) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Equivariant_MatrixProductOp : Equivariant_Op<"matrix_product", [Pure, AttrSizedOperandSegments, InferTypeOpAdaptor]> {
+  let summary = "sums + left x right, matrices that a warp's lanes hold together";
+  let description = [{
+    Lane 4 b + a of a warp, b < 8, a < 4, holds of f32 matrices of 16 x 8, 8 x 8 and 16 x 8 elements: of `left` (b, a), (b + 8, a), (b, a + 4) and (b + 8, a + 4), of `right`
+    (a, b) and (a + 4, b), of `sums` (b, 2 a), (b, 2 a + 1), (b + 8, 2 a) and (b + 8, 2 a + 1), the first half of left's and right's if four are summed and not eight; of f64 matrices of 8 x 4, 4 x 8 and 8 x 8 elements (b, a), (a, b), and (b, 2 a) and
+    (b, 2 a + 1). These are the fragments of PTX's `mma`. If elements are small tensors, there is a matrix for each of their components, and `subscripts` say, as those of an einsum,
+    which are multiplied and what they are added to. All lanes of the warp have to be there.
+
+    With `terms 1` f32 factors are rounded to tf32. With `terms 3` each is the sum of two such numbers, of whose four products the smallest is left out: the sums are then
+    about as exact as those of multiply-adds. Products of f64 are exact. `equivariant-sparsify` replaces the tensors by their elements.
+
+    Example: `%c:2 = equivariant.matrix_product "k,->k" %a by %b into %c0, %c1 terms 1 : tensor<3xf64> by tensor<f64> into tensor<3xf64>, tensor<3xf64>`
+
+    Constraints:
+    - (matrix_product_c1) f32: 4, 2 and 4 operands, or 2, 1 and 4; f64: 1, 1 and 2; scalars, or small tensors of them, those of a matrix of one type.
+    - (matrix_product_c2) the subscripts name the dimensions of the tensors, each letter of the sums once in one of the factors or in both.
+    - (matrix_product_c3) `terms` is 1, or 3 for f32.
+  }];
+  let arguments = (ins StrAttr:$subscripts, Variadic<AnyType>:$left, Variadic<AnyType>:$right, Variadic<AnyType>:$sums, I64Attr:$terms);
+  let results = (outs Variadic<AnyType>:$results);
+  let assemblyFormat = [{
+    $subscripts $left `by` $right `into` $sums `terms` $terms attr-dict `:` type($left) `by` type($right) `into` type($sums)
+  }];
+  let extraClassDeclaration = [{
+    /// The letters of left, right and sums.
+    ::std::array<::llvm::StringRef, 3> getLetters();
+    /// The units' tile for elements of a type: rows and columns of the result, and what is summed.
+    static constexpr int64_t columns = 8;
+    static int64_t getRows(::mlir::Type element) { return element.isF64() ? 8 : 16; }
+    static int64_t getSummed(::mlir::Type element) { return element.isF64() ? 4 : 8; }
   }];
   let hasVerifier = 1;
 }

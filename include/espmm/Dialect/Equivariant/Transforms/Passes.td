@@ -136,7 +136,9 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
            "registers that the rows and sums of one tile may take over its loop (GPU; 0: chosen)">,
     Option<"instances", "instances", "int64_t", "0", "tiles alike but for their blocks' offsets that are one kernel, at most (GPU; 0: chosen)">,
     Option<"groupBy", "group-by", "int64_t", "0",
-           "whose edges are worked on together: 1 receivers', 2 senders' (GPU, without loops over several multiplicities; 0: chosen)">];
+           "whose edges are worked on together: 1 receivers', 2 senders' (GPU, without loops over several multiplicities; 0: chosen)">,
+    Option<"products", "products", "int64_t", "0",
+           "what multiplies matrices of weights that rows share: 1 multiply-adds, 2 matrix units (f32 in tf32), 3 these with three terms (GPU; 0: chosen)">];
   let statistics = [
     Statistic<"numBytes", "bytes_per_edge", "bytes an edge of the rows by edge, read or written">,
     Statistic<"numGatheredBytes", "gathered_bytes_per_edge", "bytes an edge of the rows of its nodes, read or added to">,
