@@ -31,6 +31,15 @@ def _uncast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor
 
 
+def _is_tf32_allowed() -> bool:
+    """Whether torch may round float32 factors of products of matrices on a GPU to tf32 (``torch.set_float32_matmul_precision``)."""
+    return torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+# As `_Product._path` below: what it is when a call is traced.
+_is_tf32_allowed._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 class _Product(torch.nn.Module):
     """What both modules share: the problem, its program, the weights.
 
@@ -73,9 +82,26 @@ class _Product(torch.nn.Module):
             program.serialize()  # now, so that tracers find a string
         self.problem = problem
         self._program = program
+        self._tf32_program = None if program is None else self._in_tf32(problem, program)
         self._passed = None
         self._dtype = torch_dtype(problem.irrep_dtype)
         self._weight_dtype = torch_dtype(problem.weight_dtype)
+
+    @staticmethod
+    def _in_tf32(problem: TPProblem, program: Program) -> Optional[Program]:
+        """The program with products of matrices in tf32; None if it has none, or a schedule that says what it has."""
+        has_matrices = problem.shared_weights and problem.weight_numel > 0 and "float64" not in (problem.irrep_dtype, problem.weight_dtype)
+        if not has_matrices or "products" in program.schedule:
+            return None
+        other = program.with_schedule({**program.schedule, "products": 2})
+        other.serialize()
+        return other
+
+    def _program_for(self, device: torch.device) -> Program:
+        """What a call on a device runs: in tf32 if torch lets its own products of float32 matrices be, as it does not by default."""
+        if self._tf32_program is not None and device.type == "cuda" and _is_tf32_allowed():
+            return self._tf32_program
+        return self._program  # type: ignore[return-value]
 
     def _follow(self, mask: torch.Tensor, weight: torch.Tensor) -> None:
         """Computes in the dtypes of the buffer and the weights from now on, as e3nn's product does.
@@ -176,10 +202,10 @@ class _Product(torch.nn.Module):
             return self._run_eager(space, tensors)
         if not isinstance(space, TracedSpace):
             space = TracedSpace.of(space, self._recorded_path())
-        return run_traced(self._program, space, self._operands(tensors))[0]  # type: ignore[arg-type]
+        return run_traced(self._program_for(tensors[0].device), space, self._operands(tensors))[0]
 
     def _run_eager(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        return run_eager(self._program, space, self._operands(tensors))[0]  # type: ignore[arg-type]
+        return run_eager(self._program_for(tensors[0].device), space, self._operands(tensors))[0]
 
     def _operands(self, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """What the program takes: shared weights are one row."""

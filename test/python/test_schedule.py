@@ -24,13 +24,14 @@ KNOBS = [
 @pytest.mark.parametrize(
     "schedule, error, message",
     [
-        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, slabs, tile_registers, instances, group_by, got 'warp'"),
+        ({"warp": 4}, ValueError, "expected schedule to name rows, warps, stages, registers, slabs, tile_registers, instances, group_by, products, got 'warp'"),
         ({"warps": 3}, ValueError, r"expected schedule\['warps'\] to be in \(1, 2, 4, 8, 16\), got 3"),
         ({"stages": 9}, ValueError, r"expected schedule\['stages'\] to be in range\(2, 9\), got 9"),
         ({"registers": 300}, ValueError, "got 300"),
         ({"rows": 0}, ValueError, "got 0"),
         ({"instances": 17}, ValueError, "got 17"),
         ({"group_by": 3}, ValueError, r"to be in \(1, 2\), got 3"),
+        ({"products": 4}, ValueError, r"to be in \(1, 2, 3\), got 4"),
         ({"warps": 4.0}, TypeError, r"expected schedule\['warps'\] to be an integer, got 4.0"),
         ({"warps": True}, TypeError, "to be an integer, got True"),
         ([("warps", 4)], TypeError, "expected schedule to be a mapping such as {'warps': 4}, got list"),

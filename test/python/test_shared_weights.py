@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import espmm
 import pytest
 import torch
 from e3nn import o3
-from helpers import check_batch, check_convolution, default_dtype, e3nn_product, random_inputs, reference, relative_error
+from helpers import check_against, check_batch, check_convolution, default_dtype, e3nn_product, random_inputs, reference, relative_error
 
 PROBLEMS = {
     "uvu": ("40x0e+5x1o", "0e+1o", "40x0e+5x0e+40x1o", [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (0, 1, 2, "uvu", False)]),
@@ -104,6 +106,58 @@ def test_a_gradient_over_many_rows_is_the_same_on_any_number_of_threads(library)
     finally:
         espmm.set_num_threads(before)
     assert torch.equal(gradients[0], gradients[1]) and torch.equal(gradients[0], gradients[2])
+
+
+MATRICES = espmm.fully_connected_problem("20x0e+12x1o", "0e+1o", "24x0e+10x1o", shared_weights=True, internal_weights=False)
+
+
+@contextlib.contextmanager
+def matmul_precision(precision: str):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_tf32_is_for_those_who_ask_torch_for_it():
+    """A module's program for a GPU, by torch's own setting; one whose schedule says what it multiplies with keeps that."""
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    modules = {
+        "float32": espmm.TensorProduct(MATRICES),
+        "given": espmm.TensorProduct(MATRICES, schedule={"products": 1}),
+        "float64": espmm.TensorProduct(MATRICES.replace(irrep_dtype="float64", weight_dtype="float64")),
+        "by row": espmm.TensorProduct(MATRICES.replace(shared_weights=False)),
+    }
+    schedules = {name: module._program_for(gpu).schedule for name, module in modules.items()}
+    assert schedules == {"float32": {}, "given": {"products": 1}, "float64": {}, "by row": {}}
+    with matmul_precision("high"):
+        tf32 = {name: module._program_for(gpu).schedule for name, module in modules.items()}
+        assert tf32 == {**schedules, "float32": {"products": 2}}
+        assert modules["float32"]._program_for(cpu).schedule == {}
+    assert modules["float32"]._program_for(gpu).schedule == {}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
+def test_matrices_are_exact_unless_tf32_is_allowed(layout, poisoned, library):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    p = MATRICES.replace(layout=layout)
+    for dtype in (torch.float32, torch.float64):
+        of_dtype = p.replace(irrep_dtype=dtype, weight_dtype=dtype)
+        for products in (1, 3):
+            tp = espmm.TensorProduct(of_dtype, schedule={"products": products})
+            check_against(tp, reference(of_dtype), random_inputs(of_dtype, 170), dtype, "cuda", order=3)
+    x, y, w = random_inputs(p, 170)
+    exact = reference(p)(x, y, w)
+    module = espmm.TensorProduct(p)
+    run = lambda: relative_error(module(*(t.float().cuda() for t in (x, y, w))), exact)  # noqa: E731
+    assert run() < 2e-6
+    with matmul_precision("high"):
+        assert 1e-5 < run() < 1e-3
+    assert run() < 2e-6
 
 
 def test_internal_weights_are_a_parameter_with_e3nns_name(library):

@@ -84,10 +84,14 @@ void NestStaging::stageMatrix(Operation *op, int64_t first) {
   auto getColumn = [&](int64_t tile, int64_t n) { return clamp(narrow.add(narrow.add(getFirstColumn(tile), place), 4 * n), matrix.column, units.columns); };
 
   // The sums go through the loops over what is summed.
-  SmallVector<Value> sums;
   int64_t ofTile = fragment.rows * fragment.columns;
-  for (int64_t n = 0; n < matrix.rowTiles * matrix.columnTiles * ofTile; ++n)
-    sums.push_back(ZeroOp::create(builder, loc, getSmallType(op->getResult(0), false)));
+  auto makeZeros = [&] {
+    SmallVector<Value> zeros;
+    for (int64_t n = 0; n < matrix.rowTiles * matrix.columnTiles * ofTile; ++n)
+      zeros.push_back(ZeroOp::create(builder, loc, getSmallType(op->getResult(0), false)));
+    return zeros;
+  };
+  SmallVector<Value> sums = makeZeros();
   SmallVector<scf::ForOp> loops;
   for (char letter : outerSummed) {
     loops.push_back(enter(letter, sums, /*isShared=*/false));
@@ -132,24 +136,36 @@ void NestStaging::stageMatrix(Operation *op, int64_t first) {
         }
     }
   };
+  // The units cut off what does not fit a sum, which adds up where there are many steps. Where they are to be exact they sum a few, those over rows one: longer sums are rounded ones.
+  int64_t steps = shape.looped[matrix.summed] / units.summed, atOnce = chooseStepsAtOnce(steps);
+  auto stageSteps = [&](Value first, int64_t count, bool isRest) {
+    bool isExact = units.terms > 1;
+    int64_t ofUnits = isExact && sumsRows ? 1 : count;
+    for (int64_t s = 0; s < count; s += ofUnits) {
+      SmallVector<Value> before = sums;
+      if (isExact)
+        sums = makeZeros();
+      for (int64_t n = s; n < s + ofUnits; ++n)
+        stageStep(narrow.add(first, n), isRest);
+      for (size_t n = 0; isExact && n < sums.size(); ++n)
+        sums[n] = AddOp::create(builder, loc, before[n], sums[n]);
+    }
+  };
   auto leave = [&](scf::ForOp loop) {
     scf::YieldOp::create(builder, loc, sums);
     builder.setInsertionPointAfter(loop);
     sums = SmallVector<Value>(loop.getResults());
   };
-  int64_t steps = shape.looped[matrix.summed] / units.summed, atOnce = chooseStepsAtOnce(steps);
   if (steps > atOnce) {
     scf::ForOp ofSteps = loop(steps, atOnce, sums);
     sums = SmallVector<Value>(ofSteps.getRegionIterArgs());
-    for (int64_t s = 0; s < atOnce; ++s)
-      stageStep(narrow.add(toNarrow(ofSteps.getInductionVar()), s), /*isRest=*/false);
+    stageSteps(toNarrow(ofSteps.getInductionVar()), atOnce, /*isRest=*/false);
     leave(ofSteps);
   } else {
-    for (int64_t s = 0; s < steps; ++s)
-      stageStep(narrow.constant(s), /*isRest=*/false);
+    stageSteps(narrow.constant(0), steps, /*isRest=*/false);
   }
   if (shape.looped[matrix.summed] % units.summed)
-    stageStep(narrow.constant(steps), /*isRest=*/true);
+    stageSteps(narrow.constant(steps), 1, /*isRest=*/true);
   for (scf::ForOp loop : llvm::reverse(loops))
     leave(loop);
 

@@ -98,7 +98,7 @@ int64_t NestPlan::countComponents(const NestMatrix &matrix, const NestShape &sha
 }
 
 void NestPlan::chooseTiles(NestMatrix &matrix, const NestShape &shape, int64_t elements) const {
-  constexpr int64_t mostLive = 64;
+  constexpr int64_t mostLive = 56;
   auto [rows, columns] = countTiles(matrix, shape);
   int64_t components = countComponents(matrix, shape, elements), half = limits.units.summed / 2, steps = (shape.looped.at(matrix.summed) + half - 1) / half;
   int64_t sumsOfTile = limits.units.rows * limits.units.columns / limits.lanes * elements, least = std::numeric_limits<int64_t>::max();

@@ -60,3 +60,17 @@ module attributes {test.schedule = #s} {}
 // expected-error@+1 {{expected at least one instance, and no more on the CPU, got 2}}
 #s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, instances = 2>
 module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c8
+// expected-error@+1 {{expected products from 1 to 3, 1 on the CPU, got 4}}
+#s = #equivariant.schedule<target = gpu, group_by = edge, lanes = 32, slab_end = 1, rows = 32, products = 4>
+module attributes {test.schedule = #s} {}
+
+// -----
+
+// schedule_c8
+// expected-error@+1 {{expected products from 1 to 3, 1 on the CPU, got 3}}
+#s = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8, products = 3>
+module attributes {test.schedule = #s} {}

@@ -33,6 +33,19 @@ func.func @write(%p: !llvm.ptr, %c: i64, %v: tensor<3xvector<8xf32>>, %s: tensor
   equivariant.write %v to %p offset 0 strides [0] packed [0, 2] vector 8 : tensor<3xvector<8xf32>>, !llvm.ptr
   // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [8] nontemporal as f16 : tensor<3xvector<8xf32>>, !llvm.ptr
   equivariant.write %v to %p offset 0 strides [8] nontemporal as f16 : tensor<3xvector<8xf32>>, !llvm.ptr
+  // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [1] accumulate atomic : tensor<3xf32>, !llvm.ptr
+  equivariant.write %s to %p offset 0 strides [1] accumulate atomic : tensor<3xf32>, !llvm.ptr
+  return
+}
+
+// CHECK-LABEL: @matrices
+func.func @matrices(%a: tensor<3xf32>, %b: tensor<f32>, %s: f32, %d: f64) {
+  // CHECK: equivariant.matrix_product "k,->k" %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} by %{{.*}}, %{{.*}} into %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} terms 3 : tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32> by tensor<f32>, tensor<f32> into tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>
+  %0:4 = equivariant.matrix_product "k,->k" %a, %a, %a, %a by %b, %b into %a, %a, %a, %a terms 3 : tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32> by tensor<f32>, tensor<f32> into tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>
+  // CHECK: equivariant.matrix_product ",->" %{{.*}}, %{{.*}} by %{{.*}} into %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} terms 1 : f32, f32 by f32 into f32, f32, f32, f32
+  %1:4 = equivariant.matrix_product ",->" %s, %s by %s into %s, %s, %s, %s terms 1 : f32, f32 by f32 into f32, f32, f32, f32
+  // CHECK: equivariant.matrix_product ",->" %{{.*}} by %{{.*}} into %{{.*}}, %{{.*}} terms 1 : f64 by f64 into f64, f64
+  %2:2 = equivariant.matrix_product ",->" %d by %d into %d, %d terms 1 : f64 by f64 into f64, f64
   return
 }
 

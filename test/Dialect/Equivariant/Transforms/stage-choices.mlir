@@ -1,4 +1,6 @@
 // RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90" --equivariant-stage | FileCheck %s
+// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 products=1" --equivariant-stage | FileCheck %s --check-prefix=FMA
+// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 products=2" --equivariant-stage | FileCheck %s --check-prefix=TF32
 // RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 rows=1" --equivariant-stage | FileCheck %s --check-prefix=WARP
 // RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=cpu vector-bits=256" --equivariant-stage | FileCheck %s --check-prefix=CPU
 
@@ -10,8 +12,12 @@
 // A launch says how its kernel runs, and why: with weights that rows share,
 // CHECK-LABEL: func.func @shared(
 // CHECK: equivariant.launch @shared_0 {{.*}}{equivariant.choices = [
-// CHECK-SAME: "rows: 32 side by side, one in each lane of the 8 warps of a block, because they share weights, which are then read once for all of them"
-// CHECK-SAME: "einsum uvk,uvw->wk: a matrix product in blocks, rows in lanes, because the result has it: nothing is summed over lanes; 6 of w at once, because they read the same summands; 4 of u added at once, because their loads are then under way together"
+// CHECK-SAME: "rows: 32 side by side, one in each lane of the 4 warps of a block, because they share weights, which are then read once for all of them"
+// CHECK-SAME: "einsum uvk,uvw->wk: matrix units, rows x w summed over u, each factor as two numbers of tf32, because its result is as exact as that of multiply-adds then; 2 x 3 tiles at once, because warps then have about equal shares"
+// FMA-LABEL: func.func @shared(
+// FMA: "einsum uvk,uvw->wk: a matrix product in blocks, rows in lanes, because the result has it: nothing is summed over lanes; 12 of w at once, because they read the same summands; 2 of u added at once, because their loads are then under way together"
+// TF32-LABEL: func.func @shared(
+// TF32: "einsum uvk,uvw->wk: matrix units, rows x w summed over u, because they are faster, and factors may be rounded to tf32;
 // WARP-LABEL: func.func @shared(
 // WARP: equivariant.launch @shared_0 {{.*}}{equivariant.choices = [
 // WARP-SAME: "rows: one at a time, a warp's, because a tile of rows would not fit, is not wished, or has too little to do with a weight"

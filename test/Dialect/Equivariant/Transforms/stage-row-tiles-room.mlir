@@ -1,13 +1,13 @@
 // RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-differentiate{wrt=1,2,3,4 cotangents=0,1,2},equivariant-to-gpu{chip=sm_90 until=staged})' | FileCheck %s --check-prefixes=ROOM,CHECK
-// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-differentiate{wrt=1,2,3,4 cotangents=0,1,2},equivariant-to-gpu{chip=sm_90 stages=2 until=staged})' | FileCheck %s --check-prefixes=LEAST,CHECK
+// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-differentiate{wrt=1,2,3 cotangents=0},equivariant-differentiate{wrt=1,2,3,4 cotangents=0,1,2},equivariant-to-gpu{chip=sm_90 warps=16 stages=2 until=staged})' | FileCheck %s --check-prefixes=LEAST,CHECK
 
 // The second derivative of a product of single channels: nearly every operation is one warp's, and they wait for each other. Rows leave no room for a second
-// block on a multiprocessor, so that buffers may take what is left: by less waiting.
-// ROOM: equivariant.launch @tp_vjp_vjp_0 grid({{.*}}) block [32, 8, 1] shared 214400(
-// LEAST: equivariant.launch @tp_vjp_vjp_0 grid({{.*}}) block [32, 8, 1] shared 140928(
+// block on a multiprocessor, so that buffers may take what is left: by less waiting, and all warps that there may be.
+// ROOM: equivariant.launch @tp_vjp_vjp_0 grid({{.*}}) block [32, 16, 1] shared 164736(
+// LEAST: equivariant.launch @tp_vjp_vjp_0 grid({{.*}}) block [32, 16, 1] shared 129344(
 // CHECK-LABEL: llvm.func @tp_vjp_vjp_0
-// ROOM-COUNT-6: nvvm.barrier
-// LEAST-COUNT-14: nvvm.barrier
+// ROOM-COUNT-9: nvvm.barrier
+// LEAST-COUNT-37: nvvm.barrier
 // CHECK-NOT: nvvm.barrier
 // CHECK-LABEL: llvm.func @tp_vjp_vjp_1_sum
 #irreps = #equivariant.irreps<"1x0e+1x1o+1x2e+1x3o", mul_ir>

@@ -1,7 +1,7 @@
-// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90" --equivariant-stage | FileCheck %s
-// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90" --equivariant-stage --equivariant-sparsify --convert-equivariant-to-gpu | FileCheck %s --check-prefix=SCALAR
+// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 warps=8 products=1" --equivariant-stage | FileCheck %s
+// RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 warps=8 products=1" --equivariant-stage --equivariant-sparsify --convert-equivariant-to-gpu | FileCheck %s --check-prefix=SCALAR
 // RUN: espmm-opt %s --equivariant-factor --equivariant-tile="target=gpu chip=sm_90 rows=1" --equivariant-stage | FileCheck %s --check-prefix=WARP
-// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-factor, equivariant-tile{target=gpu chip=sm_90}, equivariant-stage, equivariant-sparsify, convert-equivariant-to-gpu, llvm.func(convert-scf-to-cf, convert-arith-to-llvm), convert-cf-to-llvm)' | espmm-translate --to-ptx | FileCheck %s --check-prefix=PTX
+// RUN: espmm-opt %s --pass-pipeline='builtin.module(equivariant-factor, equivariant-tile{target=gpu chip=sm_90 warps=8 products=1}, equivariant-stage, equivariant-sparsify, convert-equivariant-to-gpu, llvm.func(convert-scf-to-cf, convert-arith-to-llvm), convert-cf-to-llvm)' | espmm-translate --to-ptx | FileCheck %s --check-prefix=PTX
 
 #p = #equivariant.product<x = "16x0e", y = "1x0e", z = "48x0e", paths = [uvw(0, 0, 0) * 1.0]>
 #x = #equivariant.irreps<"16x0e", mul_ir>
