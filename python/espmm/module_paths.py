@@ -48,7 +48,7 @@ def name_gradient(error: Exception, program: Program) -> None:
     Args:
         program: the one that autograd was to differentiate: a module's own, or a derivative of it.
     """
-    _name(error, _OF_GRADIENT, lambda: [m for m in _living() if program._root in (m.__dict__.get("_program"), m.__dict__.get("_tf32_program"))])
+    _name(error, _OF_GRADIENT, lambda: [m for m in _living() if any(m.__dict__.get(name) is program._root for name in ("_program", "_tf32_program"))])
 
 
 def _name(error: Exception, prefix: str, find: Callable[[], list[torch.nn.Module]]) -> None:

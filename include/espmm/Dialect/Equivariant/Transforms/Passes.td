@@ -112,7 +112,8 @@ def EquivariantTile : Pass<"equivariant-tile", "::mlir::ModuleOp"> {
     On the GPU a kernel whose rows and sums are more than a thread's registers hold becomes several, each with some of its paths: those that read
     the same block of x stay together as long as they fit. Such parts are chosen so that several are the same but for the offsets of
     their blocks, as those of irreps that differ in parity are; up to `instances` of them (2, unless it is given) are instances of one kernel, whose blocks have an offset for
-    each. One with loops over several multiplicities, or with rows that all share, is not cut: a warp has a node, or some rows. If rows that are no edges share weights, a block has 32 of them, one in each lane (`rows = 32`), as long as its shared memory has room.
+    each. One with loops over several multiplicities, or with rows that all share, is not cut: a warp has a node, or some rows. If rows that are no edges share weights, a block has 32 of them, one in each lane (`rows = 32`), as long as its shared memory has room;
+    products of matrices among its einsums are matrix units' where that takes fewer instructions (`products`).
 
     ```mlir
     // before
@@ -174,7 +175,8 @@ def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {
     the function that held the kernels becomes the host function, which takes scratch, fills and launches. On the GPU kernels that need nothing of each
     other are one device function, whose blocks are the blocks of all.
 
-    What works on channels alone shares a loop over them. An einsum over several multiplicities, a pair of channels, or a sum over channels and edges has loops of its own, and hands a
+    What works on channels alone shares a loop over them. Where 32 rows share weights, products of matrices become `matrix_product` of what a warp's lanes hold, and operations that differ
+    in where they read and write alone become one code in a loop over them. An einsum over several multiplicities, a pair of channels, or a sum over channels and edges has loops of its own, and hands a
     buffer to the next.
 
     A launch says what its kernel costs (`equivariant.cost`), and how it runs and why (`equivariant.choices`).
@@ -251,7 +253,7 @@ def ConvertEquivariantToGPU : Pass<"convert-equivariant-to-gpu", "::mlir::Module
   let summary = "lower what is left of the dialect in GPU kernels to NVVM";
   let description = [{
     Copies become `cp.async`, vector stores and reductions to memory, with each lane's share of the runs looked up once at the kernel's start in a constant
-    table; `lane_sum` becomes a butterfly of shuffles that halves the number of values at each step.
+    table; `lane_sum` becomes a butterfly of shuffles that halves the number of values at each step; `matrix_product` becomes `mma.sync`, once for each of its terms.
 
     ```mlir
     // before
