@@ -386,13 +386,13 @@ private:
     std::array<NVVM::MMATypes, 2> types{isDouble ? NVVM::MMATypes::f64 : NVVM::MMATypes::tf32, isDouble ? NVVM::MMATypes::f64 : NVVM::MMATypes::tf32};
     std::array<NVVM::MMALayout, 2> layouts{NVVM::MMALayout::row, NVVM::MMALayout::col};
     std::array<int64_t, 3> shape{MatrixProductOp::getRows(element), MatrixProductOp::columns, 4 * static_cast<int64_t>(op.getRight().size())};
-    auto add = [&](ValueRange left, ValueRange right) {
-      Value product = NVVM::MmaOp::create(builder, loc, type, left, right, sums, shape, std::nullopt, std::nullopt, types, layouts);
-      for (auto [i, sum] : llvm::enumerate(sums))
+    auto add = [&](ValueRange left, ValueRange right, SmallVector<Value> &to) {
+      Value product = NVVM::MmaOp::create(builder, loc, type, left, right, to, shape, std::nullopt, std::nullopt, types, layouts);
+      for (auto [i, sum] : llvm::enumerate(to))
         sum = LLVM::ExtractValueOp::create(builder, loc, product, ArrayRef<int64_t>{static_cast<int64_t>(i)});
     };
     if (isDouble) {
-      add(op.getLeft(), op.getRight());
+      add(op.getLeft(), op.getRight(), sums);
     } else {
       bool hasRest = op.getTerms() == 3;
       std::array<SmallVector<Value>, 2> rounded, rest;
@@ -402,12 +402,18 @@ private:
           rounded[f].push_back(parts.rounded);
           rest[f].push_back(parts.rest);
         }
-      // Small products first, so that less of them is lost.
       if (hasRest) {
-        add(rest[0], rounded[1]);
-        add(rounded[0], rest[1]);
+        // The units cut off what does not fit a sum, which adds up: sums of several products are rounded ones.
+        Value zero = LLVM::ConstantOp::create(builder, loc, element, FloatAttr::get(element, 0.0));
+        SmallVector<Value> small(sums.size(), zero), large(sums.size(), zero);
+        add(rest[0], rounded[1], small);
+        add(rounded[0], rest[1], small);
+        add(rounded[0], rounded[1], large);
+        for (auto [sum, s, l] : llvm::zip(sums, small, large))
+          sum = LLVM::FAddOp::create(builder, loc, sum, LLVM::FAddOp::create(builder, loc, l, s).getResult());
+      } else {
+        add(rounded[0], rounded[1], sums);
       }
-      add(rounded[0], rounded[1]);
     }
     op.replaceAllUsesWith(sums);
   }

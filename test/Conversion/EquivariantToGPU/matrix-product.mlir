@@ -2,7 +2,8 @@
 // RUN: espmm-opt %s --pass-pipeline='builtin.module(convert-equivariant-to-gpu{chip=sm_80}, llvm.func(convert-scf-to-cf, convert-arith-to-llvm), convert-cf-to-llvm)' | espmm-translate --to-ptx | FileCheck %s --check-prefix=PTX
 
 module attributes {equivariant.target = "cuda:sm_80"} {
-// Three terms: each number is what it is rounded to, and the rest, computed once; the smallest product is left out.
+// Three terms: each number is what it is rounded to, and the rest, computed once; the smallest product is left out. Small products and large ones are sums of their own, which
+// are added as f32 are.
 // CHECK-LABEL: llvm.func @three_terms(
 // CHECK-SAME: %[[A:.*]]: f32, %[[B:.*]]: f32, %{{.*}}: !llvm.ptr<1>)
 // CHECK-DAG: %[[A_HIGH:.*]] = nvvm.convert.float.to.tf32 %[[A]] {rnd = #nvvm.fp_rnd_mode<rna>}
@@ -10,9 +11,14 @@ module attributes {equivariant.target = "cuda:sm_80"} {
 // CHECK-DAG: %[[A_REST:.*]] = llvm.fsub %[[A]], %[[A_ROUNDED]]
 // CHECK-DAG: %[[A_LOW:.*]] = llvm.bitcast %[[A_REST]] : f32 to i32
 // CHECK-DAG: %[[B_HIGH:.*]] = nvvm.convert.float.to.tf32 %[[B]]
-// CHECK: nvvm.mma.sync A[%[[A_LOW]], %[[A_LOW]], %[[A_LOW]], %[[A_LOW]]] B[%[[B_HIGH]], %[[B_HIGH]]]
-// CHECK: nvvm.mma.sync A[%[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]]] B[%[[B_LOW:.*]], %[[B_LOW]]]
-// CHECK: nvvm.mma.sync A[%[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]]] B[%[[B_HIGH]], %[[B_HIGH]]]
+// CHECK: %[[ZERO:.*]] = llvm.mlir.constant(0.000000e+00 : f32) : f32
+// CHECK: nvvm.mma.sync A[%[[A_LOW]], %[[A_LOW]], %[[A_LOW]], %[[A_LOW]]] B[%[[B_HIGH]], %[[B_HIGH]]] C[%[[ZERO]], %[[ZERO]], %[[ZERO]], %[[ZERO]]]
+// CHECK: %[[SMALL:.*]] = nvvm.mma.sync A[%[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]]] B[%[[B_LOW:.*]], %[[B_LOW]]] C[
+// CHECK: %[[S0:.*]] = llvm.extractvalue %[[SMALL]][0]
+// CHECK: %[[LARGE:.*]] = nvvm.mma.sync A[%[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]]] B[%[[B_HIGH]], %[[B_HIGH]]] C[%[[ZERO]], %[[ZERO]], %[[ZERO]], %[[ZERO]]]
+// CHECK: %[[L0:.*]] = llvm.extractvalue %[[LARGE]][0]
+// CHECK: %[[BOTH:.*]] = llvm.fadd %[[L0]], %[[S0]]
+// CHECK: llvm.fadd %{{.*}}, %[[BOTH]]
 // CHECK-NOT: nvvm.mma.sync
 // PTX-LABEL: .entry three_terms(
 // PTX-COUNT-2: cvt.rna.tf32.f32

@@ -136,21 +136,7 @@ void NestStaging::stageMatrix(Operation *op, int64_t first) {
         }
     }
   };
-  // The units cut off what does not fit a sum, which adds up where there are many steps. Where they are to be exact they sum a few, those over rows one: longer sums are rounded ones.
-  int64_t steps = shape.looped[matrix.summed] / units.summed, atOnce = chooseStepsAtOnce(steps);
-  auto stageSteps = [&](Value first, int64_t count, bool isRest) {
-    bool isExact = units.terms > 1;
-    int64_t ofUnits = isExact && sumsRows ? 1 : count;
-    for (int64_t s = 0; s < count; s += ofUnits) {
-      SmallVector<Value> before = sums;
-      if (isExact)
-        sums = makeZeros();
-      for (int64_t n = s; n < s + ofUnits; ++n)
-        stageStep(narrow.add(first, n), isRest);
-      for (size_t n = 0; isExact && n < sums.size(); ++n)
-        sums[n] = AddOp::create(builder, loc, before[n], sums[n]);
-    }
-  };
+  int64_t steps = shape.looped[matrix.summed] / units.summed, atOnce = matrix.rowTiles * matrix.columnTiles > 4 ? 1 : chooseStepsAtOnce(steps);
   auto leave = [&](scf::ForOp loop) {
     scf::YieldOp::create(builder, loc, sums);
     builder.setInsertionPointAfter(loop);
@@ -159,13 +145,15 @@ void NestStaging::stageMatrix(Operation *op, int64_t first) {
   if (steps > atOnce) {
     scf::ForOp ofSteps = loop(steps, atOnce, sums);
     sums = SmallVector<Value>(ofSteps.getRegionIterArgs());
-    stageSteps(toNarrow(ofSteps.getInductionVar()), atOnce, /*isRest=*/false);
+    for (int64_t n = 0; n < atOnce; ++n)
+      stageStep(narrow.add(toNarrow(ofSteps.getInductionVar()), n), /*isRest=*/false);
     leave(ofSteps);
   } else {
-    stageSteps(narrow.constant(0), steps, /*isRest=*/false);
+    for (int64_t n = 0; n < steps; ++n)
+      stageStep(narrow.constant(n), /*isRest=*/false);
   }
   if (shape.looped[matrix.summed] % units.summed)
-    stageSteps(narrow.constant(steps), 1, /*isRest=*/true);
+    stageStep(narrow.constant(steps), /*isRest=*/true);
   for (scf::ForOp loop : llvm::reverse(loops))
     leave(loop);
 

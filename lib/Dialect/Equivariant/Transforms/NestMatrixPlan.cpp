@@ -70,6 +70,9 @@ std::optional<NestMatrix> NestPlan::makeMatrix(Operation *op, const NestShape &s
     std::array<std::string, 2> letters{dropLooped(product.getOperandLetters(0), shape), dropLooped(product.getOperandLetters(1), shape)};
     matrix.products.push_back({left, right, letters[isTurned] + "," + letters[!isTurned] + "->" + dropLooped(product.getResultLetters(), shape)});
   }
+  // The sum over all rows is to be as exact as one in pairs: two numbers of tf32 have a bit less than one of f32, which is too few.
+  if (limits.units.terms > 1 && matrix.summed == rowLetter)
+    return std::nullopt;
   chooseTiles(matrix, shape, std::max<int64_t>(countElements(op->getResult(0), shape.looped), 1));
   return matrix;
 }

@@ -161,8 +161,8 @@ def Equivariant_MatrixProductOp : Equivariant_Op<"matrix_product", [Pure, AttrSi
     (b, 2 a + 1). These are the fragments of PTX's `mma`. If elements are small tensors, there is a matrix for each of their components, and `subscripts` say, as those of an einsum,
     which are multiplied and what they are added to. All lanes of the warp have to be there.
 
-    With `terms 1` f32 factors are rounded to tf32. With `terms 3` each is the sum of two such numbers, of whose four products the smallest is left out: the sums are then
-    about as exact as those of multiply-adds. Products of f64 are exact. `equivariant-sparsify` replaces the tensors by their elements.
+    With `terms 1` f32 factors are rounded to tf32. With `terms 3` each is the sum of two such numbers, of whose four products the smallest is left out, and what a
+    product of matrices gives is added to the sums as f32 are: these are then about as exact as those of multiply-adds. Products of f64 are exact. `equivariant-sparsify` replaces the tensors by their elements.
 
     Example: `%c:2 = equivariant.matrix_product "k,->k" %a by %b into %c0, %c1 terms 1 : tensor<3xf64> by tensor<f64> into tensor<3xf64>, tensor<3xf64>`
 
