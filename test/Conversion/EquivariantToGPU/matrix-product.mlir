@@ -11,8 +11,7 @@ module attributes {equivariant.target = "cuda:sm_80"} {
 // CHECK-DAG: %[[A_REST:.*]] = llvm.fsub %[[A]], %[[A_ROUNDED]]
 // CHECK-DAG: %[[A_LOW:.*]] = llvm.bitcast %[[A_REST]] : f32 to i32
 // CHECK-DAG: %[[B_HIGH:.*]] = nvvm.convert.float.to.tf32 %[[B]]
-// CHECK: %[[ZERO:.*]] = llvm.mlir.constant(0.000000e+00 : f32) : f32
-// CHECK: nvvm.mma.sync A[%[[A_LOW]], %[[A_LOW]], %[[A_LOW]], %[[A_LOW]]] B[%[[B_HIGH]], %[[B_HIGH]]] C[%[[ZERO]], %[[ZERO]], %[[ZERO]], %[[ZERO]]]
+// CHECK: nvvm.mma.sync A[%[[A_LOW]], %[[A_LOW]], %[[A_LOW]], %[[A_LOW]]] B[%[[B_HIGH]], %[[B_HIGH]]] C[%[[ZERO:[^,]*]], %[[ZERO]], %[[ZERO]], %[[ZERO]]]
 // CHECK: %[[SMALL:.*]] = nvvm.mma.sync A[%[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]]] B[%[[B_LOW:.*]], %[[B_LOW]]] C[
 // CHECK: %[[S0:.*]] = llvm.extractvalue %[[SMALL]][0]
 // CHECK: %[[LARGE:.*]] = nvvm.mma.sync A[%[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]], %[[A_HIGH]]] B[%[[B_HIGH]], %[[B_HIGH]]] C[%[[ZERO]], %[[ZERO]], %[[ZERO]], %[[ZERO]]]

@@ -21,10 +21,11 @@
 // CHECK: %[[LANE:.*]] = llvm.inline_asm has_side_effects "mov.b32 $0, $1;", "=r,r"
 // CHECK: %[[B:.*]] = arith.divui %[[LANE]], %{{.*}} : i32
 // CHECK: scf.for
+// CHECK: scf.for {{.*}} iter_args(%[[S0:[^ ]*]] = %{{[^,]*}}, %[[S1:[^ ]*]] = %{{[^,]*}}, %[[S2:[^ ]*]] = %{{[^,]*}}, %[[S3:[^ ]*]] = 
 // CHECK-COUNT-4: equivariant.read %{{.*}} -> tensor<1x1xf32>
 // CHECK: equivariant.read %{{.*}} : <1> -> tensor<1xf32>
-// CHECK: %[[SUMS:.*]]:4 = equivariant.matrix_product "vk,v->k" %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} by %{{.*}}, %{{.*}} into %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} terms 3
-// CHECK: equivariant.matrix_product {{.*}} into %[[SUMS]]#0, %[[SUMS]]#1, %[[SUMS]]#2, %[[SUMS]]#3
+// CHECK: equivariant.matrix_product "vk,v->k" %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} by %{{.*}}, %{{.*}} into %[[S0]], %[[S1]], %[[S2]], %[[S3]] terms 3
+// CHECK: scf.yield
 // CHECK: equivariant.write %{{.*}} to %{{.*}} offset 0 strides [33] : tensor<1xf32>, <3>
 // CHECK: } {loop_annotation
 func.func @forward(%s: !equivariant.rows, %x: tensor<?x16xf32, #x>, %y: tensor<?x1xf32, #y>, %w: tensor<1x768xf32>) -> tensor<?x48xf32, #z> {
