@@ -202,6 +202,8 @@ class _Search:
         while improved and self._has_time():
             improved = False
             for name, values in CANDIDATES.items():
+                if name == "products" and not any(spec.rows == "all" for spec in self.program.arguments):
+                    continue  # of weights that rows share
                 for trial in self._try([{**best, name: value} for value in values]):
                     if trial.seconds is not None and trial.seconds < _GAIN * fastest:
                         best, fastest, improved = trial.schedule, trial.seconds, True

@@ -201,7 +201,8 @@ private:
   std::optional<NestShape> makeSharedShape(llvm::ArrayRef<mlir::Operation *> ops) const;
   /// True if an operation cannot begin before one of a unit has ended.
   bool dependsOn(llvm::ArrayRef<mlir::Operation *> ops, unsigned unit) const;
-  /// The order of operations: one part's alone as soon as they can be, so that parts have some each; and what needs no waiting first.
+  /// The order of operations, and what waits for what.
+  class Order;
   void order();
   /// The values in buffers that an operation reads, with those inlined in it.
   void collectRead(mlir::Operation *op, llvm::SmallVectorImpl<mlir::Value> &read) const;
