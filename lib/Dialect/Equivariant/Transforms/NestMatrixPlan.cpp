@@ -10,13 +10,6 @@
 using namespace mlir;
 using namespace espmm::equivariant;
 
-/// Components as an einsum's letters name them, without those that have loops.
-static std::string dropLooped(StringRef letters, const NestShape &shape) {
-  std::string kept;
-  llvm::copy_if(letters, std::back_inserter(kept), [&](char letter) { return !shape.looped.count(letter); });
-  return kept;
-}
-
 bool NestPlan::collectProducts(Operation *op, const NestShape &shape, SmallVectorImpl<EinsumOp> &products) const {
   auto einsum = dyn_cast<EinsumOp>(op);
   if (einsum && einsum.getOperands_().size() == 2) {
@@ -24,7 +17,7 @@ bool NestPlan::collectProducts(Operation *op, const NestShape &shape, SmallVecto
     return true;
   }
   // What is between has to leave components as they are.
-  if (einsum && dropLooped(einsum.getOperandLetters(0), shape) != dropLooped(einsum.getResultLetters(), shape))
+  if (einsum && shape.dropLooped(einsum.getOperandLetters(0)) != shape.dropLooped(einsum.getResultLetters()))
     return false;
   return (einsum || isa<AddOp>(op)) && llvm::all_of(op->getOperands(), [&](Value operand) {
            Operation *producer = operand.getDefiningOp();
@@ -67,8 +60,8 @@ std::optional<NestMatrix> NestPlan::makeMatrix(Operation *op, const NestShape &s
     matrix.row = own.row;
     matrix.column = own.column;
     matrix.summed = own.summed;
-    std::array<std::string, 2> letters{dropLooped(product.getOperandLetters(0), shape), dropLooped(product.getOperandLetters(1), shape)};
-    matrix.products.push_back({left, right, letters[isTurned] + "," + letters[!isTurned] + "->" + dropLooped(product.getResultLetters(), shape)});
+    std::array<std::string, 2> letters{shape.dropLooped(product.getOperandLetters(0)), shape.dropLooped(product.getOperandLetters(1))};
+    matrix.products.push_back({left, right, letters[isTurned] + "," + letters[!isTurned] + "->" + shape.dropLooped(product.getResultLetters())});
   }
   // The sum over all rows is to be as exact as one in pairs: two numbers of tf32 have a bit less than one of f32, which is too few.
   if (limits.units.terms > 1 && matrix.summed == rowLetter)

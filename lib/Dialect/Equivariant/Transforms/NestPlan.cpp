@@ -229,6 +229,12 @@ int64_t NestShape::getStep(char letter, int64_t lanes) const {
   return (letter == blockLetter ? block : letter == unrolledLetter ? unrolling : 1) * (letter == groupLetter ? groups : 1);
 }
 
+std::string NestShape::dropLooped(StringRef subscripts) const {
+  std::string kept;
+  llvm::copy_if(subscripts, std::back_inserter(kept), [&](char c) { return !looped.count(c); });
+  return kept;
+}
+
 SmallVector<char> NestShape::getOuter() const {
   SmallVector<char> outer;
   for (auto [letter, extent] : looped)

@@ -105,6 +105,8 @@ struct NestShape {
   /// Whether parts have a share of the loops.
   bool isShared() const { return blockLetter != 0 || matrix; }
   int64_t getStep(char letter, int64_t lanes) const;
+  /// Subscripts, or some letters of them, without those that have loops.
+  std::string dropLooped(llvm::StringRef subscripts) const;
   /// The letters that are not in lanes, in the order of their loops.
   llvm::SmallVector<char> getOuter() const;
 };

@@ -312,11 +312,7 @@ Value NestStaging::compute(Operation *op, llvm::DenseMap<Value, Value> &known, c
   auto type = getSmallType(op->getResult(0), shape.laneLetter != 0);
   if (isa<AddOp>(op))
     return AddOp::create(builder, loc, type, operands[0], operands[1]);
-  std::string subscripts;
-  for (char c : cast<EinsumOp>(op).getSubscripts())
-    if (!shape.looped.count(c))
-      subscripts += c;
-  return EinsumOp::create(builder, loc, type, builder.getStringAttr(subscripts), operands);
+  return EinsumOp::create(builder, loc, type, builder.getStringAttr(shape.dropLooped(cast<EinsumOp>(op).getSubscripts())), operands);
 }
 
 Value NestStaging::getOperand(Value operand, llvm::DenseMap<Value, Value> &known, char moving) {
