@@ -19,18 +19,16 @@ public:
     if (failed(KernelAnalysis(kernel, LoopedAxes::Nests).verify()))
       return failure();
     auto emitError = [&] { return kernel.emitOpError("has no schedule as wished: "); };
-    auto choose = [](int64_t wish, int64_t own) { return wish ? wish : own; };
-    constexpr int64_t warpsOfRows = 4;
     std::optional<TileChoice> tile;
     if (!wishes.rows || wishes.rows == warpSize)
       tile = chooseTile();
     // A tile would hold too much for what is added up.
     if (!tile)
       addUp();
-    auto numbers = tile ? tile->numbers : RowTileNumbers{choose(wishes.warps, warpsOfRows), choose(wishes.stages, 2), Products::MultiplyAdds};
-    int64_t registers = choose(wishes.registers, tile ? tile->registers : chooseRegisters());
+    TileChoice choice = tile ? *tile : chooseRows();
     auto schedule = ScheduleAttr::getChecked(emitError, kernel.getContext(), Target::GPU, chooseGroupSide(kernel), warpSize, /*slab_begin=*/int64_t(0), /*slab_end=*/int64_t(1), /*slabs=*/int64_t(1), /*instances=*/int64_t(1),
-                                             choose(wishes.rows, tile ? warpSize : 1), /*tile_rows=*/int64_t(1), numbers.warps, numbers.stages, registers, static_cast<int64_t>(numbers.products),
+                                             choose(wishes.rows, tile ? warpSize : 1), /*tile_rows=*/int64_t(1), choice.numbers.warps, choice.numbers.stages, choose(wishes.registers, choice.registers),
+                                             static_cast<int64_t>(choice.numbers.products),
                                              wishes.deterministic);
     if (schedule)
       kernel->setAttr("schedule", schedule);
@@ -38,6 +36,8 @@ public:
   }
 
 private:
+  static int64_t choose(int64_t wish, int64_t own) { return wish ? wish : own; }
+
   struct TileChoice {
     RowTileNumbers numbers;
     int64_t registers;
@@ -69,8 +69,9 @@ private:
     return best;
   }
 
-  /// Loops have many loads under way in registers. Where there are none, what an operation reads and computes at once has to fit, and other warps run while one waits.
-  int64_t chooseRegisters() {
+  /// For a row of each warp. Loops have many loads under way in registers. Where there are none, what an operation reads and computes at once has to fit, and other warps run while one waits;
+  /// code that is long goes by once for each row, and the warps of a block, which begin together, have it read from memory once.
+  TileChoice chooseRows() {
     KernelAnalysis nests(kernel, LoopedAxes::Nests);
     NestPlan plan(nests, GPUNestTarget::getLimits());
     bool hasLoops = llvm::any_of(plan.getSteps(), [&](const NestPlan::Step &step) {
@@ -79,8 +80,9 @@ private:
     });
     int64_t words = cast<RankedTensorType>(kernel.getResultTypes().front()).getElementTypeBitWidth() / 32;
     int64_t live = plan.countLive();
-    int64_t registers = hasLoops || (live > 128 && live <= 192) ? 128 : live <= 128 ? 64 : 255;
-    return std::min<int64_t>(registers * words, 255);
+    bool isShort = !hasLoops && live <= 128;
+    int64_t registers = isShort ? 64 : hasLoops || live <= 192 ? 128 : 255;
+    return {{choose(wishes.warps, hasLoops || isShort ? 4 : 8), choose(wishes.stages, 2), Products::MultiplyAdds}, std::min<int64_t>(registers * words, 255)};
   }
 
   /// What several operations give to one block of a result is added up first, if they have no sums over loops that would have to end before.
