@@ -60,7 +60,8 @@ class Graph:
         ValueError: not one-dimensional, of different lengths, or on different devices.
 
     The side grouped by receivers is made at once, the one grouped by senders when a kernel first needs it. On a GPU
-    making a side waits for the device once, to check the indices (again, if a node has so many edges that it is cut); using one never does.
+    making a side waits for the device once, to check the indices (again, if edges are not sorted or a node has so many that it
+    is cut); using one never does.
     """
 
     def __init__(
@@ -321,20 +322,20 @@ def _build_with_torch(
         zeros = torch.zeros(max(num_nodes + 1, PARTS + 1), dtype=torch.int32, device=index.device)
         parts = cut_into_parts(zeros[: num_nodes + 1], num_nodes)
         return Side(zeros[: num_nodes + 1], None, zeros[:0], parts, 0)
-    # Indices out of range are counted at the ends: they are found below.
-    degrees = torch.zeros(max(num_nodes, 1), dtype=torch.int64, device=index.device)
-    degrees.index_add_(0, index.long().clamp(0, max(num_nodes - 1, 0)), torch.ones_like(index, dtype=torch.int64))
-    bad_index, bad_other, is_sorted, most = torch.stack(
-        [
-            ((index < 0) | (index >= num_nodes)).any().long(),
-            ((other < 0) | (other >= num_other)).any().long(),
-            (index[1:] >= index[:-1]).all().long(),
-            degrees.max(),
-        ]
-    ).tolist()  # the one wait for the device
-    if bad_index or bad_other:
+    if num_nodes == 0:
         _check_range(index, other, num_nodes, num_other, names)
-    return Side(*group(index, other, num_nodes, is_sorted=bool(is_sorted)), most)
+    # The one wait for the device, if edges are sorted: only then are the offsets right.
+    offsets = _find_offsets(index, num_nodes)
+    least, largest = torch.stack([index, other]).aminmax(dim=1)
+    ascends = (index[1:] >= index[:-1]).all(dim=0, keepdim=True)
+    facts = torch.cat([least, largest, _find_most(offsets), ascends]).tolist()
+    least_index, least_other, largest_index, largest_other, most, is_sorted = facts
+    if min(least_index, least_other) < 0 or largest_index >= num_nodes or largest_other >= num_other:
+        _check_range(index, other, num_nodes, num_other, names)
+    if is_sorted:
+        return Side(offsets, None, other.to(torch.int32, copy=True), cut_into_parts(offsets, num_nodes), most)
+    arrays = group(index, other, num_nodes)
+    return Side(*arrays, int(_find_most(arrays[0])))
 
 
 def group(
@@ -346,15 +347,25 @@ def group(
         index, order = torch.sort(index, stable=True)
         other = other[order]
         order = order.int()
-    nodes = torch.arange(num_nodes + 1, device=index.device, dtype=index.dtype)
-    offsets = torch.searchsorted(index.contiguous(), nodes, out_int32=True)
+    offsets = _find_offsets(index, num_nodes)
     return offsets, order, other.to(torch.int32, copy=True), cut_into_parts(offsets, num_nodes)
+
+
+def _find_offsets(index: torch.Tensor, num_nodes: int) -> torch.Tensor:
+    """For each node the first edge of a sorted index that names it, or a later one; and the number of edges. (nodes + 1,) int32."""
+    nodes = torch.arange(num_nodes + 1, device=index.device, dtype=index.dtype)
+    return torch.searchsorted(index.contiguous(), nodes, out_int32=True)
+
+
+def _find_most(offsets: torch.Tensor) -> torch.Tensor:
+    """The most edges that a node has, (1,)."""
+    return offsets.diff().amax(dim=0, keepdim=True)
 
 
 def cut_into_parts(offsets: torch.Tensor, num_nodes: int) -> torch.Tensor:
     """Nodes cut into runs of about equal work, edges and nodes counted: run p is nodes parts[p] to parts[p + 1]."""
-    work = offsets.long() + torch.arange(num_nodes + 1, device=offsets.device)
-    targets = work[-1] * torch.arange(PARTS + 1, device=offsets.device)
+    work = torch.arange(num_nodes + 1, device=offsets.device) + offsets
+    targets = torch.arange(PARTS + 1, device=offsets.device) * work[-1]
     return torch.searchsorted(work * PARTS, targets, out_int32=True)
 
 
