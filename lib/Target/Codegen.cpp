@@ -168,7 +168,9 @@ static FailureOr<std::string> generateHostCode(ModuleOp module, espmm::CodeKind 
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, sccs, modules);
   llvm::ModulePassManager passes;
-  llvm::cantFail(builder.parsePassPipeline(passes, "function(early-cse<memssa>,simplifycfg)"));
+  // A multiply-add of AVX-512 takes one number for all lanes from memory. Others want a vector of it: made before a loop and not in it, and read again where registers are few.
+  bool hasBroadcasts = llvm::sys::getHostCPUFeatures().lookup("avx512f");
+  llvm::cantFail(builder.parsePassPipeline(passes, hasBroadcasts ? "function(early-cse<memssa>,simplifycfg)" : "function(early-cse<memssa>,simplifycfg,loop-mssa(licm))"));
   passes.run(*translated, modules);
   return emit(module, *translated, *machine, kind);
 }

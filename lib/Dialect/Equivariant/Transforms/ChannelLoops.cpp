@@ -98,22 +98,29 @@ public:
       : analysis(analysis), support(support), registers(registers) {
     for (const Contribution &c : analysis.getContributions())
       contributed.insert(c.value);
+    KernelOp kernel = analysis.kernel;
+    for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
+      if (kernel.getInputAccess(i) == Access::Edge)
+        widest = std::max(widest, getWidth(kernel.getInputs()[i]));
   }
 
   std::vector<ChannelLoop> run() {
-    std::vector<ChannelLoop> loops;
+    std::vector<ChannelLoop> parts, loops;
     for (ArrayRef<Operation *> group : analysis.getGroups())
       for (ChannelLoop &cluster : clusterRoots(group))
-        for (ChannelLoop &part : split(cluster)) {
-          if (!loops.empty() && shareTraffic(loops.back(), part) && !overlaps(loops.back(), part)) {
-            ChannelLoop merged = merge(loops.back(), part);
-            if (estimateLive(merged) <= mergedLive()) {
-              loops.back() = std::move(merged);
-              continue;
-            }
-          }
-          loops.push_back(std::move(part));
+        llvm::append_range(parts, split(cluster));
+    // An edge's weights are then read from begin to end, as processors expect, and so are their gradients written.
+    llvm::stable_sort(parts, [&](const ChannelLoop &a, const ChannelLoop &b) { return findFirst(a) < findFirst(b); });
+    for (ChannelLoop &part : parts) {
+      if (!loops.empty() && shareTraffic(loops.back(), part) && !overlaps(loops.back(), part)) {
+        ChannelLoop merged = merge(loops.back(), part);
+        if (estimateLive(merged) <= mergedLive()) {
+          loops.back() = std::move(merged);
+          continue;
         }
+      }
+      loops.push_back(std::move(part));
+    }
     return loops;
   }
 
@@ -194,6 +201,24 @@ private:
       if (llvm::is_contained(loop.stored, c.value))
         result[{c.result, c.offset}] = support.count(c.value);
     return result;
+  }
+
+  /// Where the first of a loop's weights lies; of other tensors that each edge has a row of, where those are no shorter.
+  int64_t findFirst(const ChannelLoop &loop) {
+    int64_t first = std::numeric_limits<int64_t>::max();
+    auto look = [&](Value tensor, Access access, int64_t offset) {
+      if (access == Access::Edge && getWidth(tensor) == widest)
+        first = std::min(first, offset);
+    };
+    KernelOp kernel = analysis.kernel;
+    for (Value value : getBlocks(loop)) {
+      auto block = value.getDefiningOp<BlockOp>();
+      unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
+      look(kernel.getInputs()[i], kernel.getInputAccess(i), block.getOffset());
+    }
+    for (auto [place, count] : getPlaces(loop))
+      look(kernel.getResult(place.first), kernel.getResultAccess(place.first), place.second);
+    return first;
   }
 
   /// At least a quarter of what one of them moves is moved by the other too: blocks that it reads, places that it reads and writes.
@@ -324,7 +349,7 @@ private:
 
   const KernelAnalysis &analysis;
   SupportOfValues &support;
-  int64_t registers;
+  int64_t registers, widest = 0; // of rows that each edge has
   llvm::DenseSet<Value> contributed;
 };
 
