@@ -168,9 +168,13 @@ static FailureOr<std::string> generateHostCode(ModuleOp module, espmm::CodeKind 
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, sccs, modules);
   llvm::ModulePassManager passes;
+  llvm::StringRef pipeline = "function(early-cse<memssa>,simplifycfg)";
   // A multiply-add of AVX-512 takes one number for all lanes from memory. Others want a vector of it: made before a loop and not in it, and read again where registers are few.
-  bool hasBroadcasts = llvm::sys::getHostCPUFeatures().lookup("avx512f");
-  llvm::cantFail(builder.parsePassPipeline(passes, hasBroadcasts ? "function(early-cse<memssa>,simplifycfg)" : "function(early-cse<memssa>,simplifycfg,loop-mssa(licm))"));
+  // Of the longest code registers are not to be given out within a minute then.
+  constexpr unsigned mostInstructions = 1 << 16;
+  if (!llvm::sys::getHostCPUFeatures().lookup("avx512f") && translated->getInstructionCount() <= mostInstructions)
+    pipeline = "function(early-cse<memssa>,simplifycfg,loop-mssa(licm))";
+  llvm::cantFail(builder.parsePassPipeline(passes, pipeline));
   passes.run(*translated, modules);
   return emit(module, *translated, *machine, kind);
 }
