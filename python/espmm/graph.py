@@ -307,7 +307,7 @@ def _build_on_host(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num
 def _build_through_host(
     index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
 ) -> Side:
-    """For few edges: a copy each way in place of some thirty kernels. The first of the two waits for the device."""
+    """For few edges: a copy each way in place of some twenty kernels. The first of the two waits for the device."""
     side = _build_on_host(*torch.stack([index, other]).cpu(), num_nodes, num_other, names)
     arrays = [array for array in side[:4] if array is not None]
     moved = iter(torch.cat(arrays).to(index.device, non_blocking=True).split([len(array) for array in arrays]))

@@ -38,7 +38,8 @@ struct ChannelLoop {
 };
 
 /// Cuts a kernel into loops such that what is live in one fits into the registers, as far as that goes: blocks that several
-/// einsums of one path read are loaded once, but sums over channels with more elements than registers are taken in boxes.
+/// einsums of one path read are loaded once, but sums over channels with more elements than registers are taken in boxes. They go by where
+/// the edge's weights lie that they read or give a gradient.
 std::vector<ChannelLoop> planChannelLoops(const KernelAnalysis &analysis, SupportOfValues &support, int64_t registers);
 
 } // namespace espmm::equivariant
