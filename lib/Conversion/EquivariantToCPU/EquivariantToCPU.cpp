@@ -281,14 +281,31 @@ private:
 
   /// A square, or what there is of it: so many rows and columns.
   void transpose(Value from, Value fromStride, Value rows, Value columns, Value to, Value toStride) {
-    SmallVector<Value> values;
-    for (int64_t r = 0; r < lanes; ++r, from = next(from, fromStride, sourceType))
-      values.push_back(load(from, getMask(r, rows, columns)));
-    // Halves change places, then halves of these, until single elements do.
-    for (int64_t bit = lanes / 2; bit >= 1; bit /= 2)
-      for (int64_t n = 0; n < lanes; ++n)
-        if (!(n & bit))
-          exchange(values[n], values[n + bit], bit);
+    // Instructions move elements within groups of 128 bits.
+    int64_t group = std::min<int64_t>(128 / vector.getElementTypeBitWidth(), lanes);
+    SmallVector<Value> lines{from}, values(lanes);
+    while (static_cast<int64_t>(lines.size()) < lanes)
+      lines.push_back(next(lines.back(), fromStride, sourceType));
+    if (!rows && lanes == 2 * group) {
+      // Of two groups the second comes from memory at once.
+      auto half = VectorType::get({group}, vector.getElementType());
+      for (int64_t r = 0; r < group; ++r)
+        for (int64_t first : {int64_t(0), group}) {
+          auto loadHalf = [&](Value line) { return load(first ? next(line, index(first), sourceType) : line, Value(), half); };
+          Value low = loadHalf(lines[r]), high = loadHalf(lines[r + group]);
+          values[r + first] = LLVM::ShuffleVectorOp::create(builder, loc, low, high, llvm::to_vector(llvm::seq<int32_t>(0, lanes)));
+        }
+    } else {
+      for (int64_t r = 0; r < lanes; ++r)
+        values[r] = load(lines[r], getMask(r, rows, columns), vector);
+      // Halves change places, then halves of these.
+      for (int64_t bit = lanes / 2; bit >= group; bit /= 2)
+        for (int64_t n = 0; n < lanes; ++n)
+          if (!(n & bit))
+            exchange(values[n], values[n + bit], bit);
+    }
+    for (int64_t first = 0; first < lanes; first += group)
+      llvm::copy(transposeGroups(ArrayRef(values).slice(first, group), group, 1), values.begin() + first);
     for (int64_t c = 0; c < lanes; ++c, to = next(to, toStride, targetType))
       store(values[c], to, getMask(c, columns, rows));
   }
@@ -305,6 +322,26 @@ private:
     first = low;
   }
 
+  /// Of as many vectors as a group has elements, in which units of some are together: in each group.
+  SmallVector<Value> transposeGroups(ArrayRef<Value> values, int64_t group, int64_t unit) {
+    if (values.size() == 1)
+      return {values.front()};
+    SmallVector<Value> result;
+    for (int64_t begin : {int64_t(0), group / 2}) {
+      // A half of each group of two vectors, unit by unit in turn.
+      SmallVector<int32_t> mask;
+      for (int64_t l = 0; l < lanes; ++l) {
+        int64_t inGroup = l % group, turn = inGroup / unit;
+        mask.push_back(l - inGroup + begin + turn / 2 * unit + inGroup % unit + turn % 2 * lanes);
+      }
+      SmallVector<Value> halves;
+      for (size_t n = 0; n < values.size(); n += 2)
+        halves.push_back(LLVM::ShuffleVectorOp::create(builder, loc, values[n], values[n + 1], mask));
+      result.append(transposeGroups(halves, group, 2 * unit));
+    }
+    return result;
+  }
+
   /// The elements of a line that there are, none if there is no such line; null if all of both are there.
   Value getMask(int64_t line, Value lines, Value elements) {
     if (!lines)
@@ -319,19 +356,19 @@ private:
     return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, lane, splat);
   }
 
-  Value load(Value from, Value mask) {
-    Type type = getMemoryType(vector, sourceType);
+  Value load(Value from, Value mask, VectorType type) {
+    Type inMemory = getMemoryType(type, sourceType);
     unsigned alignment = sourceType.getIntOrFloatBitWidth() / 8;
-    Value loaded = mask ? LLVM::MaskedLoadOp::create(builder, loc, type, from, mask, LLVM::ZeroOp::create(builder, loc, type), alignment).getResult()
-                        : LLVM::LoadOp::create(builder, loc, type, from, alignment).getResult();
-    return extendStored(builder, loc, loaded, vector, sourceType);
+    Value loaded = mask ? LLVM::MaskedLoadOp::create(builder, loc, inMemory, from, mask, LLVM::ZeroOp::create(builder, loc, inMemory), alignment).getResult()
+                        : LLVM::LoadOp::create(builder, loc, inMemory, from, alignment).getResult();
+    return extendStored(builder, loc, loaded, type, sourceType);
   }
 
   void store(Value value, Value to, Value mask) {
     Value rounded = roundToStored(builder, loc, value, targetType);
     unsigned alignment = targetType.getIntOrFloatBitWidth() / 8;
     if (mask)
-      LLVM::MaskedStoreOp::create(builder, loc, rounded, to, mask, alignment);
+      storeMasked(builder, loc, rounded, to, mask, alignment);
     else
       LLVM::StoreOp::create(builder, loc, rounded, to, alignment);
   }

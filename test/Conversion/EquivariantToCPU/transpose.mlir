@@ -38,21 +38,21 @@ llvm.func @narrow(%p: !llvm.ptr, %q: !llvm.ptr, %r: !llvm.ptr) {
 // CHECK: %[[IS_WHOLE:.*]] = arith.cmpi sge, %[[LEAST]], %[[C4]]
 // A square: halves of the vectors change places, then single elements.
 // CHECK: scf.if %[[IS_WHOLE]]
-// CHECK: %[[R0:.*]] = llvm.load %[[P0:.*]] {alignment = 4 : i64} : !llvm.ptr -> vector<4xf32>
-// CHECK: %[[P1:.*]] = llvm.getelementptr %[[P0]][%[[FROM_STRIDE]]]
-// CHECK: %[[R1:.*]] = llvm.load %[[P1]]
+// CHECK: %[[P1:.*]] = llvm.getelementptr %[[P0:.*]][%[[FROM_STRIDE]]]
 // CHECK: %[[P2:.*]] = llvm.getelementptr %[[P1]][%[[FROM_STRIDE]]]
-// CHECK: %[[R2:.*]] = llvm.load %[[P2]]
 // CHECK: %[[P3:.*]] = llvm.getelementptr %[[P2]][%[[FROM_STRIDE]]]
+// CHECK: %[[R0:.*]] = llvm.load %[[P0]] {alignment = 4 : i64} : !llvm.ptr -> vector<4xf32>
+// CHECK: %[[R1:.*]] = llvm.load %[[P1]]
+// CHECK: %[[R2:.*]] = llvm.load %[[P2]]
 // CHECK: %[[R3:.*]] = llvm.load %[[P3]]
-// CHECK: %[[A0:.*]] = llvm.shufflevector %[[R0]], %[[R2]] [0, 1, 4, 5]
-// CHECK: %[[A2:.*]] = llvm.shufflevector %[[R0]], %[[R2]] [2, 3, 6, 7]
-// CHECK: %[[A1:.*]] = llvm.shufflevector %[[R1]], %[[R3]] [0, 1, 4, 5]
-// CHECK: %[[A3:.*]] = llvm.shufflevector %[[R1]], %[[R3]] [2, 3, 6, 7]
-// CHECK: %[[C0:.*]] = llvm.shufflevector %[[A0]], %[[A1]] [0, 4, 2, 6]
-// CHECK: %[[C1:.*]] = llvm.shufflevector %[[A0]], %[[A1]] [1, 5, 3, 7]
-// CHECK: %[[C2:.*]] = llvm.shufflevector %[[A2]], %[[A3]] [0, 4, 2, 6]
-// CHECK: %[[C3:.*]] = llvm.shufflevector %[[A2]], %[[A3]] [1, 5, 3, 7]
+// CHECK: %[[LOW01:.*]] = llvm.shufflevector %[[R0]], %[[R1]] [0, 4, 1, 5]
+// CHECK: %[[LOW23:.*]] = llvm.shufflevector %[[R2]], %[[R3]] [0, 4, 1, 5]
+// CHECK: %[[C0:.*]] = llvm.shufflevector %[[LOW01]], %[[LOW23]] [0, 1, 4, 5]
+// CHECK: %[[C1:.*]] = llvm.shufflevector %[[LOW01]], %[[LOW23]] [2, 3, 6, 7]
+// CHECK: %[[HIGH01:.*]] = llvm.shufflevector %[[R0]], %[[R1]] [2, 6, 3, 7]
+// CHECK: %[[HIGH23:.*]] = llvm.shufflevector %[[R2]], %[[R3]] [2, 6, 3, 7]
+// CHECK: %[[C2:.*]] = llvm.shufflevector %[[HIGH01]], %[[HIGH23]] [0, 1, 4, 5]
+// CHECK: %[[C3:.*]] = llvm.shufflevector %[[HIGH01]], %[[HIGH23]] [2, 3, 6, 7]
 // CHECK: llvm.store %[[C0]], %[[Q0:.*]] {alignment = 4 : i64}
 // CHECK: %[[Q1:.*]] = llvm.getelementptr %[[Q0]][%[[TO_STRIDE]]]
 // CHECK: llvm.store %[[C1]], %[[Q1]]
@@ -83,3 +83,32 @@ llvm.func @narrow(%p: !llvm.ptr, %q: !llvm.ptr, %r: !llvm.ptr) {
 // CHECK: llvm.fptrunc %{{.*}} : vector<4xf32> to vector<4xf16>
 // CHECK: llvm.store %{{.*}} {alignment = 2 : i64} : vector<4xi16>
 // CHECK: llvm.intr.masked.store %{{.*}} {alignment = 2 : i32} : vector<4xi16>
+
+// Vectors of two groups of 128 bits are read half by half, so that the second comes from memory to its place.
+// CHECK-LABEL: llvm.func internal @espmm_transpose_8xf32_f32(
+// CHECK: scf.if
+// CHECK: %[[LOW:.*]] = llvm.load %[[P0:.*]] {alignment = 4 : i64} : !llvm.ptr -> vector<4xf32>
+// CHECK: %[[HIGH:.*]] = llvm.load %[[P4:.*]] {alignment = 4 : i64} : !llvm.ptr -> vector<4xf32>
+// CHECK: llvm.shufflevector %[[LOW]], %[[HIGH]] [0, 1, 2, 3, 4, 5, 6, 7]
+// CHECK: %[[LATER:.*]] = llvm.getelementptr %[[P0]][4]
+// CHECK: llvm.load %[[LATER]]
+// CHECK: llvm.shufflevector %{{.*}} [0, 8, 1, 9, 4, 12, 5, 13]
+// CHECK: llvm.shufflevector %{{.*}} [0, 1, 8, 9, 4, 5, 12, 13]
+// CHECK: llvm.shufflevector %{{.*}} [2, 3, 10, 11, 6, 7, 14, 15]
+// CHECK: llvm.shufflevector %{{.*}} [2, 10, 3, 11, 6, 14, 7, 15]
+llvm.func @eights(%p: !llvm.ptr, %q: !llvm.ptr) {
+  equivariant.transpose %p stride 8 to %q stride 8 of block [8, 8] vector 8 : f32 to f32, !llvm.ptr, !llvm.ptr
+  llvm.return
+}
+
+// Of more groups, halves change places, and halves of these, in registers.
+// CHECK-LABEL: llvm.func internal @espmm_transpose_16xf32_f32(
+// CHECK: scf.if
+// CHECK-COUNT-16: llvm.load
+// CHECK: llvm.shufflevector %{{.*}} [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]
+// CHECK: llvm.shufflevector %{{.*}} [0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27]
+// CHECK: llvm.shufflevector %{{.*}} [0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29]
+llvm.func @sixteens(%p: !llvm.ptr, %q: !llvm.ptr) {
+  equivariant.transpose %p stride 16 to %q stride 16 of block [16, 16] vector 16 : f32 to f32, !llvm.ptr, !llvm.ptr
+  llvm.return
+}

@@ -1,5 +1,6 @@
 //===- CPUFunction.cpp - host kernels being written -----------------------===//
 #include "CPUFunction.h"
+#include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "KernelAnalysis.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -83,6 +84,10 @@ scf::ForOp CPUFunction::loop(Value begin, Value end, Value step, ValueRange init
 }
 
 Value CPUFunction::getMask(Value left, int64_t lanes) {
+  if (std::optional<int64_t> count = getConstantIntValue(left)) {
+    auto mask = llvm::map_to_vector(llvm::seq<int64_t>(0, lanes), [&](int64_t lane) { return lane < *count; });
+    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(VectorType::get({lanes}, builder.getI1Type()), ArrayRef<bool>(mask)));
+  }
   auto type = VectorType::get({lanes}, builder.getI64Type());
   SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
   Value lane = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, ArrayRef<int64_t>(iota)));
@@ -194,7 +199,7 @@ void espmm::equivariant::launchSumOfShares(HostProgram &host, KernelOp source, V
   builder.setInsertionPointAfter(shares);
   Value address = ix.address(target, at, element);
   if (mask)
-    LLVM::MaskedStoreOp::create(builder, f.loc, shares.getResult(0), address, mask, alignment);
+    storeMasked(builder, f.loc, shares.getResult(0), address, mask, alignment);
   else
     LLVM::StoreOp::create(builder, f.loc, shares.getResult(0), address, alignment);
   f.launch(host.index().constant((width + ofTask - 1) / ofTask));

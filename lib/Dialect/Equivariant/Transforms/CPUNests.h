@@ -16,15 +16,20 @@ public:
     memorySize = function.makeEarly(unknownSize);
     memory = function.allocate(memorySize);
   }
-  /// Sums over lanes are as many as an AVX-512 or AVX2 register file holds besides the operands. Of rows side by side, eight results share what they read, and two
-  /// sums are enough for multiply-adds not to wait: with more of either the code is longer, and takes as long.
+  /// Sums over lanes are as many as an AVX-512 or AVX2 register file holds besides the operands, and what operations hold in loops over weights of a row is as many
+  /// registers as there are. Of rows side by side, some results share what they read; these are sums enough for multiply-adds not to wait, and of AVX2's registers two each are
+  /// too many.
   static NestLimits getLimits(mlir::VectorType vector, int64_t tileRows) {
     NestLimits limits{vector.getNumElements()};
-    limits.sums = limits.lanes * vector.getElementTypeBitWidth() == 512 ? 16 : 8;
+    bool isAVX512 = limits.lanes * vector.getElementTypeBitWidth() == 512;
+    limits.sums = isAVX512 ? 16 : 8;
     if (tileRows > 1) {
       limits.rows = tileRows;
-      limits.block = 8;
-      limits.summands = limits.rowSummands = 2;
+      limits.block = isAVX512 ? 8 : 12;
+      limits.summands = 2;
+      limits.rowSummands = isAVX512 ? 2 : 1;
+    } else {
+      limits.shared = isAVX512 ? 32 : 16;
     }
     return limits;
   }
@@ -50,7 +55,7 @@ public:
     }
     value = roundToStored(builder, loc, value, getElement(stored));
     if (mask)
-      mlir::LLVM::MaskedStoreOp::create(builder, loc, value, address, mask, alignment);
+      storeMasked(builder, loc, value, address, mask, alignment);
     else
       mlir::LLVM::StoreOp::create(builder, loc, value, address, alignment);
   }

@@ -31,7 +31,14 @@ Value IndexBuilder::add(Value a, Value b) {
   return arith::AddIOp::create(builder, loc, a, b);
 }
 
-Value IndexBuilder::sub(Value a, Value b) { return arith::SubIOp::create(builder, loc, a, b); }
+Value IndexBuilder::sub(Value a, Value b) {
+  auto ca = getConstant(a), cb = getConstant(b);
+  if (ca && cb)
+    return constant(*ca - *cb);
+  if (cb && *cb == 0)
+    return a;
+  return arith::SubIOp::create(builder, loc, a, b);
+}
 
 Value IndexBuilder::mul(Value a, Value b) {
   auto ca = getConstant(a), cb = getConstant(b);

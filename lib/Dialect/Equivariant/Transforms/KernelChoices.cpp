@@ -65,10 +65,7 @@ private:
     for (const NestPlan::Step &step : plan.getSteps())
       for (Operation *op : step.getAll())
         if (auto einsum = dyn_cast<EinsumOp>(op)) {
-          bool isTogether = step.ops.size() > 1;
-          ++kinds[("einsum " + einsum.getSubscripts() + ": " + describe(isTogether ? step.loops : plan.getShape(op)) +
-                   (isTogether ? ", in loops with others, because they read the same weights" : ""))
-                      .str()];
+          ++kinds["einsum " + einsum.getSubscripts().str() + ": " + describe(step, op, plan)];
         }
     for (auto &[text, count] : kinds)
       sentences.push_back(text + (count > 1 ? " (" + std::to_string(count) + " times)" : ""));
@@ -85,6 +82,15 @@ private:
     else
       os << ", because they are faster" << (getArithmeticType(getStoredElement(kernel.getResult(0))).isF64() ? "" : ", and factors may be rounded to tf32");
     os << "; " << matrix.rowTiles << " x " << matrix.columnTiles << " tiles at once, because warps then have about equal shares";
+    return text;
+  }
+
+  std::string describe(const NestPlan::Step &step, Operation *op, const NestPlan &plan) {
+    if (step.ops.size() > 1)
+      return describe(step.loops) + ", in loops with others, because they read the same weights";
+    std::string text = describe(plan.getShape(op));
+    if (step.loops.vectors > 1)
+      text += "; " + std::to_string(step.loops.vectors) + " vectors of " + name(step.loops.laneLetter) + " one after the other, because what they read lies so in memory";
     return text;
   }
 

@@ -223,7 +223,7 @@ private:
       step.alike.push_back(it->front());
       it = waiting.erase(it);
     }
-    if (unit.ops.size() > 1)
+    if (plan.haveSharedLoops(unit.ops))
       step.loops = *plan.makeSharedShape(unit.ops);
     for (auto [number, op] : llvm::enumerate(step.getAll()))
       note(op, step.alike.empty() ? step.owner : getFirst(step, static_cast<int64_t>(number)), isAlone(unit));

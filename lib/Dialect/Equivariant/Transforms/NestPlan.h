@@ -94,6 +94,8 @@ struct NestShape {
   /// Lanes for which there are no elements take those of other positions of another letter.
   char groupLetter = 0;
   int64_t groups = 1;
+  /// Of operations that share loops: how many vectors, or warps, of lanes each of them has at once.
+  int64_t vectors = 1;
   /// A part has a share of the sum only: it goes through memory to the one that adds them up.
   bool sumsParts = false;
   /// Matrix units do it: then no letter is in lanes.
@@ -123,7 +125,7 @@ public:
     llvm::SmallVector<mlir::Value> released;
     /// The part that does it, or, of matrices, the one that has their first tiles, if they do not share it otherwise.
     int64_t owner = 0;
-    /// The loops that several operations share: over all letters but the one in lanes, all of whose positions are had at once.
+    /// The loops of operations that share some, or of one that is alone in such: over all letters but the one in lanes, all or many of whose positions are had at once.
     NestShape loops = {};
     /// Operations that do what the one does, with what lies elsewhere: its code does them too. What nobody shares, each part does for one of them, from the owner on.
     llvm::SmallVector<mlir::Operation *> alike = {};
@@ -199,8 +201,13 @@ private:
   void shareLoops();
   /// True if loops over all letters, those of sums last, serve an operation: it sums over lanes, or over the last letters besides.
   bool mayShareLoops(mlir::Operation *op) const;
+  /// What these hold all the time, and what for a position of the innermost loop besides, in numbers a lane. A warp has loads of all positions under way; a vector
+  /// that is read is used up before the next one is.
+  std::pair<int64_t, int64_t> countHeld(llvm::ArrayRef<mlir::Operation *> ops, llvm::ArrayRef<mlir::Value> leaves, const NestShape &shape) const;
   /// The loops that these would share; nothing if they would hold too much.
   std::optional<NestShape> makeSharedShape(llvm::ArrayRef<mlir::Operation *> ops) const;
+  /// True if operations run in loops like that: several, or one in vectors, which then reads one after the other what lies so in memory.
+  bool haveSharedLoops(llvm::ArrayRef<mlir::Operation *> ops) const;
   /// True if an operation cannot begin before one of a unit has ended.
   bool dependsOn(llvm::ArrayRef<mlir::Operation *> ops, unsigned unit) const;
   /// The order of operations, and what waits for what.

@@ -23,7 +23,7 @@ void NestStaging::run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::fun
         buffers[op->getResult(0)] = makeBuffer(op->getResult(0));
     Operation *op = step.ops.front();
     findAlike(step);
-    if (step.ops.size() > 1)
+    if (!step.loops.looped.empty())
       stageTogether(step);
     else if (!isa<PairsOp, PairSumOp>(op) && plan.getShape(op).matrix)
       stageMatrix(op, step.owner);

@@ -21,6 +21,29 @@ bool NestPlan::mayShareLoops(Operation *op) const {
   return llvm::all_of(llvm::seq<size_t>(0, depth), [&](size_t d) { return shape.kept.count(outer[d]); });
 }
 
+std::pair<int64_t, int64_t> NestPlan::countHeld(ArrayRef<Operation *> ops, ArrayRef<Value> leaves, const NestShape &shape) const {
+  int64_t held = 0, atPosition = 0, passing = 0;
+  for (Operation *op : ops) {
+    const NestShape &own = getShape(op);
+    int64_t elements = countElements(op->getResult(0), shape.looped);
+    if (own.sumsLanes)
+      atPosition += elements;
+    else if (!own.kept.count(shape.blockLetter))
+      held += elements * shape.vectors;
+  }
+  for (Value leaf : leaves) {
+    StringRef letters = analysis.getLetters(leaf);
+    int64_t elements = countElements(leaf, shape.looped), all = elements * (letters.contains(shape.laneLetter) ? shape.vectors : 1);
+    if (!letters.contains(shape.blockLetter))
+      held += all;
+    else if (limits.lanesAreThreads)
+      atPosition += all;
+    else
+      passing = std::max(passing, elements);
+  }
+  return {held + passing, atPosition};
+}
+
 std::optional<NestShape> NestPlan::makeSharedShape(ArrayRef<Operation *> ops) const {
   NestShape shape;
   shape.looped = shape.kept = getShape(ops.front()).looped;
@@ -33,30 +56,35 @@ std::optional<NestShape> NestPlan::makeSharedShape(ArrayRef<Operation *> ops) co
     shape.groups /= 2;
   if (shape.groups == 1)
     shape.groupLetter = 0;
-  // Held all the time, or at a position of the innermost loop.
-  int64_t held = 0, atPosition = 0, lanesAtOnce = (ofLanes + limits.lanes - 1) / limits.lanes;
   SmallVector<Value> leaves;
   for (Operation *op : ops) {
-    const NestShape &own = getShape(op);
     collectLeaves(op, leaves);
-    shape.sumsLanes |= own.sumsLanes;
-    int64_t elements = countElements(op->getResult(0), shape.looped);
-    if (own.sumsLanes)
-      atPosition += elements;
-    else if (!own.kept.count(shape.blockLetter))
-      held += elements * lanesAtOnce;
+    shape.sumsLanes |= getShape(op).sumsLanes;
   }
-  for (Value leaf : leaves) {
-    StringRef letters = analysis.getLetters(leaf);
-    (letters.contains(shape.blockLetter) ? atPosition : held) += countElements(leaf, shape.looped) * (letters.contains(shape.laneLetter) ? lanesAtOnce : 1);
+  // Of the vectors, all if there are sums over them, else as many as fit.
+  int64_t vectors = (ofLanes + limits.lanes - 1) / limits.lanes, held = 0, atPosition = 0;
+  shape.vectors = vectors;
+  for (;;) {
+    std::tie(held, atPosition) = countHeld(ops, leaves, shape);
+    if (held + atPosition <= limits.shared)
+      break;
+    if (shape.sumsLanes || limits.lanesAreThreads || shape.vectors == 1)
+      return std::nullopt;
+    do
+      --shape.vectors;
+    while (vectors % shape.vectors);
   }
-  if (held + atPosition > limits.shared)
-    return std::nullopt;
   // Sums over lanes end up a lane each.
   for (int64_t n = 2; held + n * atPosition <= limits.shared && n <= std::min(extent, limits.lanes) / shape.groups; ++n)
     if (extent / shape.groups % n == 0)
       shape.block = n;
   return shape;
+}
+
+bool NestPlan::haveSharedLoops(ArrayRef<Operation *> ops) const {
+  if (ops.size() > 1 || limits.lanesAreThreads)
+    return ops.size() > 1;
+  return !isa<PairsOp, PairSumOp>(ops.front()) && mayShareLoops(ops.front()) && makeSharedShape(ops);
 }
 
 bool NestPlan::dependsOn(ArrayRef<Operation *> ops, unsigned unit) const {
@@ -140,7 +168,7 @@ void NestPlan::shareLoops() {
     return last(a)->isBeforeInBlock(last(b));
   });
   for (const auto &ops : units) {
-    if (ops.size() == 1)
+    if (!haveSharedLoops(ops))
       continue;
     NestShape shared = *makeSharedShape(ops);
     for (Operation *op : ops) {
@@ -166,10 +194,19 @@ void NestStaging::stageTogether(const NestPlan::Step &step) {
   Shared shared{step.ops, {}, {}, {}};
   for (Operation *op : step.ops)
     plan.collectLeaves(op, shared.leaves);
-  int64_t extent = shape.looped[shape.laneLetter], atOnce = lanes / shape.groups;
-  for (int64_t first = 0; first < extent; first += atOnce)
-    shared.lanes.push_back({target.getLane(ix.constant(first), extent, shape.groups),
-                            extent - first < atOnce ? target.getMask(ix.constant(extent - first), shape.groups) : Value()});
+  int64_t extent = shape.looped[shape.laneLetter], atOnce = lanes / shape.groups, ofVectors = shape.vectors * atOnce;
+  Value first = ix.constant(0);
+  if (ofVectors < extent) {
+    scf::ForOp outer = loop(extent, ofVectors, {});
+    outermost = outer;
+    first = outer.getInductionVar();
+    multiples[first] = ofVectors;
+  }
+  for (int64_t n = 0; n < shape.vectors; ++n) {
+    Value at = ix.add(first, n * atOnce);
+    bool isPart = n == shape.vectors - 1 && extent % atOnce != 0;
+    shared.lanes.push_back({target.getLane(at, extent, shape.groups), isPart ? target.getMask(ix.sub(ix.constant(extent), at), shape.groups) : Value()});
+  }
   stageLoops(shared, SmallVector<llvm::DenseMap<Value, Value>>(shared.lanes.size()), 0);
   builder.restoreInsertionPoint(after);
 }

@@ -306,7 +306,7 @@ private:
         alignment *= vector.getNumElements();
       LLVM::StoreOp::create(builder, loc, value, address, alignment, /*isVolatile=*/false, bypass);
     } else if (vector) {
-      LLVM::MaskedStoreOp::create(builder, loc, value, address, write.getMask(), alignment);
+      storeMasked(builder, loc, value, address, write.getMask(), alignment);
     } else if (!write.getMask()) {
       storeScalar();
     } else {

@@ -25,7 +25,7 @@
 // CPU-LABEL: func.func @shared(
 // CPU: equivariant.launch @shared_0 {{.*}}{equivariant.choices = [
 // CPU-SAME: "rows: 8 side by side, one in each lane, because they share weights, which are then read once for all of them"
-// CPU-SAME: "einsum uvk,uvw->wk: a matrix product in blocks, rows in lanes, because the result has it: nothing is summed over lanes; 8 of w at once, because they read the same summands"
+// CPU-SAME: "einsum uvk,uvw->wk: a matrix product in blocks, rows in lanes, because the result has it: nothing is summed over lanes; 12 of w at once, because they read the same summands"
 func.func @shared(%s: !equivariant.rows, %x: tensor<?x16xf32, #x>, %y: tensor<?x1xf32, #y>, %w: tensor<1x768xf32>) -> tensor<?x48xf32, #z> {
   %r = equivariant.kernel over %s : !equivariant.rows
       ins(%x at edge, %y at edge, %w at all : tensor<?x16xf32, #x>, tensor<?x1xf32, #y>, tensor<1x768xf32>) outs(edge : tensor<?x48xf32, #z>) {
@@ -41,6 +41,8 @@ func.func @shared(%s: !equivariant.rows, %x: tensor<?x16xf32, #x>, %y: tensor<?x
 // CHECK: equivariant.launch @own_0 {{.*}}{equivariant.choices = [
 // CHECK-SAME: "rows: one at a time, a warp's, because each has weights of its own, or none"
 // CHECK-SAME: "einsum uvw,wk->uvk: w in lanes, and a sum over these, because the result has nothing else to be there; 16 of u at once, because their sums over lanes are then taken together"
+// CPU-LABEL: func.func @own(
+// CPU: "einsum uvw,wk->uvk: w in lanes, and a sum over these, {{.*}}; 6 vectors of w one after the other, because what they read lies so in memory"
 func.func @own(%s: !equivariant.rows, %y: tensor<?x1xf32, #y>, %w: tensor<?x768xf32>, %gz: tensor<?x48xf32, #z>) -> tensor<?x16xf32, #x> {
   %r = equivariant.kernel over %s : !equivariant.rows
       ins(%y at edge, %w at edge, %gz at edge : tensor<?x1xf32, #y>, tensor<?x768xf32>, tensor<?x48xf32, #z>) outs(edge : tensor<?x16xf32, #x>) {

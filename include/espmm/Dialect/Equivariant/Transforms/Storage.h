@@ -22,6 +22,10 @@ mlir::Value extendStored(mlir::OpBuilder &builder, mlir::Location loc, mlir::Val
 /// What is stored for a value: rounded to the nearest, of two to the even one.
 mlir::Value roundToStored(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, mlir::Type stored);
 
+/// Stores the elements of a vector that a mask has. Where a constant one says how many of the first they are, as shorter vectors: masked stores of AVX take tens of
+/// cycles on some processors. One of AVX-512 is no slower than one of another vector, but than two.
+void storeMasked(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, mlir::Value address, mlir::Value mask, unsigned alignment);
+
 } // namespace espmm::equivariant
 
 #endif // ESPMM_DIALECT_EQUIVARIANT_TRANSFORMS_STORAGE_H
