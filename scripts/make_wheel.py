@@ -112,7 +112,7 @@ def contents(project: dict[str, object], libraries: list[Path]) -> Iterator[tupl
     """Names in the wheel and what they hold; all but RECORD."""
     package = ROOT / "python" / "espmm"
     for path in sorted(package.rglob("*")):
-        if path.suffix == ".py" or path.name == "py.typed":
+        if path.suffix in (".py", ".mlir") or path.name == "py.typed":
             yield str(Path("espmm") / path.relative_to(package)), path.read_bytes()
     for library in libraries:
         yield f"espmm/lib/{library.name}", library.read_bytes()

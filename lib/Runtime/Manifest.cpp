@@ -7,7 +7,7 @@ namespace espmm {
 
 static const llvm::StringRef rowsNames[] = {"edges", "receivers", "senders", "all"};
 static const llvm::StringRef elementNames[] = {"f32", "f64", "bf16", "f16"};
-static const llvm::StringRef planArrayNames[] = {"offsets", "order", "other", "parts", "nodes"};
+static const llvm::StringRef planArrayNames[] = {"offsets", "order", "other", "parts", "nodes", "index", "facts"};
 static const llvm::StringRef bufferNames[] = {"argument", "plan", "scratch", "result"};
 
 llvm::StringRef rowsName(Rows rows) { return rowsNames[unsigned(rows)]; }
@@ -112,7 +112,7 @@ PlanInfo Reader::readPlan(const JsonPath &json) {
   auto [side, array] = llvm::StringRef(json.value().getAsString().value_or("")).split('.');
   const auto *found = llvm::find(planArrayNames, array);
   if ((side != "receivers" && side != "senders") || found == std::end(planArrayNames)) {
-    json.expected("SIDE.ARRAY, the side receivers or senders, the array offsets, order, other, parts or nodes");
+    json.expected("SIDE.ARRAY, the side receivers or senders, the array offsets, order, other, parts, nodes, index or facts");
     return {};
   }
   return {side == "receivers" ? Rows::Receivers : Rows::Senders, PlanArray(found - std::begin(planArrayNames))};

@@ -14,7 +14,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from . import _capi
-from .plan import PARTS, SIDES, bad_index_message
+from .plan import PARTS, SIDES, bad_index_message, plan_kernel
 from .segments import Segments, cut, longest_segment
 
 
@@ -273,16 +273,15 @@ def _count(name: str, count: Any) -> int:
     return count
 
 
-#: Graphs of at most so many edges on a GPU are grouped on the host.
-_FEW_EDGES = 1 << 14
-
+#: Nodes an edge, at most, that a thread of the kernel which makes a side may have to write in a row.
+_NODES_PER_EDGE = 64
 
 def build_side(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> Side:
     """Groups edges by ``index``. ``names`` are what index and other are called in messages."""
     if index.device.type == "cpu":
         return _build_on_host(index, other, num_nodes, num_other, names)
-    if index.shape[0] <= _FEW_EDGES:
-        return _build_through_host(index, other, num_nodes, num_other, names)
+    if 0 < num_nodes <= _NODES_PER_EDGE * index.shape[0]:
+        return _build_by_kernel(index, other, num_nodes, num_other, names)
     return _build_with_torch(index, other, num_nodes, num_other, names)
 
 
@@ -304,15 +303,31 @@ def _build_on_host(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num
     return Side(offsets, None if is_sorted else order, other_out, parts)
 
 
-def _build_through_host(
-    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
-) -> Side:
-    """For few edges: a copy each way in place of some twenty kernels. The first of the two waits for the device."""
-    side = _build_on_host(*torch.stack([index, other]).cpu(), num_nodes, num_other, names)
-    arrays = [array for array in side[:4] if array is not None]
-    moved = iter(torch.cat(arrays).to(index.device, non_blocking=True).split([len(array) for array in arrays]))
-    most = int(side.offsets.diff().max()) if num_nodes else 0
-    return Side(*(None if array is None else next(moved) for array in side[:4]), most)
+def _build_by_kernel(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> Side:
+    from .launch import target_of  # which needs graphs itself
+
+    index, other = index.long().contiguous(), other.long().contiguous()
+    edges, device = index.shape[0], index.device
+    lengths = [num_nodes + 1, edges, PARTS + 1, 3]
+    *arrays, facts = torch.empty(sum(lengths), dtype=torch.int32, device=device).split(lengths)
+
+    def make() -> list[int]:
+        pointers = [tensor.data_ptr() for tensor in (index, other, *arrays, facts)]
+        stream = torch._C._cuda_getCurrentRawStream(device.index)
+        plan_kernel(target_of(device), device.index).launch(device.index, stream, _capi.Sizes(edges, num_nodes, num_other), pointers, None, 0)
+        return facts.tolist()  # waits for the device
+
+    is_bad, descends, most = make()
+    if is_bad:
+        _check_range(index, other, num_nodes, num_other, names)
+    order = None
+    if descends:
+        index, order = torch.sort(index, stable=True)
+        other = other[order]
+        _, _, most = make()
+        order = order.int()
+    offsets, ends, parts = arrays
+    return Side(offsets, order, ends, parts, most)
 
 
 def _build_with_torch(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+from pathlib import Path
 from typing import Any, Sequence
 
 from . import _capi
@@ -12,6 +14,22 @@ from .arrays import View, view
 PARTS = 64
 
 SIDES = ("receivers", "senders")
+
+#: From the text of the kernel that makes a side on a GPU to its code.
+PLAN_PIPELINE = "convert-equivariant-to-gpu,llvm.func(convert-scf-to-cf,convert-arith-to-llvm),convert-cf-to-llvm"
+
+
+def plan_text(target: str) -> str:
+    """The kernel that makes a side, for a target such as ``"cuda:sm_90"``."""
+    return Path(__file__).with_name("plan_gpu.mlir").read_text(encoding="utf-8").replace("cuda:sm_NN", target)
+
+
+@functools.lru_cache(maxsize=None)
+def plan_kernel(target: str, device: int) -> _capi.Executable:
+    """The same, compiled and loaded on a device."""
+    executable = _capi.Executable(plan_text(target), PLAN_PIPELINE)
+    executable.load(device)
+    return executable
 
 
 def bad_index_message(name: str, edge: int, value: int, bound: int) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import numpy as np
-from espmm import HostPlan, _capi
+from espmm import _capi
 from espmm.program import Program
 
 _CALLS = {
@@ -118,13 +118,16 @@ class EmulatedProgram:
     """A program compiled for a GPU, to run on the host.
 
     Args:
-        program: what to compile.
+        text, pipeline: what to compile, and how.
         folder: where to build.
     """
 
-    def __init__(self, program: Program, folder: Path) -> None:
-        self.program = program
-        executable = _capi.Executable(program.text, program.pipeline("cuda:sm_90"))
+    @classmethod
+    def of(cls, program: Program, folder: Path) -> EmulatedProgram:
+        return cls(program.text, program.pipeline("cuda:sm_90"), folder)
+
+    def __init__(self, text: str, pipeline: str, folder: Path) -> None:
+        executable = _capi.Executable(text, pipeline)
         self.manifest, ir = executable.manifest, translate(executable.code("llvmir"))
         self.kernels = dict(re.findall(r"^define void @(\w+)\((.*)\)", ir, flags=re.M))
         name = hashlib.sha256(ir.encode()).hexdigest()[:16]
@@ -141,8 +144,8 @@ class EmulatedProgram:
         subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
         self.library = ctypes.CDLL(str(library))
 
-    def __call__(self, arrays: Sequence[np.ndarray | None], sizes: Mapping[str, int], plan: HostPlan | None = None) -> list[np.ndarray]:
-        """The results: arrays in the order of the program's arguments; sizes E, R and S."""
+    def __call__(self, arrays: Sequence[np.ndarray | None], sizes: Mapping[str, int], plan: Any = None) -> list[np.ndarray]:
+        """The results: arrays in the order of the program's arguments; sizes E, R and S; a `HostPlan`, or what has its `pointer`."""
 
         def evaluate(expression: Any) -> int:
             if isinstance(expression, int):

@@ -13,6 +13,7 @@ import test_shared_weights
 import torch
 from espmm.compiled import CompiledProgram
 from espmm.kernel import programs_up_to
+from espmm.plan import PARTS, PLAN_PIPELINE, plan_text
 from gpu_emulator import EmulatedProgram, clang
 from helpers import TOLERANCE, random_edges
 
@@ -43,7 +44,7 @@ def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, deterministi
         ]
         if instances:
             assert "instances = " in CompiledProgram(program, "cuda:sm_90").ir("tiled"), f"order {program.order} has no instances"
-        results = EmulatedProgram(program, folder)([bits(a) for a in arrays], sizes, plan)
+        results = EmulatedProgram.of(program, folder)([bits(a) for a in arrays], sizes, plan)
         expected = CompiledProgram(program, "cpu")(*arrays, **graph)
         for n, (spec, got, want) in enumerate(zip(program.results, results, expected)):
             got, want = values(got, spec.dtype), values(bits(want), spec.dtype)
@@ -248,8 +249,54 @@ def test_matrices_of_weights_that_rows_share(name, layout, products, tmp_path, l
 def test_an_emulated_wait_for_nobody_is_an_error(tmp_path, library):
     """The emulator is no test that cannot fail: a barrier that one lane does not reach is found."""
     program = espmm.forward_program(espmm.every_path_problem("8x0e", "0e", "0e"), True, False, None)
-    emulated = EmulatedProgram(program, tmp_path)
+    emulated = EmulatedProgram.of(program, tmp_path)
     broken = emulated.manifest["steps"][-1]
     broken["block"] = [31, *broken["block"][1:]]
     with pytest.raises(RuntimeError, match="some threads wait for others that have ended"):
         emulated([np.ones((5, 8), np.float32), np.ones((3, 1), np.float32), np.ones((3, 8), np.float32)], {"E": 3, "R": 5, "S": 5}, espmm.HostPlan(np.array([0, 1, 2]), np.array([0, 1, 2]), 5, 5))
+
+
+class PlanArrays:
+    """The arrays of the kernel that makes a graph's side, by name."""
+
+    def __init__(self, index: np.ndarray, other: np.ndarray, nodes: int) -> None:
+        made = {"offsets": nodes + 1, "other": len(index), "parts": PARTS + 1, "facts": 3}
+        self.arrays = {f"receivers.{name}": np.full(count, -1, np.int32) for name, count in made.items()}
+        self.arrays |= {"receivers.index": index, "senders.index": other}
+
+    def pointer(self, name: str) -> int:
+        return self.arrays[name].ctypes.data
+
+
+@pytest.fixture(scope="module")
+def plan_kernel(tmp_path_factory):
+    return EmulatedProgram(plan_text("cuda:sm_90"), PLAN_PIPELINE, tmp_path_factory.mktemp("plan"))
+
+
+@pytest.mark.parametrize("edges, nodes", [(1, 1), (1, 60), (700, 3), (513, 300), (2000, 100)])
+def test_plan_kernel(plan_kernel, edges, nodes):
+    """It makes of sorted edges what the host does, and says what is wrong with others."""
+    generator = np.random.default_rng(edges)
+    index, other = np.sort(generator.integers(0, nodes, edges)), generator.integers(0, 7, edges)
+    index[index == nodes // 2] = 0  # a node without edges, and one with more than others
+    index.sort()
+    expected = espmm.HostPlan(index, other, nodes, 7)
+    sizes = {"E": edges, "R": nodes, "S": 7}
+
+    def run(index: np.ndarray, other: np.ndarray) -> tuple[dict, list[int]]:
+        plan = PlanArrays(index, other, nodes)
+        plan_kernel([], sizes, plan)
+        return plan.arrays, plan.arrays["receivers.facts"].tolist()
+
+    arrays, facts = run(index, other)
+    assert facts == [0, 0, np.bincount(index).max()]
+    for name in ("receivers.offsets", "receivers.other", "receivers.parts"):
+        np.testing.assert_array_equal(arrays[name], expected.array(name))
+    for bad, at in ((-1, 0), (nodes, -1)):
+        wrong = index.copy()
+        wrong[at] = bad
+        assert run(wrong, other)[1][:2] == [1, 0]
+    for bad in (-1, 7):
+        assert run(index, np.where(np.arange(edges) == edges // 2, bad, other))[1][:2] == [1, 0]
+    if index[0] < index[-1]:
+        assert run(index[::-1].copy(), other)[1][:2] == [0, 1]

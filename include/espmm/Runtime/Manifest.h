@@ -15,7 +15,7 @@ namespace espmm {
 enum class TargetKind { Host, Cuda };
 enum class Rows { Edges, Receivers, Senders, All };
 enum class ElementType { F32, F64, BF16, F16 };
-enum class PlanArray { Offsets, Order, Other, Parts, Nodes };
+enum class PlanArray { Offsets, Order, Other, Parts, Nodes, Index, Facts };
 
 llvm::StringRef rowsName(Rows rows);
 /// "f32"
