@@ -312,6 +312,7 @@ def _build_by_kernel(index: torch.Tensor, other: torch.Tensor, num_nodes: int, n
     *arrays, facts = torch.empty(sum(lengths), dtype=torch.int32, device=device).split(lengths)
 
     def make() -> list[int]:
+        facts.zero_()
         pointers = [tensor.data_ptr() for tensor in (index, other, *arrays, facts)]
         stream = torch._C._cuda_getCurrentRawStream(device.index)
         plan_kernel(target_of(device), device.index).launch(device.index, stream, _capi.Sizes(edges, num_nodes, num_other), pointers, None, 0)

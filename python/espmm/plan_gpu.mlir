@@ -1,5 +1,5 @@
 // The plan of a graph on a GPU (docs/Architecture.md, section 4): the receivers' side, of edges that are sorted by them. `espmm.graph` launches it, with the
-// receivers and senders of the edges as int64 (for the senders' side the other way round), and reads the facts:
+// receivers and senders of the edges as int64 (for the senders' side the other way round), and reads the facts, which are zeros before:
 //
 //   facts[0]  1 if an index is out of range
 //   facts[1]  1 if edges are not sorted: then nothing else of it is right
@@ -14,8 +14,6 @@ module attributes {equivariant.target = "cuda:sm_NN"} {
                   %ends: !llvm.ptr {equivariant.name = "receivers.other", equivariant.role = "plan"},
                   %parts: !llvm.ptr {equivariant.name = "receivers.parts", equivariant.role = "plan"},
                   %facts: !llvm.ptr {equivariant.name = "receivers.facts", equivariant.role = "plan"}) {
-    %bytes = arith.constant 12 : i64
-    equivariant.fill %facts, %bytes : !llvm.ptr
     %one = arith.constant 1 : i64
     %threads = arith.constant 256 : i64
     %ofEdges = arith.addi %edges, %one : i64

@@ -262,6 +262,7 @@ class PlanArrays:
     def __init__(self, index: np.ndarray, other: np.ndarray, nodes: int) -> None:
         made = {"offsets": nodes + 1, "other": len(index), "parts": PARTS + 1, "facts": 3}
         self.arrays = {f"receivers.{name}": np.full(count, -1, np.int32) for name, count in made.items()}
+        self.arrays["receivers.facts"][:] = 0
         self.arrays |= {"receivers.index": index, "senders.index": other}
 
     def pointer(self, name: str) -> int:
