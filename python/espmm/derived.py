@@ -180,7 +180,7 @@ def _convert(tp: Any, o3: Any) -> TensorProduct:
         ours.weight.requires_grad_(tp.weight.requires_grad)
     if tp.output_mask.device.type == "cuda":
         from .kernel import compile
-        from .launch import target_of
+        from .devices import target_of
 
         compile(problem, target_of(tp.output_mask.device))
     return ours

@@ -7,7 +7,8 @@ from typing import Any, Optional, Sequence
 
 import torch
 
-from .launch import Launcher, RowSpace, target_of, torch_dtype
+from .devices import target_of
+from .launch import Launcher, RowSpace, torch_dtype
 from .program import Program, Spec
 
 #: Cycles of the device's clock that it sleeps while the host gets ahead: some 3 ms.

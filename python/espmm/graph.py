@@ -14,6 +14,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from . import _capi
+from .devices import current_stream, target_of
 from .plan import PARTS, SIDES, bad_index_message, plan_kernel
 from .segments import Segments, cut, longest_segment
 
@@ -273,16 +274,11 @@ def _count(name: str, count: Any) -> int:
     return count
 
 
-#: Nodes an edge, at most, that a thread of the kernel which makes a side may have to write in a row.
-_NODES_PER_EDGE = 64
-
 def build_side(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> Side:
     """Groups edges by ``index``. ``names`` are what index and other are called in messages."""
     if index.device.type == "cpu":
         return _build_on_host(index, other, num_nodes, num_other, names)
-    if 0 < num_nodes <= _NODES_PER_EDGE * index.shape[0]:
-        return _build_by_kernel(index, other, num_nodes, num_other, names)
-    return _build_with_torch(index, other, num_nodes, num_other, names)
+    return _build_by_kernel(index, other, num_nodes, num_other, names)
 
 
 def _build_on_host(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> Side:
@@ -304,8 +300,6 @@ def _build_on_host(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num
 
 
 def _build_by_kernel(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> Side:
-    from .launch import target_of  # which needs graphs itself
-
     index, other = index.long().contiguous(), other.long().contiguous()
     edges, device = index.shape[0], index.device
     lengths = [num_nodes + 1, edges, PARTS + 1, 3]
@@ -314,8 +308,7 @@ def _build_by_kernel(index: torch.Tensor, other: torch.Tensor, num_nodes: int, n
     def make() -> list[int]:
         facts.zero_()
         pointers = [tensor.data_ptr() for tensor in (index, other, *arrays, facts)]
-        stream = torch._C._cuda_getCurrentRawStream(device.index)
-        plan_kernel(target_of(device), device.index).launch(device.index, stream, _capi.Sizes(edges, num_nodes, num_other), pointers, None, 0)
+        plan_kernel(target_of(device), device.index).launch(device.index, current_stream(device.index), _capi.Sizes(edges, num_nodes, num_other), pointers, None, 0)
         return facts.tolist()  # waits for the device
 
     is_bad, descends, most = make()
@@ -329,60 +322,6 @@ def _build_by_kernel(index: torch.Tensor, other: torch.Tensor, num_nodes: int, n
         order = order.int()
     offsets, ends, parts = arrays
     return Side(offsets, order, ends, parts, most)
-
-
-def _build_with_torch(
-    index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]
-) -> Side:
-    if index.shape[0] == 0:
-        zeros = torch.zeros(max(num_nodes + 1, PARTS + 1), dtype=torch.int32, device=index.device)
-        parts = cut_into_parts(zeros[: num_nodes + 1], num_nodes)
-        return Side(zeros[: num_nodes + 1], None, zeros[:0], parts, 0)
-    if num_nodes == 0:
-        _check_range(index, other, num_nodes, num_other, names)
-    # The one wait for the device, if edges are sorted: only then are the offsets right.
-    offsets = _find_offsets(index, num_nodes)
-    least, largest = torch.stack([index, other]).aminmax(dim=1)
-    ascends = (index[1:] >= index[:-1]).all(dim=0, keepdim=True)
-    facts = torch.cat([least, largest, _find_most(offsets), ascends]).tolist()
-    least_index, least_other, largest_index, largest_other, most, is_sorted = facts
-    if min(least_index, least_other) < 0 or largest_index >= num_nodes or largest_other >= num_other:
-        _check_range(index, other, num_nodes, num_other, names)
-    if is_sorted:
-        return Side(offsets, None, other.to(torch.int32, copy=True), cut_into_parts(offsets, num_nodes), most)
-    arrays = group(index, other, num_nodes)
-    return Side(*arrays, int(_find_most(arrays[0])))
-
-
-def group(
-    index: torch.Tensor, other: torch.Tensor, num_nodes: int, is_sorted: bool = False
-) -> tuple[torch.Tensor, Optional[torch.Tensor], torch.Tensor, torch.Tensor]:
-    """The arrays of a side, by torch's operators; never waits for a device. ``order`` is None if ``is_sorted``."""
-    order = None
-    if not is_sorted:
-        index, order = torch.sort(index, stable=True)
-        other = other[order]
-        order = order.int()
-    offsets = _find_offsets(index, num_nodes)
-    return offsets, order, other.to(torch.int32, copy=True), cut_into_parts(offsets, num_nodes)
-
-
-def _find_offsets(index: torch.Tensor, num_nodes: int) -> torch.Tensor:
-    """For each node the first edge of a sorted index that names it, or a later one; and the number of edges. (nodes + 1,) int32."""
-    nodes = torch.arange(num_nodes + 1, device=index.device, dtype=index.dtype)
-    return torch.searchsorted(index.contiguous(), nodes, out_int32=True)
-
-
-def _find_most(offsets: torch.Tensor) -> torch.Tensor:
-    """The most edges that a node has, (1,)."""
-    return offsets.diff().amax(dim=0, keepdim=True)
-
-
-def cut_into_parts(offsets: torch.Tensor, num_nodes: int) -> torch.Tensor:
-    """Nodes cut into runs of about equal work, edges and nodes counted: run p is nodes parts[p] to parts[p + 1]."""
-    work = torch.arange(num_nodes + 1, device=offsets.device) + offsets
-    targets = torch.arange(PARTS + 1, device=offsets.device) * work[-1]
-    return torch.searchsorted(work * PARTS, targets, out_int32=True)
 
 
 def _check_range(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from . import _capi, _torchlib, threads
 from .background import Once
+from .devices import current_stream, target_of
 from .dtypes import ITEMSIZE
 from .errors import UnsupportedError
 from .faults import explained
@@ -23,10 +24,6 @@ Tensors = Sequence[Optional[torch.Tensor]]
 
 #: Where a spec's ``rows`` stands in sizes (E, R, S); -1 is one row.
 _ROWS = {"edges": 0, "receivers": 1, "senders": 2, "all": -1}
-
-
-def _current_stream(device: int) -> int:
-    return torch._C._cuda_getCurrentRawStream(device)
 
 
 class RowSpace:
@@ -47,25 +44,6 @@ def result_shapes(program: Program, sizes: Sequence[Any]) -> list[tuple[Any, int
 
 def torch_dtype(name: str) -> torch.dtype:
     return getattr(torch, name)
-
-
-def target_of(device: torch.device) -> str:
-    """The compiler's target for a device.
-
-    Raises:
-        ValueError: neither the CPU nor a CUDA device. UnsupportedError: a GPU that is too old.
-    """
-    if device.type == "cpu":
-        return "cpu"
-    if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
-        if major < 8:
-            raise UnsupportedError(
-                f"expected a GPU of compute capability 8.0 or later, got {major}.{minor} of {device} "
-                f"({torch.cuda.get_device_name(device)})"
-            )
-        return f"cuda:sm_{major}{minor}"
-    raise ValueError(f"expected tensors on the CPU or a CUDA device, got {device}")
 
 
 class Launcher:
@@ -157,7 +135,7 @@ class Launcher:
         if self.index < 0:
             threads.follow_torch()
         else:
-            stream = _current_stream(self.index)
+            stream = current_stream(self.index)
         try:
             self.executable.launch(self.index, stream, sizes, pointers, scratch_pointer, scratch_bytes)
         except RuntimeError as error:

@@ -1,5 +1,6 @@
 // The plan of a graph on a GPU (docs/Architecture.md, section 4): the receivers' side, of edges that are sorted by them. `espmm.graph` launches it, with the
-// receivers and senders of the edges as int64 (for the senders' side the other way round), and reads the facts, which are zeros before:
+// receivers and senders of the edges as int64 (for the senders' side the other way round), and reads the facts, which are zeros before. Whatever the indices are,
+// it stays within its arrays:
 //
 //   facts[0]  1 if an index is out of range
 //   facts[1]  1 if edges are not sorted: then nothing else of it is right
@@ -16,9 +17,10 @@ module attributes {equivariant.target = "cuda:sm_NN"} {
                   %facts: !llvm.ptr {equivariant.name = "receivers.facts", equivariant.role = "plan"}) {
     %one = arith.constant 1 : i64
     %threads = arith.constant 256 : i64
-    %ofEdges = arith.addi %edges, %one : i64
-    %edgeBlocks = arith.ceildivui %ofEdges, %threads : i64
-    equivariant.launch @edges grid(%edgeBlocks) block [32, 8, 1] shared 0(%edges, %nodes, %others, %index, %other, %offsets, %ends, %facts) : i64, i64, i64, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr
+    %ofOffsets = arith.addi %nodes, %one : i64
+    %ofFirst = arith.maxsi %edges, %ofOffsets : i64
+    %firstBlocks = arith.ceildivui %ofFirst, %threads : i64
+    equivariant.launch @edges grid(%firstBlocks) block [32, 8, 1] shared 0(%edges, %nodes, %others, %index, %other, %offsets, %ends, %facts) : i64, i64, i64, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr
     %most = arith.constant 65 : i64
     %ofNodes = arith.maxsi %nodes, %most : i64
     %nodeBlocks = arith.ceildivui %ofNodes, %threads : i64
@@ -26,11 +28,11 @@ module attributes {equivariant.target = "cuda:sm_NN"} {
     return
   }
 
-  // A thread writes the offsets of the nodes after the edge before, up to its own; the one behind all edges those of the rest.
+  // A thread looks at the edge of its number, and for the first edge of the node of its number, or a later one: that node's offset.
   llvm.func @edges(%edges: i64, %nodes: i64, %others: i64, %index: !llvm.ptr<1> {llvm.noalias, llvm.readonly}, %other: !llvm.ptr<1> {llvm.noalias, llvm.readonly}, %offsets: !llvm.ptr<1> {llvm.noalias}, %ends: !llvm.ptr<1> {llvm.noalias}, %facts: !llvm.ptr<1> {llvm.noalias}) attributes {nvvm.kernel, nvvm.maxntid = array<i32: 32, 8, 1>} {
     %zero = arith.constant 0 : i64
     %one = arith.constant 1 : i64
-    %last = arith.constant -1 : i64
+    %two = arith.constant 2 : i64
     %yes = arith.constant 1 : i32
     %x = nvvm.read.ptx.sreg.tid.x : i32
     %y = nvvm.read.ptx.sreg.tid.y : i32
@@ -43,52 +45,55 @@ module attributes {equivariant.target = "cuda:sm_NN"} {
     %w = arith.muli %y64, %warp : i64
     %g = arith.muli %b64, %block : i64
     %t = arith.addi %x64, %w : i64
-    %edge = arith.addi %t, %g : i64
-    %isInside = arith.cmpi sle, %edge, %edges : i64
-    scf.if %isInside {
-      %isEdge = arith.cmpi slt, %edge, %edges : i64
-      %own = scf.if %isEdge -> (i64) {
-        %p = llvm.getelementptr %index[%edge] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i64
-        %i = llvm.load %p {alignment = 8 : i64} : !llvm.ptr<1> -> i64
-        %q = llvm.getelementptr %other[%edge] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i64
-        %o = llvm.load %q {alignment = 8 : i64} : !llvm.ptr<1> -> i64
-        %short = arith.trunci %o : i64 to i32
-        %to = llvm.getelementptr %ends[%edge] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
-        llvm.store %short, %to {alignment = 4 : i64} : i32, !llvm.ptr<1>
-        // As unsigned numbers negative ones are too large as well.
-        %badIndex = arith.cmpi uge, %i, %nodes : i64
-        %badOther = arith.cmpi uge, %o, %others : i64
-        %isBad = arith.ori %badIndex, %badOther : i1
-        scf.if %isBad {
-          llvm.store %yes, %facts {alignment = 4 : i64} : i32, !llvm.ptr<1>
+    %thread = arith.addi %t, %g : i64
+    %isEdge = arith.cmpi slt, %thread, %edges : i64
+    scf.if %isEdge {
+      %p = llvm.getelementptr %index[%thread] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i64
+      %i = llvm.load %p {alignment = 8 : i64} : !llvm.ptr<1> -> i64
+      %q = llvm.getelementptr %other[%thread] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i64
+      %o = llvm.load %q {alignment = 8 : i64} : !llvm.ptr<1> -> i64
+      %short = arith.trunci %o : i64 to i32
+      %to = llvm.getelementptr %ends[%thread] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
+      llvm.store %short, %to {alignment = 4 : i64} : i32, !llvm.ptr<1>
+      // As unsigned numbers negative ones are too large as well.
+      %badIndex = arith.cmpi uge, %i, %nodes : i64
+      %badOther = arith.cmpi uge, %o, %others : i64
+      %isBad = arith.ori %badIndex, %badOther : i1
+      scf.if %isBad {
+        llvm.store %yes, %facts {alignment = 4 : i64} : i32, !llvm.ptr<1>
+      }
+      %isLater = arith.cmpi sgt, %thread, %zero : i64
+      scf.if %isLater {
+        %r = llvm.getelementptr %p[-1] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i64
+        %before = llvm.load %r {alignment = 8 : i64} : !llvm.ptr<1> -> i64
+        %descends = arith.cmpi slt, %i, %before : i64
+        scf.if %descends {
+          %flag = llvm.getelementptr %facts[1] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i32
+          llvm.store %yes, %flag {alignment = 4 : i64} : i32, !llvm.ptr<1>
         }
-        scf.yield %i : i64
-      } else {
-        scf.yield %nodes : i64
       }
-      %isFirst = arith.cmpi eq, %edge, %zero : i64
-      %before = scf.if %isFirst -> (i64) {
-        scf.yield %last : i64
-      } else {
-        %previous = arith.subi %edge, %one : i64
-        %p = llvm.getelementptr %index[%previous] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i64
+    }
+    %isNode = arith.cmpi sle, %thread, %nodes : i64
+    scf.if %isNode {
+      %last = arith.addi %edges, %zero : i64
+      %found:2 = scf.while (%low = %zero, %high = %last) : (i64, i64) -> (i64, i64) {
+        %more = arith.cmpi slt, %low, %high : i64
+        scf.condition(%more) %low, %high : i64, i64
+      } do {
+      ^bb0(%low: i64, %high: i64):
+        %sum = arith.addi %low, %high : i64
+        %middle = arith.divui %sum, %two : i64
+        %p = llvm.getelementptr %index[%middle] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i64
         %i = llvm.load %p {alignment = 8 : i64} : !llvm.ptr<1> -> i64
-        scf.yield %i : i64
+        %isLess = arith.cmpi slt, %i, %thread : i64
+        %next = arith.addi %middle, %one : i64
+        %newLow = arith.select %isLess, %next, %low : i64
+        %newHigh = arith.select %isLess, %high, %middle : i64
+        scf.yield %newLow, %newHigh : i64, i64
       }
-      %descends = arith.cmpi slt, %own, %before : i64
-      scf.if %descends {
-        %flag = llvm.getelementptr %facts[1] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i32
-        llvm.store %yes, %flag {alignment = 4 : i64} : i32, !llvm.ptr<1>
-      }
-      %least = arith.maxsi %before, %last : i64
-      %first = arith.addi %least, %one : i64
-      %most = arith.minsi %own, %nodes : i64
-      %end = arith.addi %most, %one : i64
-      %short = arith.trunci %edge : i64 to i32
-      scf.for %n = %first to %end step %one : i64 {
-        %to = llvm.getelementptr %offsets[%n] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
-        llvm.store %short, %to {alignment = 4 : i64} : i32, !llvm.ptr<1>
-      }
+      %to = llvm.getelementptr %offsets[%thread] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
+      %short = arith.trunci %found#0 : i64 to i32
+      llvm.store %short, %to {alignment = 4 : i64} : i32, !llvm.ptr<1>
     }
     llvm.return
   }

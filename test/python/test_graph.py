@@ -72,24 +72,12 @@ def test_sides(name, device):
         assert graph.side("receivers").order is None and plan.pointers[2] == 0
 
 
-@given(st.integers(1, 200), st.integers(0, 400), st.integers(0, 10**6))
-def test_host_and_torch_make_the_same_plan(nodes, edges, seed):
-    if not module._capi.is_available():
-        pytest.skip("libespmm.so is not built")
-    receivers, senders = random_edges(nodes, edges, seed)
-    host = module._build_on_host(receivers, senders, nodes, nodes, ("receivers", "senders"))
-    torch_ = module._build_with_torch(receivers, senders, nodes, nodes, ("receivers", "senders"))
-    assert host.most is None and torch_.most == (0 if edges == 0 else receivers.bincount().max())
-    for a, b in zip(host[:4], torch_[:4]):
-        assert (a is None) == (b is None) and (a is None or torch.equal(a, b))
-
-
 @pytest.mark.cuda
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 @pytest.mark.parametrize("edges, nodes", [(0, 300), (1, 300), (1, 20), (500, 300), (20000, 300), (7, 100000)])
 @pytest.mark.parametrize("is_sorted", [False, True])
 def test_sides_on_a_gpu(edges, nodes, is_sorted, dtype):
-    """They are what the host makes, by the kernel or, of many nodes with few edges, by torch's operators."""
+    """They are what the host makes."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     receivers, senders = (index.to(dtype) for index in random_edges(nodes, edges))
@@ -105,13 +93,6 @@ def test_sides_on_a_gpu(edges, nodes, is_sorted, dtype):
             module.build_side(receivers.cuda(), senders.cuda().fill_(nodes), nodes, nodes, names)
         with pytest.raises(IndexError, match=r"receivers\[0\] = -1 is out of range"):
             module.build_side(receivers.cuda().fill_(-1), senders.cuda(), nodes, nodes, names)
-
-
-@pytest.mark.parametrize("name", GRAPHS)
-def test_torch_operators_make_the_plan_by_its_definition(name):
-    receivers, senders = GRAPHS[name]
-    side = module._build_with_torch(receivers, senders, 40, 40, ("receivers", "senders"))
-    check_side(side, receivers.numpy(), senders.numpy(), 40)
 
 
 def test_the_host_plan_without_torch_is_the_same(library):

@@ -159,7 +159,7 @@ def test_devices():
 
 
 def test_an_unsupported_device_is_named():
-    from espmm.launch import target_of
+    from espmm.devices import target_of
 
     with pytest.raises(ValueError, match="on the CPU or a CUDA device, got xpu:1"):
         target_of(torch.device("xpu:1"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import espmm
 import pytest
 import torch
-from espmm.graph import group
+from espmm.graph import build_side
+from espmm.plan import SIDES
 from espmm.segments import cut, fold, longest_segment
 from helpers import check_against, random_inputs, reference_conv
 from hypothesis import given
@@ -25,13 +26,17 @@ def uneven_graph(degrees: list[int], seed: int = 0) -> tuple[torch.Tensor, torch
     return receivers, torch.randint(len(degrees), receivers.shape, generator=generator)
 
 
+def group(index: torch.Tensor, other: torch.Tensor, nodes: int) -> tuple:
+    """Offsets of the nodes, the order of the edges, their other ends."""
+    return build_side(index, other, nodes, nodes, SIDES)[:3]
+
+
 @given(st.lists(st.integers(0, 90), min_size=1, max_size=12), st.integers(1, 40), st.booleans(), st.integers(0, 99))
 def test_segments_have_the_edges_of_their_nodes(degrees, limit, is_sorted, seed):
     receivers, senders = uneven_graph(degrees, seed)
     if is_sorted:
         receivers = receivers.sort().values
-    offsets, order, other, _ = group(receivers, senders, len(degrees), is_sorted)
-    segments = cut(offsets, order, other, limit)
+    segments = cut(*group(receivers, senders, len(degrees)), limit)
     bounds = segments.offsets.tolist()
     assert bounds[0] == 0 and bounds[-1] == len(receivers) and len(bounds) == segments.count + 1
     assert segments.nodes[: len(degrees)].tolist() == list(range(len(degrees)))
@@ -47,7 +52,7 @@ def test_segments_have_the_edges_of_their_nodes(degrees, limit, is_sorted, seed)
 def test_a_node_has_the_sum_of_its_segments():
     degrees = [5, 0, 23, 1, 11]
     receivers, senders = uneven_graph(degrees)
-    segments = cut(*group(receivers, senders, len(degrees))[:3], limit=4)
+    segments = cut(*group(receivers, senders, len(degrees)), limit=4)
     values = torch.randn(len(receivers), 3, dtype=torch.float64)
     owner = torch.arange(segments.count).repeat_interleave(segments.offsets.diff())
     result = torch.zeros(segments.count, 3, dtype=torch.float64).index_add_(0, owner, values[segments.order.long()])
@@ -59,8 +64,7 @@ def test_a_node_has_the_sum_of_its_segments():
 
 def test_segments_of_narrow_rows_are_added_in_float32():
     """256 + 1 + 1 + 1 is 256 if each sum is a bfloat16, of which the one after 256 is 258."""
-    offsets, order, other, _ = group(torch.zeros(8, dtype=torch.int64), torch.arange(8), 1, False)
-    segments = cut(offsets, order, other, 2)
+    segments = cut(*group(torch.zeros(8, dtype=torch.int64), torch.zeros(8, dtype=torch.int64), 1), 2)
     result = torch.tensor([[256.0], [1.0], [1.0], [1.0]], dtype=torch.bfloat16)
     fold(result, segments)
     assert result.dtype == torch.bfloat16 and result.tolist() == [[260.0]]  # 259 lies between 258 and 260; 260 is the even one

@@ -118,7 +118,7 @@ def bind_e3nn(product: Product, setting: Setting, operands: Operands) -> Bound:
 def flops_per_row(product: Product, setting: Setting, conv: bool) -> dict[str, int]:
     """Multiplications and additions a row (with a graph, an edge) of each pass's kernel, by the compiler's count."""
     import espmm
-    from espmm.launch import target_of
+    from espmm.devices import target_of
 
     problem = product.problem(setting.dtype, setting.layout)
     deterministic = setting.deterministic and conv
