@@ -307,7 +307,8 @@ def _build_by_kernel(index: torch.Tensor, other: torch.Tensor, num_nodes: int, n
 
     def make() -> list[int]:
         facts.zero_()
-        pointers = [tensor.data_ptr() for tensor in (index, other, *arrays, facts)]
+        # Tensors without elements, which nobody reads, have no address.
+        pointers = [tensor.data_ptr() or facts.data_ptr() for tensor in (index, other, *arrays, facts)]
         plan_kernel(target_of(device), device.index).launch(device.index, current_stream(device.index), _capi.Sizes(edges, num_nodes, num_other), pointers, None, 0)
         return facts.tolist()  # waits for the device
 
