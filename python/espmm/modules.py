@@ -275,6 +275,12 @@ class _Product(torch.nn.Module):
             flat.append(given.reshape(*given.shape[:lead], -1))
         return torch.cat(flat, dim=-1)
 
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """What torch.jit.script takes in its place: the operators that a call with the arguments of ``example`` consists of, for any numbers of rows, nodes and edges."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are checked once, while it is traced
+            return torch.jit.trace(self, self.example(), check_trace=False)
+
 
 class TensorProduct(_Product):
     """z = tp(x, y, w), row by row: the fused equivalent of ``e3nn.o3.TensorProduct``.
@@ -331,6 +337,14 @@ class TensorProduct(_Product):
             self._keep_passed(given, tensors)
         z = self._run(space, tensors)
         return z if len(lead) == 1 else z.reshape(*lead, z.shape[-1])
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        """Arguments of :meth:`forward`: two rows, and weights unless they are internal or there are none."""
+        x, y, w = (self.output_mask.new_zeros(2, width) for width in (*self._widths, self.weight_numel))
+        if not self._takes_weight or self.internal_weights:
+            return x, y
+        w = w.to(self._weight_dtype)
+        return x, y, w[0] if self.shared_weights else w
 
     @names_errors
     def right(self, y: torch.Tensor, weight: Weights = None) -> torch.Tensor:
@@ -448,12 +462,6 @@ class TensorProductConv(_Product):
         )
         receivers, senders = torch.tensor([[0, 0, 1], [1, 1, 0]], device=x.device)
         return x, y, w, receivers, senders
-
-    def __prepare_scriptable__(self) -> torch.nn.Module:
-        """What torch.jit.script takes in its place: the operators that a call consists of, for any numbers of nodes and edges."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are checked once, while it is traced
-            return torch.jit.trace(self, self.example(), check_trace=False)
 
 
 __all__ = ["TensorProduct", "TensorProductConv"]

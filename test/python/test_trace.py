@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import espmm
 import pytest
 import torch
@@ -246,6 +248,37 @@ def test_export(device):
     program = torch.export.export(model, example, dynamic_shapes=shapes)
     other = operands(31, 8, device)
     assert relative_error(program.module()(*other), model(*other)) < 1e-12
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_jit_script_of_a_product_in_a_module(shared, device):
+    """It is what a call consists of, for any number of rows, and differentiable."""
+
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            irreps = ("8x0e+3x1o", "0e+1o", "5x0e+4x1o")
+            self.tp = espmm.FullyConnectedTensorProduct(*irreps, shared_weights=shared, internal_weights=shared).to(device)
+
+    class Once(Twice):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return 2 * self.tp(x, y)
+
+    class Given(Twice):
+        def forward(self, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+            return 2 * self.tp(x, y, w)
+
+    module = Once() if shared else Given()
+    scripted = torch.jit.script(copy.deepcopy(module))  # torch puts what it takes in the product's place
+    assert list(scripted.state_dict()) == list(module.state_dict())
+    for rows in (1, 6, 40):
+        shapes = [(rows, 17), (rows, 4), *([] if shared else [(rows, module.tp.weight_numel)])]
+        given = [torch.randn(shape, device=device, requires_grad=True) for shape in shapes]
+        z, expected = scripted(*given), module(*given)
+        torch.testing.assert_close(z, expected)
+        cotangent = torch.randn_like(z)
+        for a, b in zip(torch.autograd.grad(z, given, cotangent), torch.autograd.grad(expected, given, cotangent)):
+            torch.testing.assert_close(a, b)
 
 
 def test_jit_trace(device):

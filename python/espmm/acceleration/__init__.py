@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -10,7 +11,7 @@ from typing import Any, Iterator, Mapping
 import torch
 
 from ..errors import ProblemError
-from .fused import home
+from .fused import PlainProduct, home, is_product
 
 #: The module beside this one that knows a client, by the package in which the client defines its layers.
 _CLIENTS = {"mace": ".mace", "nequip": ".nequip", "sevenn": ".sevennet"}
@@ -23,7 +24,8 @@ class Acceleration:
     Attributes:
         client: ``"MACE"``, ``"NequIP"`` or ``"SevenNet"``; several joined by "+" if a calculator has several.
         replaced: for the path of each layer whose convolution is espmm's now, what it computes.
-        left: for the path of each layer that is as it was, the reason.
+        left: for the path of each layer, or product, that is as it was, the reason.
+        products: the same for products beside the convolutions, such as a layer's self-connection.
         expected_speedup: how many times faster energy and forces may be, for a client, not for the model at hand: less than what was measured
             of one of its models on two CPU cores, and what it would be if convolutions took no time. None if nothing was replaced.
     """
@@ -31,11 +33,12 @@ class Acceleration:
     client: str
     replaced: Mapping[str, str] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
+    products: Mapping[str, str] = field(default_factory=dict)
     expected_speedup: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        lines = [f"{self.client}: {len(self.replaced)} convolutions replaced, {len(self.left)} left as they were"]
-        lines += [f"  {path}: {what}" for path, what in self.replaced.items()]
+        lines = [f"{self.client}: {len(self.replaced)} convolutions replaced, {len(self.left)} left as they were, {len(self.products)} other products replaced"]
+        lines += [f"  {path}: {what}" for path, what in (*self.replaced.items(), *self.products.items())]
         lines += [f"  {path} is left: {why}" for path, why in self.left.items()]
         if self.expected_speedup is not None:
             low, high = self.expected_speedup
@@ -44,7 +47,8 @@ class Acceleration:
 
 
 def accelerate(target: Any) -> tuple[Any, Acceleration]:
-    """Replaces the convolutions of a MACE, NequIP or SevenNet model, in place: product, gather and sum become one kernel.
+    """Replaces the convolutions of a MACE, NequIP or SevenNet model, in place: product, gather and sum become one kernel. So do e3nn's other products in it,
+    unless they have so many weights that they are large products of matrices.
 
     Parameters stay the same tensors under the same names, so that optimizers and checkpoints go on, in both directions. Results
     are equal within rounding, derivatives of every order too. On a GPU and on the CPU, wherever the model is moved.
@@ -60,11 +64,13 @@ def accelerate(target: Any) -> tuple[Any, Acceleration]:
     """
     replaced: dict[str, str] = {}
     left: dict[str, str] = {}
+    products: dict[str, str] = {}
     clients: dict[str, Any] = {}
     for prefix, model in _models(target):
         if isinstance(model, torch.jit.ScriptModule):
             raise TypeError("expected an eager model, got TorchScript: accelerate the model before it is scripted")
-        _accelerate(model, prefix, replaced, left, clients)
+        if _accelerate(model, prefix, replaced, left, clients):
+            _replace_products(model, prefix, products)
     if not replaced and not left:
         raise ValueError(
             f"expected a model of {', '.join(_CLIENTS)} with e3nn's convolutions, found none in {type(target).__name__} "
@@ -73,10 +79,12 @@ def accelerate(target: Any) -> tuple[Any, Acceleration]:
     low = min((client.SPEEDUP[0] for client in clients.values()), default=1)
     high = max((client.SPEEDUP[1] for client in clients.values()), default=1)
     name = "+".join(client.NAME for client in clients.values())
-    return target, Acceleration(name, replaced, left, (low, high) if replaced else None)
+    return target, Acceleration(name, replaced, left, products, (low, high) if replaced else None)
 
 
-def _accelerate(model: torch.nn.Module, prefix: str, replaced: dict, left: dict, clients: dict) -> None:
+def _accelerate(model: torch.nn.Module, prefix: str, replaced: dict, left: dict, clients: dict) -> bool:
+    """Replaces a model's convolutions; says whether there were any."""
+    before = len(replaced)
     for path, module in list(model.named_modules()):
         package = client_of(module)
         if package is None:
@@ -96,6 +104,22 @@ def _accelerate(model: torch.nn.Module, prefix: str, replaced: dict, left: dict,
             _put(model, module, new)
         replaced[path] = str(convolution.problem)
         clients.setdefault(package, client)
+    return len(replaced) > before
+
+
+#: A product with more weights than that takes its time for matrices, in which e3nn's is as fast: of 128x0e+64x1e+32x2e with 89x0e, two million of them.
+_MOST_WEIGHTS = 1 << 19
+
+
+def _replace_products(model: torch.nn.Module, prefix: str, products: dict) -> None:
+    """Replaces e3nn's plain products; those that espmm has no kernel for stay as they are."""
+    for path, module in list(model.named_modules()):
+        if not is_product(module) or not module.instructions or module.weight_numel > _MOST_WEIGHTS or isinstance(module, torch.jit.ScriptModule):
+            continue
+        with contextlib.suppress(ProblemError):
+            new = PlainProduct(module)
+            _put(model, module, new)
+            products[f"{prefix}{path}"] = str(new.problem)
 
 
 def _put(model: torch.nn.Module, old: torch.nn.Module, new: torch.nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The module that takes the place of an e3nn product inside a model: product and sum over edges as one kernel."""
+"""The modules that take the place of e3nn's products inside a model: product and sum over edges as one kernel, and products by themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..modules import TensorProductConv
+from ..modules import TensorProduct, TensorProductConv
 from ..problem import TPProblem
 
 
@@ -15,6 +15,22 @@ class FusedConvolution(TensorProductConv):
 
     Parameters and buffers are the product's own tensors, under its names, those of its generated code too: checkpoints of the model
     load as before, in both directions, strictly.
+
+    Args:
+        tp: the product (e3nn 0.4.4 to 0.6); its code is not kept.
+
+    Raises:
+        ProblemError: espmm has no kernel for this product.
+    """
+
+    def __init__(self, tp: torch.nn.Module) -> None:
+        super().__init__(TPProblem.from_e3nn(tp))
+        keep_state(self, tp)
+        self.train(tp.training)
+
+
+class PlainProduct(TensorProduct):
+    """tp(x, y) or tp(x, y, w) for a built ``e3nn.o3.TensorProduct``, with the ``state_dict`` of that product, as in :class:`FusedConvolution`.
 
     Args:
         tp: the product (e3nn 0.4.4 to 0.6); its code is not kept.
@@ -74,4 +90,4 @@ def is_product(module: Any) -> bool:
     return owner.__qualname__ == o3.TensorProduct.__qualname__ and home(owner) == home(o3.TensorProduct)
 
 
-__all__ = ["FusedConvolution", "home", "is_a", "is_product", "keep_state"]
+__all__ = ["FusedConvolution", "PlainProduct", "home", "is_a", "is_product", "keep_state"]
