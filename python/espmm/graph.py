@@ -300,6 +300,7 @@ def _build_on_host(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num
 
 
 def _build_by_kernel(index: torch.Tensor, other: torch.Tensor, num_nodes: int, num_other: int, names: tuple[str, str]) -> Side:
+    """By the program of ``plan_gpu.mlir``; again, once torch has sorted them, for edges that are not."""
     index, other = index.long().contiguous(), other.long().contiguous()
     edges, device = index.shape[0], index.device
     lengths = [num_nodes + 1, edges, PARTS + 1, 3]

@@ -75,8 +75,7 @@ module attributes {equivariant.target = "cuda:sm_NN"} {
     }
     %isNode = arith.cmpi sle, %thread, %nodes : i64
     scf.if %isNode {
-      %last = arith.addi %edges, %zero : i64
-      %found:2 = scf.while (%low = %zero, %high = %last) : (i64, i64) -> (i64, i64) {
+      %found:2 = scf.while (%low = %zero, %high = %edges) : (i64, i64) -> (i64, i64) {
         %more = arith.cmpi slt, %low, %high : i64
         scf.condition(%more) %low, %high : i64, i64
       } do {
@@ -135,8 +134,7 @@ module attributes {equivariant.target = "cuda:sm_NN"} {
       %all = arith.addi %edges, %nodes : i64
       %wanted = arith.muli %all, %thread : i64
       // Between low and high lies the first node that has so much before it.
-      %last = arith.addi %nodes, %zero : i64
-      %found:2 = scf.while (%low = %zero, %high = %last) : (i64, i64) -> (i64, i64) {
+      %found:2 = scf.while (%low = %zero, %high = %nodes) : (i64, i64) -> (i64, i64) {
         %more = arith.cmpi slt, %low, %high : i64
         scf.condition(%more) %low, %high : i64, i64
       } do {

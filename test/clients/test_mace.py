@@ -92,6 +92,13 @@ def test_enable_oeq_unpatched(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_a_product_of_many_weights_is_left(monkeypatch):
+    monkeypatch.setattr("espmm.acceleration._MOST_WEIGHTS", 0)
+    _, report = espmm.accelerate(MACE.build("float32"))
+    assert report.replaced and not report.products and "interactions.0.skip_tp" in report.left
+    assert all("large product of matrices" in why for why in report.left.values())
+
+
 def test_a_block_of_another_library_is_left():
     model = MACE.build("float64")
     model.interactions[0].conv_tp = torch.nn.Linear(1, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -70,7 +69,7 @@ def accelerate(target: Any) -> tuple[Any, Acceleration]:
         if isinstance(model, torch.jit.ScriptModule):
             raise TypeError("expected an eager model, got TorchScript: accelerate the model before it is scripted")
         if _accelerate(model, prefix, replaced, left, clients):
-            _replace_products(model, prefix, products)
+            _replace_products(model, prefix, products, left)
     if not replaced and not left:
         raise ValueError(
             f"expected a model of {', '.join(_CLIENTS)} with e3nn's convolutions, found none in {type(target).__name__} "
@@ -107,19 +106,26 @@ def _accelerate(model: torch.nn.Module, prefix: str, replaced: dict, left: dict,
     return len(replaced) > before
 
 
-#: A product with more weights than that takes its time for matrices, in which e3nn's is as fast: of 128x0e+64x1e+32x2e with 89x0e, two million of them.
+#: A product with more weights than that takes its time for matrices, in which e3nn's is as fast or faster: of 128x0e+64x1e+32x2e with 89x0e, two million of them.
 _MOST_WEIGHTS = 1 << 19
 
 
-def _replace_products(model: torch.nn.Module, prefix: str, products: dict) -> None:
-    """Replaces e3nn's plain products; those that espmm has no kernel for stay as they are."""
+def _replace_products(model: torch.nn.Module, prefix: str, products: dict, left: dict) -> None:
+    """Replaces e3nn's plain products that have paths."""
     for path, module in list(model.named_modules()):
-        if not is_product(module) or not module.instructions or module.weight_numel > _MOST_WEIGHTS or isinstance(module, torch.jit.ScriptModule):
+        if not is_product(module) or not module.instructions:
             continue
-        with contextlib.suppress(ProblemError):
+        path = f"{prefix}{path}"
+        if module.weight_numel > _MOST_WEIGHTS:
+            left[path] = f"{module.weight_numel} weights make it a large product of matrices, in which e3nn is as fast"
+            continue
+        try:
             new = PlainProduct(module)
-            _put(model, module, new)
-            products[f"{prefix}{path}"] = str(new.problem)
+        except ProblemError as error:
+            left[path] = str(error).splitlines()[0]
+            continue
+        _put(model, module, new)
+        products[path] = str(new.problem)
 
 
 def _put(model: torch.nn.Module, old: torch.nn.Module, new: torch.nn.Module) -> None:

@@ -10,8 +10,8 @@ from ..modules import TensorProduct, TensorProductConv
 from ..problem import TPProblem
 
 
-class FusedConvolution(TensorProductConv):
-    """z[receivers] += tp(x[senders], y, w) for a built ``e3nn.o3.TensorProduct``, with the ``state_dict`` of that product.
+class _InPlace:
+    """What takes the place of a built ``e3nn.o3.TensorProduct``, with the ``state_dict`` of that product.
 
     Parameters and buffers are the product's own tensors, under its names, those of its generated code too: checkpoints of the model
     load as before, in both directions, strictly.
@@ -24,25 +24,17 @@ class FusedConvolution(TensorProductConv):
     """
 
     def __init__(self, tp: torch.nn.Module) -> None:
-        super().__init__(TPProblem.from_e3nn(tp))
-        keep_state(self, tp)
-        self.train(tp.training)
+        super().__init__(TPProblem.from_e3nn(tp))  # type: ignore[call-arg]
+        keep_state(self, tp)  # type: ignore[arg-type]
+        self.train(tp.training)  # type: ignore[attr-defined]
 
 
-class PlainProduct(TensorProduct):
-    """tp(x, y) or tp(x, y, w) for a built ``e3nn.o3.TensorProduct``, with the ``state_dict`` of that product, as in :class:`FusedConvolution`.
+class FusedConvolution(_InPlace, TensorProductConv):
+    """z[receivers] += tp(x[senders], y, w) for a built product."""
 
-    Args:
-        tp: the product (e3nn 0.4.4 to 0.6); its code is not kept.
 
-    Raises:
-        ProblemError: espmm has no kernel for this product.
-    """
-
-    def __init__(self, tp: torch.nn.Module) -> None:
-        super().__init__(TPProblem.from_e3nn(tp))
-        keep_state(self, tp)
-        self.train(tp.training)
+class PlainProduct(_InPlace, TensorProduct):
+    """tp(x, y) or tp(x, y, w) for a built product."""
 
 
 def keep_state(module: torch.nn.Module, source: torch.nn.Module) -> None:
