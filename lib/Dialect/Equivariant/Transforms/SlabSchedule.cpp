@@ -58,12 +58,23 @@ int64_t SlabSchedule::chooseRegisters() {
 int64_t SlabSchedule::countRegisters() {
   // Beside the values that are alive at once ptxas takes a few for addresses and indices (most of those it keeps in uniform registers), and for what it
   // loads early of each channel.
-  int64_t wanted = estimateCost(kernel, schedule).registers + 12 * schedule.getSlabs() * (isDouble() ? 2 : 1);
+  int64_t wanted = estimateCost(kernel, schedule).registers + 12 * schedule.getSlabs() * (isDouble() ? 3 : 1);
   // Without rows in registers everything comes from shared memory, and ptxas loads much of it early: besides the sums of an edge and
   // its features there are about 45 products and addresses.
   if (side == Access::Edge)
-    wanted = std::max(wanted + 23, countEdgeRegisters() + (isDouble() ? 90 : 45));
+    wanted = std::max(wanted + 23, countEdgeRegisters() + (isDouble() ? 90 : 45)) + 2 * countNarrowPieces();
   return wanted;
+}
+
+int64_t SlabSchedule::countNarrowPieces() {
+  KernelAnalysis edge(kernel);
+  auto [inputs, results] = planSharedRows(edge, schedule);
+  int64_t bytes = isDouble() ? 8 : 4, widest = 16 / bytes, pieces = 0;
+  for (const RowLayout &layout : llvm::concat<RowLayout>(inputs, results)) {
+    auto count = [&](int64_t width) { return llvm::divideCeil(layout.size, width * warpSize); };
+    pieces += count(std::min(layout.width, widest)) - count(widest);
+  }
+  return pieces;
 }
 
 int64_t SlabSchedule::countEdgeRegisters() {

@@ -42,6 +42,10 @@ private:
   /// Registers for an edge's own rows, and for the results of one: weights pass by one at a time and do not count.
   int64_t countEdgeRegisters();
 
+  /// How many pieces of an edge's rows a lane moves, and has an address of, beside what 16 bytes at a time would take: rows that do not lie at multiples of
+  /// 16 bytes go by the number.
+  int64_t countNarrowPieces();
+
   KernelOp kernel;
   Access side;
   SlabRange range;
