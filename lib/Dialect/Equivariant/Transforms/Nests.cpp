@@ -97,7 +97,7 @@ void NestStaging::ownAlone(int64_t owner) {
 }
 
 scf::ForOp NestStaging::enter(char letter, ValueRange inits, bool isShared) {
-  int64_t extent = shape.looped[letter], step = shape.getStep(letter, lanes);
+  int64_t extent = letter == shape.laneLetter ? laneRange.end : shape.looped[letter], step = shape.getStep(letter, lanes);
   isShared &= target.limits.parts > 1;
   scf::ForOp result = loop(extent, isShared ? step * target.limits.parts : step, inits, isShared ? ix.mul(target.getPart(), step) : Value());
   outermost = outermost ? outermost : result.getOperation();
@@ -112,13 +112,22 @@ scf::ForOp NestStaging::enter(char letter, ValueRange inits, bool isShared) {
 }
 
 bool NestStaging::enterLanesAtOnce() {
-  int64_t extent = shape.looped[shape.laneLetter];
-  if (shape.groups == 1 && extent != lanes)
+  int64_t count = laneRange.end - laneRange.begin;
+  if (shape.groups == 1 && count != lanes && (count > lanes || target.limits.lanesAreThreads))
     return false;
-  lane = target.getLane(ix.constant(0), extent, shape.groups);
-  if (extent * shape.groups < lanes)
-    mask = target.getMask(ix.constant(extent), shape.groups);
+  lane = target.getLane(ix.constant(laneRange.begin), count, shape.groups);
+  if (count * shape.groups < lanes)
+    mask = target.getMask(ix.constant(count), shape.groups);
   return true;
+}
+
+SmallVector<NestStaging::Range> NestStaging::getLaneRanges() {
+  if (!shape.laneLetter)
+    return {{}};
+  int64_t extent = shape.looped[shape.laneLetter], rest = extent % lanes;
+  if (target.limits.lanesAreThreads || !shape.kept.count(shape.laneLetter) || extent < lanes || rest == 0)
+    return {{0, extent}};
+  return {{0, extent - rest}, {extent - rest, extent}};
 }
 
 void NestStaging::findBlock() {
@@ -157,7 +166,6 @@ void NestStaging::begin(const NestShape &shape) {
 }
 
 void NestStaging::stage(Operation *op, int64_t owner) {
-  Value result = op->getResult(0);
   begin(plan.getShape(op));
   OpBuilder::InsertPoint after = builder.saveInsertionPoint();
   SmallVector<Value> read;
@@ -171,6 +179,19 @@ void NestStaging::stage(Operation *op, int64_t owner) {
     enterAlike(owner);
   else if (!shape.isShared() && !shape.sumsParts)
     ownAlone(owner);
+  OpBuilder::InsertPoint inside = builder.saveInsertionPoint();
+  for (auto [n, range] : llvm::enumerate(getLaneRanges())) {
+    if (n > 0)
+      begin(plan.getShape(op));
+    builder.restoreInsertionPoint(inside);
+    laneRange = range;
+    stageRange(op, owner);
+  }
+  builder.restoreInsertionPoint(after);
+}
+
+void NestStaging::stageRange(Operation *op, int64_t owner) {
+  Value result = op->getResult(0);
   // What several positions have in common is read outside of their loop.
   bool keepsLanes = shape.kept.count(shape.laneLetter), lanesFirst = keepsLanes && shape.block > 1, isFirst = true;
   if (lanesFirst && !enterLanesAtOnce())
@@ -228,7 +249,6 @@ void NestStaging::stage(Operation *op, int64_t owner) {
   if (shape.sumsParts)
     values[0] = sumParts(values[0], owner);
   write(result, values);
-  builder.restoreInsertionPoint(after);
 }
 
 //===----------------------------------------------------------------------===//

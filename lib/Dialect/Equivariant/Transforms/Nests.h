@@ -124,6 +124,13 @@ public:
 
 private:
   void stage(mlir::Operation *op, int64_t owner);
+  /// The loops of an operation by itself, of the letter in lanes those over `laneRange`.
+  void stageRange(mlir::Operation *op, int64_t owner);
+  struct Range {
+    int64_t begin = 0, end = 0;
+  };
+  /// All positions of the letter in lanes; or those of whole vectors and those of the last, whose mask is known then.
+  llvm::SmallVector<Range> getLaneRanges();
   /// What is emitted from now on is of an operation, or of several, with this shape.
   void begin(const NestShape &shape);
 
@@ -194,7 +201,7 @@ private:
   void ownAlone(int64_t owner);
   /// Enters the loop over a letter, in the order of its steps, a part's share of it if that is shared.
   mlir::scf::ForOp enter(char letter, mlir::ValueRange inits, bool isShared);
-  /// Lanes that have all of their letter's positions at once need no loop.
+  /// Lanes that have all positions of their range at once need no loop.
   bool enterLanesAtOnce();
   /// The positions that are computed at once, from where the loop is.
   void findBlock();
@@ -223,6 +230,7 @@ private:
   // Of the operation in work: where its loops are.
   NestShape shape;
   std::map<char, mlir::Value> position;
+  Range laneRange;
   mlir::Value lane, mask;
   mlir::Value summedMask, elementMask; // of matrices: where a summand is one, and where a number of the result is
   llvm::SmallVector<mlir::Value> block; // the positions that are computed at once, if there are several

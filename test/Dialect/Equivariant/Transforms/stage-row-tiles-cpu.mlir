@@ -49,16 +49,22 @@ func.func @forward(%s: !equivariant.rows, %x: tensor<?x48xf32, #x>, %y: tensor<?
 // CHECK: scf.for %{{.*}} = %[[CHUNK]] to %{{.*}} step %c8_i64
 // CHECK: scf.for %[[K:.*]] = %c0_i64 to %c3_i64 step %c1_i64
 // CHECK: equivariant.transpose %{{.*}} stride 24 to %{{.*}} stride 24 of block [20, 8] vector 8 : f32 to f32
-// CHECK: scf.for %{{.*}} = %c0_i64 to %c20_i64 step %c8_i64
+// Whole vectors of w,
+// CHECK: scf.for %[[W:.*]] = %c0_i64 to %c16_i64 step %c8_i64
 // CHECK: scf.for %{{.*}} = %c0_i64 to %c16_i64 step %c8_i64
 // CHECK: %[[SUMS:.*]]:8 = scf.for %[[R:.*]] = %c0_i64 to %c8_i64 step %c1_i64
 // CHECK: arith.muli %[[R]], %c24_i64
-// CHECK: equivariant.read %{{.*}}[%{{.*}}] mask %{{.*}} -> tensor<3xvector<8xf32>>
+// CHECK: equivariant.read %{{.*}}[%[[W]]] offset 0 strides [192] : !llvm.ptr -> tensor<3xvector<8xf32>>
 // All are added to what is there before one is written.
 // CHECK: equivariant.add %{{.*}}, %[[SUMS]]#0
 // CHECK: equivariant.add %{{.*}}, %[[SUMS]]#7
 // CHECK: llvm.fence
 // CHECK-COUNT-8: equivariant.write
+// and the last one, of which four lanes are known to be there.
+// CHECK: scf.for %{{.*}} = %c0_i64 to %c16_i64 step %c8_i64
+// CHECK: scf.for %{{.*}} = %c0_i64 to %c8_i64 step %c1_i64
+// CHECK: equivariant.read %{{.*}}[%c16_i64] mask %[[FOUR:cst[_0-9]*]] : vector<8xi1> offset 0 strides [192] : !llvm.ptr -> tensor<3xvector<8xf32>>
+// CHECK-COUNT-8: equivariant.write %{{.*}}[%c16_i64] mask %[[FOUR]] : vector<8xi1>
 // After 64 rows, with what rounding took; the first of them are the task's sum.
 // CHECK: %[[IS_FIRST:.*]] = arith.cmpi eq, %[[CHUNK]], %[[BEGIN]]
 // CHECK: %[[SUM:.*]] = llvm.select %[[IS_FIRST]], %{{.*}}, %{{.*}} : i1, vector<8xf32>
