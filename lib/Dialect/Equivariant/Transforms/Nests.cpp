@@ -359,8 +359,10 @@ void NestStaging::writeResult(Value result, llvm::function_ref<void(const NestPl
     if (auto it = buffers.find(value); it != buffers.end())
       places.push_back(it->second);
     for (const Contribution &c : analysis.getContributions())
-      if (c.value == value && c.isOfNest)
-        places.push_back(getTarget(c));
+      if (c.value == value && c.isOfNest) {
+        auto [known, isNew] = targets.try_emplace(&c);
+        places.push_back(isNew ? known->second = getTarget(c) : known->second);
+      }
     return places;
   };
   SmallVector<NestPlace> places = getPlaces(result);

@@ -119,7 +119,7 @@ public:
   NestStaging(const KernelAnalysis &analysis, NestTarget &target)
       : analysis(analysis), plan(analysis, target.limits), target(target), builder(target.builder), ix(target.ix), loc(target.loc), narrow(builder, loc, 32), lanes(target.lanes) {}
 
-  /// Emits what an edge needs of all nests. The last dimension of a block that has a loop has stride 1 in its place, or lanes take it with its stride.
+  /// Emits what an edge needs of all nests; `getTarget` is asked once for each contribution, in the order in which they are written. The last dimension of a block that has a loop has stride 1 in its place, or lanes take it with its stride.
   void run(llvm::function_ref<NestPlace(BlockOp)> getBlock, llvm::function_ref<NestPlace(const Contribution &)> getTarget);
 
 private:
@@ -225,6 +225,7 @@ private:
   llvm::function_ref<NestPlace(const Contribution &)> getTarget;
 
   llvm::DenseMap<mlir::Value, NestPlace> buffers;
+  llvm::DenseMap<const Contribution *, NestPlace> targets; // that were asked for: a result's first begins it, whatever writes it in parts
   std::map<std::pair<void *, char>, NestPlace> turned; // by value and letter
   llvm::SmallVector<mlir::Value> temporaries;
   // Of the operation in work: where its loops are.
