@@ -339,3 +339,34 @@ def test_more_than_two_to_the_31_elements(library):
     for part in (slice(0, 50), slice(rows - 50, rows)):
         expected = reference(problem)(*(t[part].double().cpu() for t in (x, y, w)))
         assert relative_error(z[part], expected) < 2e-6
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("kept", [False, True], ids=["weights", "gx by edge"])
+def test_a_graph_of_more_than_two_to_the_31_elements(kept, library):
+    """In weights and their gradient, edges sorted; or in x's gradient, kept by edge to be summed in a fixed order, edges in reverse."""
+    irreps = ("128x2e", "0e", "2e") if kept else ("128x0e+128x1o", "0e+1o+2e", "0e+1o+2e")
+    problem = every_path_problem(*irreps)
+    conv = espmm.TensorProductConv(problem, deterministic=kept, schedule={"group_by": 1})
+    width, last, nodes = problem.irreps_in1.dim if kept else problem.weight_numel, 40, 2000
+    edges = 2**31 // width + 1000
+    need = 4 * edges * (2 * problem.weight_numel + 2 * problem.irreps_in2.dim + kept * width + 16)
+    if torch.cuda.get_device_properties(0).total_memory < need * 1.2:
+        pytest.skip(f"needs {need >> 30} GiB of GPU memory")
+    # The last edges have a receiver of their own, and a sender each.
+    numbers = torch.arange(edges, device="cuda")
+    receivers = torch.where(numbers < edges - last, numbers * (nodes - 1) // edges, nodes - 1)
+    senders = torch.where(numbers < edges - last, numbers * 7 % (nodes - last), numbers + (nodes - edges))
+    receivers = nodes - 1 - receivers if kept else receivers
+    x, gz = torch.randn(nodes, problem.irreps_in1.dim, device="cuda"), torch.randn(nodes, problem.irreps_out.dim, device="cuda")
+    y, w = torch.randn(edges, problem.irreps_in2.dim, device="cuda"), torch.randn(edges, problem.weight_numel, device="cuda")
+    leaves = [t.requires_grad_() for t in (x, y, w)]
+    z = conv(*leaves, receivers, senders)
+    gradients = torch.autograd.grad(z, leaves, gz)
+    assert edges * width > 2**31
+    small = [t.detach()[-last:].double().cpu().requires_grad_() for t in leaves]
+    messages = reference(problem)(*small)
+    node = int(receivers[-1])
+    assert relative_error(z[node], messages.sum(0)) < 2e-6
+    for got, want in zip(gradients, torch.autograd.grad(messages, small, gz[node].double().cpu().expand_as(messages))):
+        assert relative_error(got[-last:], want) < 2e-6
