@@ -14,7 +14,12 @@ block index out of range                         ``IndexError``
 unknown connection mode                          ``KeyError``
 parities, degrees, multiplicities do not fit     ``AssertionError``
 ``internal_weights`` without ``shared_weights``  ``AssertionError``
+last axis of x or y, count of weights            ``AssertionError``
+missing weights, a weight of the wrong shape     ``RuntimeError``
+leading axes, devices or dtypes that do not fit  ``RuntimeError``
 =============================================== ==============================
+
+The last three rows are of calls; a wrong dtype, which Python calls a ``TypeError``, is that too.
 """
 
 from __future__ import annotations
@@ -42,6 +47,14 @@ class ProblemKeyError(ProblemError, KeyError):
 
 class ProblemTypeError(ProblemError, TypeError):
     """A ProblemError where e3nn (or Python) raises TypeError."""
+
+
+class ProblemRuntimeError(ProblemError, RuntimeError):
+    """A ProblemError where e3nn (or torch below it) raises RuntimeError."""
+
+
+class ProblemDtypeError(ProblemTypeError, ProblemRuntimeError):
+    """A tensor of the wrong kind: of another dtype or layout, for which torch below e3nn raises RuntimeError."""
 
 
 class UnsupportedError(ProblemError, NotImplementedError):

@@ -43,6 +43,10 @@ class Instruction(NamedTuple):
         """True for a path over a multiplicity of 0, which e3nn (and we) leave out."""
         return 0 in self.path_shape
 
+    def at(self, position: int) -> str:
+        """What messages call it."""
+        return _name(position, *self[:5])
+
 
 class RawInstruction(NamedTuple):
     """An instruction as the user wrote it, checked; ``final`` if its path_weight is a coefficient already."""
@@ -57,7 +61,11 @@ class RawInstruction(NamedTuple):
     final: bool
 
     def __str__(self) -> str:
-        return f"instruction {self.position} ({self.i_in1}, {self.i_in2}, {self.i_out}, {self.mode!r}, {self.has_weight})"
+        return _name(*self[:6])
+
+
+def _name(position: int, i_in1: int, i_in2: int, i_out: int, mode: str, has_weight: bool) -> str:
+    return f"instruction {position} ({i_in1}, {i_in2}, {i_out}, {mode!r}, {has_weight})"
 
 
 def path_shape(mode: str, mul1: int, mul2: int, mul_out: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 import torch
 
 from .autograd import run_eager
-from .errors import ProblemError
+from .errors import ProblemAssertionError, ProblemDtypeError, ProblemError, ProblemRuntimeError, ProblemTypeError
 from .graph import Graph, check_device, check_indices, graph_of, known_graph
 from .launch import RowSpace, torch_dtype
 from .module_paths import names_errors, path_of
@@ -18,6 +18,9 @@ from .problem import TPProblem
 from .program import Program, forward_program
 
 Weights = Union[torch.Tensor, Sequence[torch.Tensor], None]
+
+#: How many instructions a message names.
+_MOST = 8
 
 #: All that the checks of a call look at in a tensor.
 _metadata = operator.attrgetter("__class__", "dtype", "device", "layout", "shape")
@@ -133,17 +136,17 @@ class _Product(torch.nn.Module):
     def _feature(self, name: str, tensor: Any, width: int) -> torch.Tensor:
         """x or y, checked but for the rows."""
         if not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"expected {name} to be a tensor, got {type(tensor).__name__}")
+            raise ProblemTypeError(f"expected {name} to be a tensor, got {type(tensor).__name__}")
         tensor = _uncast(tensor, self._dtype)
         if tensor.dtype is not self._dtype:
-            raise TypeError(f"expected {name} to be {self._dtype}, as the problem's irrep_dtype says, got {tensor.dtype}")
+            raise ProblemDtypeError(f"expected {name} to be {self._dtype}, as the problem's irrep_dtype says, got {tensor.dtype}")
         if tensor.ndim == 0 or tensor.shape[-1] != width:
-            raise ValueError(
+            raise ProblemAssertionError(
                 f"expected the last axis of {name} to be {width}, the dimension of its irreps, "
                 f"got shape {tuple(tensor.shape)}"
             )
         if tensor.layout is not torch.strided:
-            raise TypeError(f"expected {name} to be a dense tensor, got layout {tensor.layout}")
+            raise ProblemDtypeError(f"expected {name} to be a dense tensor, got layout {tensor.layout}")
         check_device(name, tensor)
         return tensor
 
@@ -153,31 +156,38 @@ class _Product(torch.nn.Module):
             weight = self._join(weight)
         if not self._takes_weight:
             if weight is not None and weight.numel() > 0:
-                raise ValueError(f"expected no weights, this product has none, got shape {tuple(weight.shape)}")
+                raise ProblemAssertionError(f"expected no weights, this product has none, got shape {tuple(weight.shape)}")
             return None
         if weight is None:
             if not self.internal_weights:
-                raise RuntimeError(
+                raise ProblemRuntimeError(
                     f"expected w, {self.weight_numel} weights" + (" a row" if not self.shared_weights else "") + ": "
-                    "the product has no internal weights"
+                    f"the product has no internal weights ({self._counts()})"
                 )
             weight = self.weight
         if not isinstance(weight, torch.Tensor):
-            raise TypeError(f"expected w to be a tensor, got {type(weight).__name__}")
+            raise ProblemTypeError(f"expected w to be a tensor, got {type(weight).__name__}")
         weight = _uncast(weight, self._weight_dtype)
         if weight.dtype is not self._weight_dtype:
-            raise TypeError(f"expected w to be {self._weight_dtype}, as the problem's weight_dtype says, got {weight.dtype}")
+            raise ProblemDtypeError(f"expected w to be {self._weight_dtype}, as the problem's weight_dtype says, got {weight.dtype}")
         if self.shared_weights:
             if weight.shape != (self.weight_numel,):
-                raise ValueError(f"expected shared weights w of shape ({self.weight_numel},), got {tuple(weight.shape)}")
+                raise ProblemAssertionError(
+                    f"expected shared weights w of shape ({self.weight_numel},), got {tuple(weight.shape)} ({self._counts()})"
+                )
         elif weight.ndim < 2 or weight.shape[-1] != self.weight_numel:
-            raise ValueError(
+            raise ProblemAssertionError(
                 f"expected w of shape (..., {self.weight_numel}), {self.weight_numel} weights a row, "
-                f"got {tuple(weight.shape)}"
+                f"got {tuple(weight.shape)} ({self._counts()})"
             )
         if weight.device != device:
-            raise ValueError(f"expected all tensors on one device, got x on {device} and w on {weight.device}")
+            raise ProblemRuntimeError(f"expected all tensors on one device, got x on {device} and w on {weight.device}")
         return weight
+
+    def _counts(self) -> str:
+        """How many weights each of the first instructions has."""
+        counts = [f"{ins.at(i)} has {ins.weight_numel}" for i, ins in enumerate(self.instructions) if ins.has_weight]
+        return ", ".join(counts[:_MOST]) + (f" and {len(counts) - _MOST} more have others" if len(counts) > _MOST else "")
 
     def _given(self, x: Any, y: Any, weight: Weights) -> tuple:
         """The tensors of a call."""
@@ -223,40 +233,43 @@ class _Product(torch.nn.Module):
     # torch.compiler.assume_constant_result does, which loads torch's compiler for it.
     _path._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
-    def _views(self, weight: Optional[torch.Tensor]) -> torch.Tensor:
+    def _views(self, weight: Weights) -> torch.Tensor:
         """The weights that views are taken of."""
+        if isinstance(weight, (list, tuple)):
+            weight = self._join(weight)
         if weight is None:
-            if not self.internal_weights:
-                raise RuntimeError("expected weight to be given: the product has no internal weights")
+            if self._takes_weight and not self.internal_weights:
+                raise ProblemRuntimeError(f"expected weight to be given: the product has no internal weights ({self._counts()})")
             weight = self.weight
         if weight.ndim == 0 or weight.shape[-1] != self.weight_numel:
-            raise ValueError(f"expected weight of shape (..., {self.weight_numel}), got {tuple(weight.shape)}")
+            raise ProblemAssertionError(f"expected weight of shape (..., {self.weight_numel}), got {tuple(weight.shape)} ({self._counts()})")
         return weight
 
-    def weight_view_for_instruction(self, instruction: int, weight: Optional[torch.Tensor] = None) -> torch.Tensor:
+    def weight_view_for_instruction(self, instruction: int, weight: Weights = None) -> torch.Tensor:
         """The weights of one instruction, as in e3nn, but right after instructions without weights too.
 
         Args:
             instruction: its position.
-            weight: (..., weight_numel); None for internal weights.
+            weight: (..., weight_numel), or a list as :meth:`forward` takes it, of which it is a copy; None for internal weights.
 
         Returns:
             A view of shape (..., *path_shape).
 
         Raises:
-            ValueError: the instruction has no weights. RuntimeError: weight is None and there are no internal weights.
+            ProblemError: the instruction has no weights; weight is None and there are no internal weights, or has another shape.
         """
         where = self.problem.weight_slices()[instruction]
         if where is None:
-            raise ValueError(f"instruction {instruction} has no weights")
+            raise ProblemError(f"instruction {instruction} has no weights")
         weight = self._views(weight)
         return weight[..., where].view(*weight.shape[:-1], *self.instructions[instruction].path_shape)
 
-    def weight_views(self, weight: Optional[torch.Tensor] = None, yield_instruction: bool = False) -> Iterator:
+    def weight_views(self, weight: Weights = None, yield_instruction: bool = False) -> Iterator:
         """Iterates over :meth:`weight_view_for_instruction` of the instructions that have weights.
 
         With yield_instruction, over (position, instruction, view).
         """
+        weight = self._views(weight)
         for position, instruction in enumerate(self.instructions):
             if instruction.has_weight:
                 view = self.weight_view_for_instruction(position, weight)
@@ -264,16 +277,24 @@ class _Product(torch.nn.Module):
 
     def _join(self, weights: Sequence[torch.Tensor]) -> torch.Tensor:
         """A list with the weights of each weighted instruction, as e3nn takes it, joined."""
-        shapes = self.problem.weight_shapes
-        if len(weights) != len(shapes):
-            raise ValueError(f"expected {len(shapes)} tensors in w, one a weighted instruction, got {len(weights)}")
-        flat = []
-        for i, (given, shape) in enumerate(zip(weights, shapes)):
-            lead = given.ndim - len(shape)
-            if lead < 0 or tuple(given.shape[lead:]) != shape:
-                raise ValueError(f"expected w[{i}] of shape (..., {', '.join(map(str, shape))}), got {tuple(given.shape)}")
-            flat.append(given.reshape(*given.shape[:lead], -1))
-        return torch.cat(flat, dim=-1)
+        weighted = [(position, ins) for position, ins in enumerate(self.instructions) if ins.has_weight]
+        if len(weights) != len(weighted):
+            raise ProblemAssertionError(
+                f"expected {len(weighted)} tensors in w, one a weighted instruction, got {len(weights)} ({self._counts()})"
+            )
+        flat: list[torch.Tensor] = []
+        for i, (given, (position, ins)) in enumerate(zip(weights, weighted)):
+            if not isinstance(given, torch.Tensor):
+                raise ProblemTypeError(f"{ins.at(position)}: expected w[{i}] to be a tensor, got {type(given).__name__}")
+            lead = given.ndim - len(ins.path_shape)
+            if lead < 0 or tuple(given.shape[lead:]) != ins.path_shape:
+                shape = ", ".join(map(str, ins.path_shape))
+                raise ProblemRuntimeError(f"{ins.at(position)}: expected w[{i}] of shape (..., {shape}), got {tuple(given.shape)}")
+            if flat and given.shape[:lead] != flat[0].shape[:-1]:
+                axes, first = tuple(given.shape[:lead]), tuple(flat[0].shape[:-1])
+                raise ProblemRuntimeError(f"{ins.at(position)}: expected w[{i}] to have the leading axes {first} of w[0], got {axes}")
+            flat.append(given.reshape(*given.shape[:lead], ins.weight_numel))
+        return torch.cat(flat, dim=-1) if flat else self.weight
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """What torch.jit.script takes in its place: the operators that a call with the arguments of ``example`` consists of, for any numbers of rows, nodes and edges."""
@@ -307,8 +328,8 @@ class TensorProduct(_Product):
             (..., irreps_out.dim).
 
         Raises:
-            TypeError: not tensors, or of another dtype. ValueError: wrong shapes or devices.
-            ProblemError: the device's target does not lower this product.
+            ProblemError: wrong shapes or devices, no tensors or of another dtype (which is a TypeError too), each also an instance of the
+                class that e3nn raises for it; or the device's target does not lower this product.
         """
         given = self._given(x, y, weight)
         if not is_tracing() and self._passed is not None and self._is_like_last(given):
@@ -316,7 +337,7 @@ class TensorProduct(_Product):
         x = self._feature("x", x, self._widths[0])
         y = self._feature("y", y, self._widths[1])
         if x.device != y.device:
-            raise ValueError(f"expected all tensors on one device, got x on {x.device} and y on {y.device}")
+            raise ProblemRuntimeError(f"expected all tensors on one device, got x on {x.device} and y on {y.device}")
         w = self._weight(weight, x.device)
         by_row = [x, y] if w is None or self.shared_weights else [x, y, w]
         lead = x.shape[:-1]
@@ -325,7 +346,7 @@ class TensorProduct(_Product):
                 lead = torch.broadcast_shapes(*(tensor.shape[:-1] for tensor in by_row))
             except RuntimeError:
                 shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in zip("xyw", by_row))
-                raise ValueError(f"expected leading axes that broadcast, got shapes {shapes}") from None
+                raise ProblemRuntimeError(f"expected leading axes that broadcast, got shapes {shapes}") from None
             by_row = [tensor.expand(*lead, tensor.shape[-1]).reshape(lead.numel(), tensor.shape[-1]) for tensor in by_row]
         if self._program is None:
             return x.new_zeros(*lead, self.irreps_out.dim)
@@ -418,9 +439,9 @@ class TensorProductConv(_Product):
         by_edge = {"y": y} if w is None or self.shared_weights else {"y": y, "w": w}
         for name, tensor in {"x": x, **by_edge}.items():
             if tensor.ndim != 2:
-                raise ValueError(f"expected {name} to have 2 axes, got shape {tuple(tensor.shape)}")
+                raise ProblemRuntimeError(f"expected {name} to have 2 axes, got shape {tuple(tensor.shape)}")
             if tensor.device != x.device:
-                raise ValueError(f"expected all tensors on one device, got x on {x.device} and {name} on {tensor.device}")
+                raise ProblemRuntimeError(f"expected all tensors on one device, got x on {x.device} and {name} on {tensor.device}")
         if isinstance(receivers, Graph):
             if senders is not None:
                 raise TypeError("expected a Graph, or receivers and senders, got both")
@@ -431,12 +452,12 @@ class TensorProductConv(_Product):
             check_indices(receivers, senders)
             edges, num_senders = receivers.shape[0], x.shape[0]
         if receivers.device != x.device:
-            raise ValueError(f"expected all tensors on one device, got x on {x.device} and the edges on {receivers.device}")
+            raise ProblemRuntimeError(f"expected all tensors on one device, got x on {x.device} and the edges on {receivers.device}")
         if x.shape[0] != num_senders:
-            raise ValueError(f"expected x to have {num_senders} rows, one a sender of the graph, got {x.shape[0]}")
+            raise ProblemRuntimeError(f"expected x to have {num_senders} rows, one a sender of the graph, got {x.shape[0]}")
         for name, tensor in by_edge.items():
             if tensor.shape[0] != edges:
-                raise ValueError(f"expected {name} to have {edges} rows, one an edge, got {tensor.shape[0]}")
+                raise ProblemRuntimeError(f"expected {name} to have {edges} rows, one an edge, got {tensor.shape[0]}")
 
         tensors = [x, y] if w is None else [x, y, w]
         space: Any

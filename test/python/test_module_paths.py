@@ -8,6 +8,7 @@ import espmm
 import pytest
 import torch
 from espmm import every_path_problem, launch, module_paths, program
+from espmm.errors import ProblemAssertionError
 from helpers import random_edges, random_inputs
 from torch.utils.checkpoint import checkpoint
 
@@ -64,7 +65,7 @@ def test_bad_arguments(model, inputs):
     x, y, (w, *rest), receivers, senders = inputs
     with pytest.raises(ValueError, match=r"^layers\.1\.conv: expected w of shape") as caught:
         model(x, y, [w, w[:, :-1], w], receivers, senders)
-    assert type(caught.value) is ValueError
+    assert type(caught.value) is ProblemAssertionError
     with pytest.raises(TypeError, match=r"^layers\.2\.conv: expected w to be torch.float64"):
         model(x, y, [w, w, w.float()], receivers, senders)
     with pytest.raises(IndexError, match=r"^layers\.0\.conv: .*edge 3"):

@@ -10,7 +10,7 @@ import espmm
 import pytest
 import torch
 from espmm import ProblemError, TPProblem, every_path_problem
-from helpers import check_against, random_edges, random_inputs, reference, reference_conv, relative_error
+from helpers import check_against, e3nn_product, random_edges, random_inputs, reference, reference_conv, relative_error
 
 PROBLEM = every_path_problem("4x0e+4x1o", "0e+1o", "0e+1o", irrep_dtype="float64", weight_dtype="float64")
 SHARED = PROBLEM.replace(shared_weights=True)
@@ -60,11 +60,73 @@ def modules(request) -> list[torch.nn.Module]:
 def test_bad_tensors(case, kind, modules):
     changes, error, message = BAD_CALLS[case]
     arguments = {**GOOD, **changes}
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         if kind == "batch":
             modules[0](*arguments.values())
         else:
             modules[1](*arguments.values(), INDEX, INDEX)
+    assert isinstance(caught.value, ProblemError)
+
+
+PIECES = [zeros(5, 4, 1) for _ in range(4)]
+WEIGHTLESS = TPProblem("4x1o", "1x1o", "4x0e", [(0, 0, 0, "uvu", False)], irrep_dtype="float64", weight_dtype="float64")
+
+#: Calls that e3nn refuses: the problem, arguments, and what the message says.
+REFUSED = {
+    **{
+        case: (PROBLEM, tuple({**GOOD, **changes}.values()), message)
+        for case, (changes, _, message) in BAD_CALLS.items()
+        # In these e3nn trips over what Python or torch makes of them; and it multiplies weights of any dtype where they meet no matrix.
+        if case not in ("x scalar", "w dtype", "not a tensor", "w not a tensor", "sparse")
+    },
+    "missing": (PROBLEM, (GOOD["x"], GOOD["y"]), r"expected w, 16 weights a row.*\(instruction 0 \(0, 0, 0, 'uvu', True\) has 4, .*instruction 3 .* has 4\)$"),
+    "missing, shared": (SHARED, (GOOD["x"], GOOD["y"]), "expected w, 16 weights: the product has no internal weights"),
+    "count": (PROBLEM, (GOOD["x"], GOOD["y"], zeros(5, W + 1)), r"got \(5, 17\) \(instruction 0 \(0, 0, 0, 'uvu', True\) has 4"),
+    "shared count": (SHARED, (GOOD["x"], GOOD["y"], zeros(W + 1)), r"shared weights w of shape \(16,\), got \(17,\) \(instruction 0"),
+    "rows of shared": (SHARED, tuple(GOOD.values()), r"shared weights w of shape \(16,\), got \(5, 16\)"),
+    "superfluous": (WEIGHTLESS, (zeros(5, 12), zeros(5, 3), GOOD["w"]), "expected no weights, this product has none"),
+    "leading axes": (PROBLEM, (zeros(2, X), zeros(3, Y), zeros(3, W)), "leading axes that broadcast"),
+    "devices": (PROBLEM, (GOOD["x"], GOOD["y"].to("meta"), GOOD["w"]), "on one device, got x on cpu and y on meta"),
+    "pieces": (PROBLEM, (GOOD["x"], GOOD["y"], PIECES[:3]), "expected 4 tensors in w, .* got 3 .*instruction 3"),
+    "shape of a piece": (
+        PROBLEM,
+        (GOOD["x"], GOOD["y"], [*PIECES[:2], zeros(5, 3, 1), PIECES[3]]),
+        r"^instruction 2 \(0, 1, 2, 'uvu', True\): expected w\[2\] of shape \(..., 4, 1\), got \(5, 3, 1\)",
+    ),
+    "rows of a piece": (
+        PROBLEM,
+        (GOOD["x"], GOOD["y"], [PIECES[0], zeros(3, 4, 1), *PIECES[2:]]),
+        r"^instruction 1 \(1, 1, 1, 'uvu', True\): expected w\[1\] to have the leading axes \(5,\) of w\[0\], got \(3,\)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_e3nn_refuses_is_refused_with_its_class_and_a_message(case):
+    problem, arguments, message = REFUSED[case]
+    with pytest.raises(Exception) as theirs:
+        e3nn_product(problem)(*arguments)
+    with pytest.raises(ProblemError, match=message) as ours:
+        espmm.TensorProduct(problem.replace(internal_weights=False))(*arguments)
+    assert isinstance(ours.value, theirs.type), f"e3nn raises {theirs.type.__name__}"
+
+
+def test_views_of_what_e3nn_refuses():
+    ours, theirs = espmm.TensorProduct(PROBLEM), e3nn_product(PROBLEM)
+    for weight in (None, zeros(5, W - 1), PIECES[:3]):
+        with pytest.raises(Exception) as expected:
+            theirs.weight_view_for_instruction(1, weight)
+        with pytest.raises(ProblemError, match="instruction 0 .* has 4, ") as found:
+            ours.weight_view_for_instruction(1, weight)
+        assert isinstance(found.value, expected.type)
+        with pytest.raises(expected.type):
+            list(ours.weight_views(weight))
+
+
+def test_a_message_names_some_of_many_instructions():
+    tp = espmm.TensorProduct(every_path_problem("4x0e+4x1o+4x2e", "0e+1o+2e", "0e+1o+2e"))
+    with pytest.raises(ProblemError, match=r"has 4, instruction 7 \(.*\) has 4 and 3 more have others\)$"):
+        tp(*tp.example()[:2])
 
 
 INDEX = torch.zeros(5, dtype=torch.int64)
@@ -216,6 +278,28 @@ def test_weights_as_a_list(device):
         tp(x, y, pieces[:3])
     with pytest.raises(ValueError, match=r"expected w\[1\] of shape \(..., 4, 1\), got \(5, 3, 1\)"):
         tp(x, y, [pieces[0], pieces[1][:, :3], *pieces[2:]])
+    with pytest.raises(TypeError, match=r"^instruction 1 \(1, 1, 1, 'uvu', True\): expected w\[1\] to be a tensor, got float"):
+        tp(x, y, [pieces[0], 1.0, *pieces[2:]])
+    assert tp(x[:0], y[:0], [piece[:0] for piece in pieces]).shape == (0, PROBLEM.irreps_out.dim)
+    weightless = espmm.TensorProduct(WEIGHTLESS).to(device)
+    inputs = [t.to(device) for t in random_inputs(WEIGHTLESS, 5)]
+    assert torch.equal(weightless(*inputs, []), weightless(*inputs))
+
+
+def test_views_of_weights_as_a_list():
+    """As of the weights that they make up, and in e3nn."""
+    ours, theirs = espmm.TensorProduct(PROBLEM), e3nn_product(PROBLEM)
+    w = random_inputs(PROBLEM, 5)[2]
+    pieces = [w[:, s].reshape(5, *ins.path_shape) for s, ins in zip(PROBLEM.weight_slices(), PROBLEM.instructions)]
+    for given in (w, pieces, tuple(pieces)):
+        views = list(ours.weight_views(given, yield_instruction=True))
+        assert [position for position, _, _ in views] == [0, 1, 2, 3]
+        for (position, _, view), expected in zip(views, theirs.weight_views(list(pieces)), strict=True):
+            assert torch.equal(view, expected) and torch.equal(ours.weight_view_for_instruction(position, given), expected)
+    shared = espmm.TensorProduct(SHARED)
+    for view, piece in zip(shared.weight_views([piece[0] for piece in pieces]), pieces, strict=True):
+        assert torch.equal(view, piece[0])
+    assert not list(espmm.TensorProduct(WEIGHTLESS).weight_views())
 
 
 def awkward(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
