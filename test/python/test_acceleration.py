@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import io
+from types import SimpleNamespace
 
 import espmm
 import pytest
 import torch
 from e3nn import o3
 from espmm.__main__ import main
-from espmm.acceleration.fused import FusedConvolution, is_product
-from helpers import default_dtype
+from espmm.acceleration.fused import FusedConvolution, InPlaceLinear, is_linear, is_product
+from helpers import check_against, default_dtype
 
 ARGUMENTS = ("4x0e+3x1o", "0e+1o", "4x0e+4x1o+3x1e", [(0, 0, 0, "uvu", True), (0, 1, 1, "uvu", True), (1, 1, 2, "uvu", True)])
 
@@ -98,12 +100,70 @@ def test_inside_torch_jit_script(library):
             torch.testing.assert_close(b, a, rtol=1e-12, atol=1e-12)
 
 
+LINEAR = [("4x0e+16x1o+3x2e", "8x0e+8x1o+5x2e"), ("10x0e+3x1o+7x0e", "0e+4x1o+2x2e+5x0o"), ("3x0e", "3x0e")]
+
+
+def linear_in_place(linear: o3.Linear, monkeypatch: pytest.MonkeyPatch) -> InPlaceLinear:
+    """The kernel on the CPU too, where e3nn's code is called otherwise."""
+    monkeypatch.setattr(InPlaceLinear, "_takes_kernel", lambda self, features: True)
+    return InPlaceLinear(linear)
+
+
+@pytest.mark.parametrize("irreps", LINEAR, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_linear_layers(irreps, dtype, device, monkeypatch, poisoned):
+    with default_dtype(torch.float64):
+        linear = o3.Linear(*irreps)
+    ours = linear_in_place(o3.Linear(*irreps).to(device, dtype), monkeypatch)
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((9, linear.irreps_in.dim), (linear.weight_numel,))]
+    check_against(ours, linear, inputs, dtype, device, order=3 if dtype == torch.float64 else 2)
+    assert ours(inputs[0].to(device, dtype).reshape(3, 3, -1)).shape == (3, 3, linear.irreps_out.dim)
+
+
+def test_a_linear_layers_state(library, monkeypatch):
+    linear = o3.Linear(*LINEAR[0])
+    ours = linear_in_place(linear, monkeypatch)
+    assert ours.weight is linear.weight and set(ours.state_dict()) == set(linear.state_dict())
+    x = torch.randn(5, linear.irreps_in.dim)
+    for a, b in zip(ours.weight_views(), linear.weight_views()):
+        assert torch.equal(a, b)
+    file = io.BytesIO()
+    torch.save(copy.deepcopy(ours), file)
+    file.seek(0)
+    again = torch.load(file, weights_only=False)
+    assert torch.equal(again(x), ours(x))
+    torch.testing.assert_close(ours(x), linear(x))
+    with torch.no_grad():
+        again.weight.zero_()
+    assert not again(x).any() and ours(x).any()
+    assert again.double()(x.double()).dtype == torch.float64
+    torch.testing.assert_close(torch.jit.script(ours)(x), linear(x))
+
+
+def test_where_e3nns_code_is_called(library, monkeypatch):
+    """On the CPU, while something is traced, and where the matrices are large."""
+    ours = InPlaceLinear(o3.Linear("4x0e", "4x0e"))
+    x = torch.randn(3, 4)
+    called = []
+    monkeypatch.setattr(o3.Linear, "forward", lambda self, *args: called.append(1) or torch.zeros(3, 4))
+    ours(x)
+    assert called == [1]
+    assert not ours._takes_kernel(x)
+    on_gpu = SimpleNamespace(is_cuda=True, shape=(3, 4), numel=lambda: 12)
+    assert ours._takes_kernel(on_gpu)
+    monkeypatch.setattr(InPlaceLinear, "MOST_PRODUCTS", 3 * 16 - 1)
+    assert not ours._takes_kernel(on_gpu)
+
+
 def test_which_products_are_plain():
     class Own(o3.TensorProduct):
         def forward(self, x, y, weight=None):
             return super().forward(y, x, weight)
 
     assert is_product(product()) and is_product(o3.FullTensorProduct("1o", "1o"))
+    assert is_linear(o3.Linear("2x0e", "2x0e")) and not is_linear(o3.Linear("2x0e", "2x0e", biases=True)) and not is_linear(torch.nn.Linear(1, 1))
+    assert not is_linear(o3.Linear("2x0e", "2x0e", f_in=2, f_out=3)) and not is_linear(o3.Linear("2x0e", "2x0e", shared_weights=False))
     assert not is_product(torch.nn.Linear(1, 1)) and not is_product(Own("0e", "0e", "0e", [(0, 0, 0, "uuu", False)]))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Iterator, Mapping
 import torch
 
 from ..errors import ProblemError
-from .fused import PlainProduct, home, is_product
+from .fused import InPlaceLinear, PlainProduct, home, is_linear, is_product
 
 #: The module beside this one that knows a client, by the package in which the client defines its layers.
 _CLIENTS = {"mace": ".mace", "nequip": ".nequip", "sevenn": ".sevennet"}
@@ -24,7 +24,7 @@ class Acceleration:
         client: ``"MACE"``, ``"NequIP"`` or ``"SevenNet"``; several joined by "+" if a calculator has several.
         replaced: for the path of each layer whose convolution is espmm's now, what it computes.
         left: for the path of each layer, or product, that is as it was, the reason.
-        products: the same for products beside the convolutions, such as a layer's self-connection.
+        products: the same for products beside the convolutions, such as a layer's self-connection, and for linear layers.
         expected_speedup: how many times faster energy and forces may be, for a client, not for the model at hand: less than what was measured
             of one of its models on two CPU cores, and what it would be if convolutions took no time. None if nothing was replaced.
     """
@@ -47,7 +47,7 @@ class Acceleration:
 
 def accelerate(target: Any) -> tuple[Any, Acceleration]:
     """Replaces the convolutions of a MACE, NequIP or SevenNet model, in place: product, gather and sum become one kernel. So do e3nn's other products in it,
-    unless they have so many weights that they are large products of matrices.
+    unless they have so many weights that they are large products of matrices, and, in eager calls on a GPU, its linear layers.
 
     Parameters stay the same tensors under the same names, so that optimizers and checkpoints go on, in both directions. Results
     are equal within rounding, derivatives of every order too. On a GPU and on the CPU, wherever the model is moved.
@@ -111,16 +111,17 @@ _MOST_WEIGHTS = 1 << 19
 
 
 def _replace_products(model: torch.nn.Module, prefix: str, products: dict, left: dict) -> None:
-    """Replaces e3nn's plain products that have paths."""
+    """Replaces e3nn's plain products that have paths, and its linear layers."""
     for path, module in list(model.named_modules()):
-        if not is_product(module) or not module.instructions:
+        kind = InPlaceLinear if is_linear(module) else PlainProduct if is_product(module) and module.instructions else None
+        if kind is None:
             continue
         path = f"{prefix}{path}"
-        if module.weight_numel > _MOST_WEIGHTS:
+        if kind is PlainProduct and module.weight_numel > _MOST_WEIGHTS:
             left[path] = f"{module.weight_numel} weights make it a large product of matrices, in which e3nn is as fast"
             continue
         try:
-            new = PlainProduct(module)
+            new = kind(module)
         except ProblemError as error:
             left[path] = str(error).splitlines()[0]
             continue

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Iterator
 
 import torch
 
+from ..instruction import Instruction
 from ..modules import TensorProduct, TensorProductConv
+from ..operators import is_tracing
 from ..problem import TPProblem
 
 
 class _InPlace:
-    """What takes the place of a built ``e3nn.o3.TensorProduct``, with the ``state_dict`` of that product.
+    """What takes the place of a built module of e3nn's, with the ``state_dict`` of that module.
 
-    Parameters and buffers are the product's own tensors, under its names, those of its generated code too: checkpoints of the model
+    Parameters and buffers are the module's own tensors, under its names, those of its generated code too: checkpoints of the model
     load as before, in both directions, strictly.
 
     Args:
-        tp: the product (e3nn 0.4.4 to 0.6); its code is not kept.
+        module: an ``e3nn.o3.TensorProduct`` (e3nn 0.4.4 to 0.6), or what else a subclass says.
 
     Raises:
         ProblemError: espmm has no kernel for this product.
     """
 
-    def __init__(self, tp: torch.nn.Module) -> None:
-        super().__init__(TPProblem.from_e3nn(tp))  # type: ignore[call-arg]
-        keep_state(self, tp)  # type: ignore[arg-type]
-        self.train(tp.training)  # type: ignore[attr-defined]
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__(self._read(module))  # type: ignore[call-arg]
+        keep_state(self, module)  # type: ignore[arg-type]
+        self.train(module.training)  # type: ignore[attr-defined]
+
+    _read = staticmethod(TPProblem.from_e3nn)
 
 
 class FusedConvolution(_InPlace, TensorProductConv):
@@ -35,6 +40,56 @@ class FusedConvolution(_InPlace, TensorProductConv):
 
 class PlainProduct(_InPlace, TensorProduct):
     """tp(x, y) or tp(x, y, w) for a built product."""
+
+
+class InPlaceLinear(_InPlace, TensorProduct):
+    """linear(x) for a built ``e3nn.o3.Linear`` that has weights of its own and no biases: the product with one number, 1.
+
+    On a GPU one kernel does what e3nn's code has some hundred operators for, which is what a call with few rows is made of. Matrices of many rows are
+    torch's, on the CPU all are, and so is what a trace records: e3nn's code.
+    """
+
+    #: With more products of two numbers than that the matrices are what takes the time, in which torch is as fast or faster.
+    MOST_PRODUCTS = 1 << 29
+
+    def __init__(self, linear: torch.nn.Module) -> None:
+        super().__init__(linear)
+        self._linear = (linear,)  # no child, which the state_dict would have
+        self.irreps_in = linear.irreps_in
+        self.bias_numel = 0
+
+    @staticmethod
+    def _read(linear: Any) -> TPProblem:
+        """A path x_u 1 W[u, 0, w] for each of the linear's; e3nn's symbol of (l, 0, l) is 1 / sqrt(2 l + 1)."""
+        paths = [
+            Instruction(ins.i_in, 0, ins.i_out, "uvw", True, ins.path_weight * linear.irreps_in[ins.i_in].ir.dim ** 0.5, (ins.path_shape[0], 1, ins.path_shape[1]))
+            for ins in linear.instructions
+        ]
+        dtype = linear.weight.dtype
+        return TPProblem(linear.irreps_in, "0e", linear.irreps_out, paths, shared_weights=True, internal_weights=True, irrep_dtype=dtype, weight_dtype=dtype)
+
+    def forward(self, features: torch.Tensor, weight: Any = None, bias: Any = None) -> torch.Tensor:
+        """(..., irreps_in.dim) -> (..., irreps_out.dim); weights as in e3nn."""
+        if not self._takes_kernel(features):
+            return self._linear[0](features, self.weight if weight is None else weight, self.bias if bias is None else bias)
+        return super().forward(features, features.new_ones(*features.shape[:-1], 1), weight)
+
+    def _takes_kernel(self, features: torch.Tensor) -> bool:
+        return features.is_cuda and features.numel() * self.weight_numel <= self.MOST_PRODUCTS * features.shape[-1] and not is_tracing()
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        return super().example()[:1]
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        linear = copy.copy(self._linear[0])
+        linear._parameters, linear._buffers = self._parameters, self._buffers
+        return linear
+
+    def weight_view_for_instruction(self, instruction: int, weight: Any = None) -> torch.Tensor:
+        return self._linear[0].weight_view_for_instruction(instruction, self.weight if weight is None else weight)
+
+    def weight_views(self, weight: Any = None, yield_instruction: bool = False) -> Iterator:
+        return self._linear[0].weight_views(self.weight if weight is None else weight, yield_instruction)
 
 
 def keep_state(module: torch.nn.Module, source: torch.nn.Module) -> None:
@@ -72,14 +127,26 @@ def is_a(module: Any, kind: type) -> bool:
     return any(base.__qualname__ == kind.__qualname__ and home(base) == home(kind) for base in type(module).__mro__)
 
 
+def is_plain(module: Any, kind: type) -> bool:
+    """Whether this is of a class of e3nn's, and does what that class does: it has no ``forward`` of its own."""
+    if not is_a(module, kind):
+        return False
+    owner = next(base for base in type(module).__mro__ if "forward" in vars(base))
+    return owner.__qualname__ == kind.__qualname__ and home(owner) == home(kind)
+
+
 def is_product(module: Any) -> bool:
     """Whether this is a plain product of e3nn, and not one of another library in its place."""
     from e3nn import o3
 
-    if not is_a(module, o3.TensorProduct):
-        return False
-    owner = next(base for base in type(module).__mro__ if "forward" in vars(base))
-    return owner.__qualname__ == o3.TensorProduct.__qualname__ and home(owner) == home(o3.TensorProduct)
+    return is_plain(module, o3.TensorProduct)
 
 
-__all__ = ["FusedConvolution", "PlainProduct", "home", "is_a", "is_product", "keep_state"]
+def is_linear(module: Any) -> bool:
+    """Whether this is a plain ``e3nn.o3.Linear`` that :class:`InPlaceLinear` can be in place of."""
+    from e3nn import o3
+
+    return is_plain(module, o3.Linear) and module.internal_weights and module.bias_numel == 0 and module.weight_numel > 0 and module.weight.ndim == 1
+
+
+__all__ = ["FusedConvolution", "InPlaceLinear", "PlainProduct", "home", "is_a", "is_linear", "is_product", "keep_state"]
