@@ -33,6 +33,10 @@ mkdir -p "$REPORTS"
 attempt "Unit tests of the C++ libraries (ctest)" unit_tests
 attempt "Tests of the compiler (lit)" lit_tests
 attempt "Tests of the Python package, the README and the wheel (pytest)" python_tests
+if [ -s "$REPORTS/spills.txt" ]; then
+  say "==> Kernels of the benchmark that spill registers (ptxas; a thread's bytes, and how many test_ptx.py allows)"
+  sed 's/^/    /' "$REPORTS/spills.txt"
+fi
 # Fails if a test failed, or if a runner ended without a report.
 python scripts/test_summary.py "$REPORTS/unit.xml" "$REPORTS/lit.xml" "$REPORTS/pytest.xml"
 [ "$failures" -eq 0 ] || fail "a test runner failed although every test in its report passed"

@@ -1,10 +1,13 @@
-"""PTX of the named problems for several chips: ptxas accepts it, and what it says of registers and spills is shown.
+"""PTX of the benchmark's problems for several chips: ptxas accepts it, and spills what :data:`SPILLS` has, no more.
 
-The figures are printed as a table at the end (pytest -s or -rP shows it); only what the project promises is asserted.
+Registers are printed (pytest -s or -rP shows them); what is spilled is written to build/test-reports/spills.txt, which `make test` shows.
 """
 
 from __future__ import annotations
 
+import fcntl
+import functools
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +15,9 @@ from pathlib import Path
 
 import espmm
 import pytest
-from espmm.problems import NAMED, named_problem
+from espmm.bench import suite_problems
+from espmm.bench.reference import Product
+from espmm.problems import named_problem
 
 PTXAS = shutil.which("ptxas")
 pytestmark = pytest.mark.skipif(PTXAS is None, reason="ptxas is not on PATH")
@@ -34,40 +39,97 @@ def assemble(ptx: str, chip: str, folder: Path) -> dict[str, tuple[int, int]]:
 #: Bytes of shared memory that a block may have, by chip.
 SHARED = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10, "sm_120": 99 << 10}
 
-#: What a thread may spill, in bytes, where docs/Rationale.md, "How a warp spends its time on the GPU", says why.
-FEW = 128
+#: Bytes that a thread may spill, by chip, problem, dtype, whose rows and order of derivative; all others may spill none. docs/Rationale.md, "How a warp spends its
+#: time on the GPU", says why it is better than more registers. The numbers are those of ptxas 13.0; of another release's they are not known.
+SPILLS = {
+    "sm_90 nequip-benzene float32 conv 0": 8,
+    "sm_90 uneven float32 conv 1": 12,
+    "sm_90 uneven float32 batch 0": 20,
+    "sm_90 uneven float32 batch 1": 108,
+    "sm_90 diffdock-L1 float32 batch 1": 8,
+    "sm_90 diffdock-L2 float32 batch 1": 44,
+    "sm_90 tetris-1 float32 batch 1": 12,
+    "sm_90 diffdock-L1-shared float32 batch 0": 8,
+    "sm_90 diffdock-L1-shared float32 batch 1": 20,
+    "sm_90 diffdock-L1-shared float32 batch 2": 24,
+    "sm_90 diffdock-L2-shared float32 batch 0": 8,
+    "sm_90 diffdock-L2-shared float32 batch 1": 16,
+    "sm_90 diffdock-L2-shared float32 batch 2": 12,
+    "sm_90 nequip-benzene float64 conv 2": 84,
+    "sm_90 mace-large float64 batch 2": 24,
+    "sm_90 nequip-benzene float64 batch 2": 1424,
+    "sm_90 uneven float64 batch 2": 12,
+}
+REPORT = Path(os.environ.get("BUILD_DIR", Path(__file__).parents[2] / "build")) / "test-reports" / "spills.txt"
 
 
-@pytest.mark.parametrize("chip", SHARED)
-def test_named_problems_assemble(chip: str) -> None:
-    """Problems of all orders, with and without a graph: ptxas takes them, blocks fit, and spills are few."""
-    for name in NAMED if chip == "sm_90" else ["mace-large", "mace-medium", "nequip-lips"]:
-        for conv in (True, False):
-            kernel = espmm.compile(named_problem(name), target=f"cuda:{chip}", conv=conv, grad_order=2)
-            for order, compiled in enumerate(kernel.kernels):
-                launches = {step["kernel"]: step for step in compiled.manifest["steps"] if step["op"] == "launch"}
-                found = compiled.resources["sass"]
-                assert {made["name"] for made in found} == set(launches)
-                for made in found:
-                    what = f"{chip} {name} {'graph' if conv else 'rows'} order {order} {made['name']}"
-                    spills = made["spill_store_bytes"]
-                    print(f"{what}: {made['registers']} registers, {spills} bytes spilled")
-                    assert made["static_shared_bytes"] + launches[made["name"]]["shared"] <= SHARED[chip], what
-                    assert 16 <= made["registers"] <= 255 and made["code_bytes"] > 0, what
-                    assert spills <= FEW, what
-                    if (chip, name, conv) == ("sm_90", "mace-large", True):
-                        assert spills == 0, what
+def check_spills(what: str, made: dict) -> None:
+    """Compares what a kernel of a program spills with the table, and notes it, in place of what the report has of it."""
+    spills, allowed = made["spill_store_bytes"], SPILLS.get(what, 0)
+    title = f"{what}, {made['name']}:"
+    print(f"{title} {made['registers']} registers, {spills} bytes spilled")
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    with REPORT.open("a+") as file:  # of all of pytest's processes
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        lines = [line for line in file.read().splitlines() if line and not line.startswith(title)]
+        if spills:
+            lines.append(f"{title} {spills} bytes, {allowed} allowed")
+        file.truncate(0)
+        file.write("".join(f"{line}\n" for line in sorted(lines)))
+    if "release 13.0" in ptxas_version():
+        assert spills <= allowed, f"{title} {spills} bytes spilled"
+
+
+@functools.cache
+def ptxas_version() -> str:
+    return subprocess.run([PTXAS, "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def check_program(what: str, chip: str, compiled: espmm.CompiledProgram) -> None:
+    """What ptxas makes of the kernels: blocks fit, and spills are as expected."""
+    launches = {step["kernel"]: step for step in compiled.manifest["steps"] if step["op"] == "launch"}
+    found = compiled.resources["sass"]
+    assert {made["name"] for made in found} == set(launches)
+    for made in found:
+        assert made["static_shared_bytes"] + launches[made["name"]]["shared"] <= SHARED[chip], what
+        assert 8 <= made["registers"] <= 255 and made["code_bytes"] > 0, what
+        check_spills(what, made)
+
+
+#: What the benchmark measures: suites conv, batch and uneven in both types, modes in float32; and some for other chips.
+ASSEMBLED = [
+    *(("sm_90", name, dtype) for name in suite_problems("conv") + suite_problems("uneven") for dtype in ("float32", "float64")),
+    *(("sm_90", name, "float32") for name in suite_problems("modes")),
+    *((chip, name, "float32") for chip in SHARED if chip != "sm_90" for name in ("mace-large", "mace-medium", "nequip-lips")),
+]
+
+
+@pytest.mark.parametrize("chip, name, dtype", ASSEMBLED)
+def test_problems_of_the_benchmark_assemble(chip: str, name: str, dtype: str) -> None:
+    """All orders, with and without a graph: ptxas takes them, blocks fit, and spill what the table has."""
+    problem = Product.named(name).problem(dtype, "mul_ir")
+    for conv in (False,) if name in suite_problems("modes") else (True, False):
+        kernel = espmm.compile(problem, target=f"cuda:{chip}", conv=conv, grad_order=2)
+        for order, compiled in enumerate(kernel.kernels):
+            check_program(f"{chip} {name} {dtype} {'conv' if conv else 'batch'} {order}", chip, compiled)
+
+
+def test_a_deterministic_convolution_assembles() -> None:
+    kernel = espmm.compile(named_problem("mace-large"), target="cuda:sm_90", conv=True, grad_order=2, deterministic=True)
+    for order, compiled in enumerate(kernel.kernels):
+        check_program(f"sm_90 mace-large float32 deterministic conv {order}", "sm_90", compiled)
 
 
 @pytest.mark.parametrize("chip, dtype", [*((chip, "bfloat16") for chip in SHARED), ("sm_80", "float16"), ("sm_90", "float16")])
 def test_narrow_types_assemble(chip: str, dtype: str) -> None:
-    """The rows are half as long; registers are in their bounds, spills few, and shared memory is at most 2 % more than that of float32."""
+    """The rows are half as long; registers and spills are in their bounds, and shared memory is at most 2 % more than that of float32."""
     for name in ("mace-large", "nequip-lips"):
         for conv in (True, False):
             kernel = espmm.compile(named_problem(name, irrep_dtype=dtype), target=f"cuda:{chip}", conv=conv, grad_order=2)
             wide = espmm.compile(named_problem(name), target=f"cuda:{chip}", conv=conv, grad_order=2)
             for order, (compiled, other) in enumerate(zip(kernel.kernels, wide.kernels)):
-                what = f"{chip} {name} {'graph' if conv else 'rows'} order {order}"
+                what = f"{chip} {name} {dtype} {'conv' if conv else 'batch'} {order}"
                 launches = {step["kernel"]: step["shared"] for step in compiled.manifest["steps"] if step["op"] == "launch"}
                 most = max(step["shared"] for step in other.manifest["steps"] if step["op"] == "launch")
                 print(f"{what}: {max(launches.values())} bytes of shared memory, of float32 {most}")
@@ -76,8 +138,8 @@ def test_narrow_types_assemble(chip: str, dtype: str) -> None:
                 # Few of them are read or added to as float32: y's, that can't be copied, and its gradient.
                 assert 0.5 <= compiled.cost["bytes_per_edge"] / other.cost["bytes_per_edge"] <= 0.53, what
                 for made in compiled.resources["sass"]:
-                    print(f"{what} {made['name']}: {made['registers']} registers, {made['spill_store_bytes']} bytes spilled")
-                    assert made["spill_store_bytes"] <= FEW and made["registers"] <= 255, what
+                    assert made["registers"] <= 255, what
+                    check_spills(what, made)
 
 
 @pytest.mark.parametrize("chip", ["sm_80", "sm_89", "sm_90", "sm_100", "sm_120"])
@@ -115,7 +177,7 @@ def test_batches_and_deterministic_sums(dtype: str, layout: str, tmp_path: Path)
 @pytest.mark.parametrize("chip", SHARED)
 @pytest.mark.parametrize("conv", [True, False], ids=["graph", "rows"])
 def test_instances_assemble(conv: bool, chip: str) -> None:
-    """Both parities of each irrep in one body: half the code, as many blocks on a multiprocessor, and spills are few."""
+    """Both parities of each irrep in one body: half the code, as many blocks on a multiprocessor, and no more spills than by default."""
     blocks = lambda made: 65536 // ((made["registers"] + 7) // 8 * 8 * 128)
     for name in ("nequip-lips", "nequip-benzene") if (chip, conv) == ("sm_90", True) else ("nequip-lips",):
         kernels = [
@@ -128,5 +190,6 @@ def test_instances_assemble(conv: bool, chip: str) -> None:
                 continue
             (made,), (before,) = ([m for m in c.resources["sass"] if m["name"].endswith("_0")] for c in (shared, apart))
             print(f"{what}: {made['registers']} registers, {made['spill_store_bytes']} bytes spilled, {made['code_bytes']} bytes of {before['code_bytes']}")
-            assert made["spill_store_bytes"] <= FEW and blocks(made) >= blocks(before), what
+            assert made["spill_store_bytes"] <= SPILLS.get(f"sm_90 {name} float32 {'conv' if conv else 'batch'} {order}", 0), what
+            assert blocks(made) >= blocks(before), what
             assert made["code_bytes"] <= 0.6 * before["code_bytes"], what
