@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from typing import Any, Iterable, Mapping, Optional
 
 import torch
 
 from . import problems
+from .compiled import CompiledProgram
+from .devices import target_of
 from .errors import ProblemError
 from .modules import TensorProduct, Weights
 from .problem import TPProblem
@@ -122,7 +125,8 @@ def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Modu
 
     Args:
         module: a tensor product of e3nn (0.4.4 to 0.6), or a module that contains some, however deep; it is left as it is.
-        strict: raise if a product cannot be replaced. By default each is left, and a warning names them, with the reason.
+        strict: raise if a product cannot be replaced. By default each is left, and a warning names them, with the reason: what espmm does not lower
+            on the module's device, what has a ``forward`` of its own, and what is TorchScript already.
 
     Returns:
         The copy. Products on a GPU are compiled for it, as far as that is needed to know that they can be.
@@ -153,15 +157,35 @@ def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Modu
         for name, parent in list(result.named_modules()):
             if isinstance(parent, o3.TensorProduct):
                 continue
+            why = why_left(parent)
+            if why is not None:
+                left[name or getattr(parent, "original_name", type(parent).__name__)] = why
             for key, child in list(parent.named_children()):
                 if isinstance(child, o3.TensorProduct):
                     parent.add_module(key, convert(child, f"{name}.{key}" if name else key))
+                    if is_compiled(parent):  # it has bound the module that it found
+                        parent.__setstate__(parent.__getstate__())
     if left:
         text = "; ".join(f"{name}: {why}" for name, why in left.items())
         if strict:
             raise ProblemError(f"{len(left)} tensor products cannot be replaced: {text}")
         warnings.warn(f"{len(left)} tensor products are e3nn's still: {text}", stacklevel=2)
     return result
+
+
+def is_compiled(module: torch.nn.Module) -> bool:
+    """Whether this is what torch.compile makes of a module."""
+    return "torch._dynamo" in sys.modules and isinstance(module, torch._dynamo.OptimizedModule)
+
+
+def why_left(module: Any) -> Optional[str]:
+    """For a product of e3nn's that is no ``e3nn.o3.TensorProduct``, such as a scripted one, why nothing takes its place; None for all else."""
+    if isinstance(module, torch.jit.ScriptModule):
+        if "_compiled_main_left_right" in module._modules:  # the code of every product, of whatever class
+            return f"its {module.original_name} is TorchScript, which cannot be replaced"
+    elif type(module).__module__.startswith("e3nn.o3.experimental."):
+        return f"e3nn's experimental {type(module).__name__} is no e3nn.o3.TensorProduct"
+    return None
 
 
 def _convert(tp: Any, o3: Any) -> TensorProduct:
@@ -172,17 +196,17 @@ def _convert(tp: Any, o3: Any) -> TensorProduct:
     if kind not in known and kind is not square and kind.forward is not o3.TensorProduct.forward:
         raise ProblemError(f"{kind.__name__} has a forward of its own")
     problem = TPProblem.from_e3nn(tp)
+    device = tp.output_mask.device
     ours = TensorSquare.of_problem(problem) if square is not None and kind is square else TensorProduct(problem)
-    ours = ours.to(tp.output_mask.device).train(tp.training)
+    ours = ours.to(device).train(tp.training)
     if problem.internal_weights and problem.weight_numel:
         with torch.no_grad():
             ours.weight.copy_(tp.weight)
         ours.weight.requires_grad_(tp.weight.requires_grad)
-    if tp.output_mask.device.type == "cuda":
-        from .kernel import compile
-        from .devices import target_of
-
-        compile(problem, target_of(tp.output_mask.device))
+    if device.type == "cuda" and ours._program is not None:
+        CompiledProgram(ours._program, target_of(device)).compile()
+    else:
+        ours._check_lowered(device)
     return ours
 
 

@@ -140,6 +140,7 @@ def _provide(
                 shared_weights=shared_weights, internal_weights=False, irrep_dtype=dtype, weight_dtype=dtype,
             )  # fmt: skip
         )
+        kernel._check_lowered(kernel.output_mask.device)
     except ProblemError as error:
         product, reason = f"{irreps_in1} x {irreps_in2} -> {irreps_out}", str(error).splitlines()[0]
         warnings.warn(f"this product stays e3nn's: {product}: {reason}", stacklevel=3)

@@ -9,6 +9,8 @@ from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 import torch
 
 from .autograd import run_eager
+from .compiled import CompiledProgram
+from .devices import target_of
 from .errors import ProblemAssertionError, ProblemDtypeError, ProblemError, ProblemRuntimeError, ProblemTypeError
 from .graph import Graph, check_device, check_indices, graph_of, known_graph
 from .launch import RowSpace, torch_dtype
@@ -99,6 +101,15 @@ class _Product(torch.nn.Module):
         other = program.with_schedule({**program.schedule, "products": 2})
         other.serialize()
         return other
+
+    def _check_lowered(self, device: torch.device) -> None:
+        """Has the compiler say now what it has no code for on a device: its passes, which take a small part of the time of compiling.
+
+        Raises:
+            UnsupportedError: the device's target does not lower this product.
+        """
+        if self._program is not None and device.type in ("cpu", "cuda"):
+            CompiledProgram(self._program, target_of(device)).ir("staged")
 
     def _program_for(self, device: torch.device) -> Program:
         """What a call on a device runs: in tf32 if torch lets its own products of float32 matrices be, as it does not by default."""

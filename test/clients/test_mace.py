@@ -49,6 +49,28 @@ def test_from_e3nn_with_e3nn_044(launches):
     ours.load_state_dict(theirs.state_dict())
 
 
+def test_torchscript_of_e3nn_044_is_named():
+    """Its reduced products hold scripted ones."""
+    from e3nn import o3
+    from e3nn.util import jit
+
+    product = ("2x0e+1o", "0e+1o", "0e+1o")
+    model = torch.nn.ModuleDict({
+        "reduced": o3.ReducedTensorProducts("ij=-ji", i="1o+0e"),
+        "scripted": jit.script(o3.FullyConnectedTensorProduct(*product)),
+        "plain": o3.FullyConnectedTensorProduct(*product),
+    })  # fmt: skip
+    scripted = [name for name, module in model.named_modules() if getattr(module, "original_name", "").endswith("TensorProduct")]
+    assert scripted[-1] == "scripted" and len(scripted) > 1 and all(name.startswith("reduced.main.tp") for name in scripted[:-1])
+    with pytest.warns(UserWarning, match=f"{len(scripted)} tensor products are e3nn's still") as caught:
+        ours = espmm.from_e3nn(model)
+    (message,) = (str(warning.message) for warning in caught if "e3nn's still" in str(warning.message))
+    assert all(f"{name}: its " in message for name in scripted) and message.count("is TorchScript") == len(scripted)
+    assert type(ours.plain) is espmm.TensorProduct
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(ours.reduced(x, x.flip(0)), model.reduced(x, x.flip(0)), rtol=0, atol=0)
+
+
 def test_e3nn_044_has_no_providers():
     with pytest.raises(espmm.UnsupportedError, match="expected e3nn 0.6 or later, whose products ask providers .* got 0.4.4"):
         espmm.e3nn.install()

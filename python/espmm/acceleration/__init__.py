@@ -9,8 +9,9 @@ from typing import Any, Iterator, Mapping
 
 import torch
 
+from ..derived import why_left
 from ..errors import ProblemError
-from .fused import InPlaceLinear, PlainProduct, home, is_linear, is_product
+from .fused import InPlaceLinear, PlainProduct, home, is_any_product, is_linear, is_product
 
 #: The module beside this one that knows a client, by the package in which the client defines its layers.
 _CLIENTS = {"mace": ".mace", "nequip": ".nequip", "sevenn": ".sevennet"}
@@ -111,22 +112,38 @@ _MOST_WEIGHTS = 1 << 19
 
 
 def _replace_products(model: torch.nn.Module, prefix: str, products: dict, left: dict) -> None:
-    """Replaces e3nn's plain products that have paths, and its linear layers."""
+    """Replaces e3nn's plain products that have paths, and its linear layers; notes why other products are left."""
     for path, module in list(model.named_modules()):
-        kind = InPlaceLinear if is_linear(module) else PlainProduct if is_product(module) and module.instructions else None
-        if kind is None:
-            continue
         path = f"{prefix}{path}"
-        if kind is PlainProduct and module.weight_numel > _MOST_WEIGHTS:
-            left[path] = f"{module.weight_numel} weights make it a large product of matrices, in which e3nn is as fast"
-            continue
         try:
-            new = kind(module)
+            new = _in_place(module)
         except ProblemError as error:
             left[path] = str(error).splitlines()[0]
             continue
-        _put(model, module, new)
-        products[path] = str(new.problem)
+        if new is not None:
+            _put(model, module, new)
+            products[path] = str(new.problem)
+
+
+def _in_place(module: torch.nn.Module) -> PlainProduct | InPlaceLinear | None:
+    """What takes the place of one of e3nn's products or linear layers; None for what is neither, or has no paths.
+
+    Raises:
+        ProblemError: a product that is left as it is.
+    """
+    if is_linear(module):
+        return InPlaceLinear(module)
+    why = why_left(module)
+    if why is None and is_any_product(module) and module.instructions:
+        if not is_product(module):
+            why = f"{type(module).__name__} has a forward of its own"
+        elif module.weight_numel > _MOST_WEIGHTS:
+            why = f"{module.weight_numel} weights make it a large product of matrices, in which e3nn is as fast"
+        else:
+            return PlainProduct(module)
+    if why is not None:
+        raise ProblemError(why)
+    return None
 
 
 def _put(model: torch.nn.Module, old: torch.nn.Module, new: torch.nn.Module) -> None:

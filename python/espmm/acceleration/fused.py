@@ -23,11 +23,12 @@ class _InPlace:
         module: an ``e3nn.o3.TensorProduct`` (e3nn 0.4.4 to 0.6), or what else a subclass says.
 
     Raises:
-        ProblemError: espmm has no kernel for this product.
+        ProblemError: espmm has no kernel for this product where the module is.
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__(self._read(module))  # type: ignore[call-arg]
+        self._check_lowered(module.output_mask.device)  # type: ignore[attr-defined,operator,union-attr]
         keep_state(self, module)  # type: ignore[arg-type]
         self.train(module.training)  # type: ignore[attr-defined]
 
@@ -98,6 +99,7 @@ def keep_state(module: torch.nn.Module, source: torch.nn.Module) -> None:
     for name, parameter in source.named_parameters(recurse=False):
         module.register_parameter(name, parameter)  # type: ignore[arg-type]
     for name, buffer in source.named_buffers(recurse=False):
+        module._buffers.pop(name, None)  # so that the order is the source's too
         module.register_buffer(name, buffer, persistent=name in kept)
     for name, child in source.named_children():
         if any(True for _ in child.parameters()) or any(True for _ in child.buffers()):
@@ -142,6 +144,13 @@ def is_product(module: Any) -> bool:
     return is_plain(module, o3.TensorProduct)
 
 
+def is_any_product(module: Any) -> bool:
+    """Whether this is a product of e3nn, plain or not."""
+    from e3nn import o3
+
+    return is_a(module, o3.TensorProduct)
+
+
 def is_linear(module: Any) -> bool:
     """Whether this is a plain ``e3nn.o3.Linear`` that :class:`InPlaceLinear` can be in place of."""
     from e3nn import o3
@@ -149,4 +158,4 @@ def is_linear(module: Any) -> bool:
     return is_plain(module, o3.Linear) and module.internal_weights and module.bias_numel == 0 and module.weight_numel > 0 and module.weight.ndim == 1
 
 
-__all__ = ["FusedConvolution", "InPlaceLinear", "PlainProduct", "home", "is_a", "is_linear", "is_product", "keep_state"]
+__all__ = ["FusedConvolution", "InPlaceLinear", "PlainProduct", "home", "is_a", "is_any_product", "is_linear", "is_product", "keep_state"]
