@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import pickle
 import subprocess
 import sys
 
@@ -98,6 +99,9 @@ def test_arguments_and_refusals(library):
     ]  # fmt: skip
     problem = problem64(label="a layer")
     assert problem.label == "a layer" and problem.clone() == problem and isinstance(problem, espmm.TPProblem)
+    for again in (copy.copy(problem), copy.deepcopy(problem), pickle.loads(pickle.dumps(problem))):
+        assert type(again) is oeq.TPProblem and again == problem and hash(again) == hash(problem) and again.label == "a layer"
+        assert again.weight_numel == problem.weight_numel and repr(again) == repr(problem)
     with pytest.raises(espmm.ProblemError, match="expected internal_weights = False"):
         oeq.TPProblem(IN1, IN2, OUT, PATHS, internal_weights=True)
     with pytest.raises(espmm.UnsupportedError, match="expected kahan = False"):

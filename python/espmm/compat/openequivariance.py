@@ -97,6 +97,16 @@ class TPProblem(problem.TPProblem):
         """The problem itself: it is a value."""
         return self
 
+    def __reduce__(self) -> tuple:
+        return _restore, (self.label, *self._value())
+
+
+def _restore(label: str, *value: Any) -> TPProblem:
+    restored = TPProblem.__new__(TPProblem)
+    restored._freeze(value[:3], *value[3:])
+    object.__setattr__(restored, "label", label)
+    return restored
+
 
 class _Stateless:
     """What both modules share: no entry in the ``state_dict``, and e3nn's order of weights."""
