@@ -10,6 +10,7 @@ import espmm
 import pytest
 import torch
 from espmm import _capi, every_path_problem, forward_program
+from espmm.launch import RowSpace, launcher_of
 from helpers import TOLERANCE, random_inputs, reference, reference_conv, relative_error
 from torch_operators import BATCH, CONV, FLOAT, NO_PLAN, NODES, PROBLEM, operands, plan_of, run
 
@@ -46,6 +47,41 @@ def test_operators_are_what_torch_expects_of_them(device):
     torch.library.opcheck(torch.ops.espmm.run.default, (CONV.serialize(), *plan_of(*edges), *leaves))
     by_row = [t.to(device).requires_grad_() for t in random_inputs(PROBLEM, 5)]
     torch.library.opcheck(torch.ops.espmm.run.default, (BATCH.serialize(), *NO_PLAN, *by_row))
+
+
+@pytest.mark.parametrize("program", [BATCH, CONV], ids=["batch", "conv"])
+def test_launching_operators_are_what_torch_expects_of_them(program, device):
+    """Those of eager calls. They take addresses, of a program that is loaded and of a plan's arrays in memory, which no tracer has: they have no
+    fake, and what calls them goes another way when it is traced (``test_launching_operators_are_in_no_trace``). So test_faketensor and
+    test_aot_dispatch_dynamic cannot apply to ``_launch``, nor the latter to ``_program``, which has no tensors at all."""
+    inputs, edges = operands(device)
+    inputs = inputs if program is CONV else [t.to(device) for t in random_inputs(PROBLEM, 5)]
+    launcher = launcher_of(program, inputs[0].device)
+    graph = espmm.Graph(*edges, NODES)
+    space = RowSpace(5) if program is BATCH else graph.launch_plan(launcher.plan)
+    utilities = ("test_schema", "test_autograd_registration")
+    torch.library.opcheck(torch.ops.espmm._program.default, (launcher.executable.handle,), test_utils=(*utilities, "test_faketensor"))
+    for given in (inputs, [t.requires_grad_() for t in inputs]):
+        torch.library.opcheck(torch.ops.espmm._launch.default, (launcher._operand, given, *space.words), test_utils=utilities)
+    with pytest.raises(torch.testing._internal.optests.generate_tests.OpCheckError, match="test_faketensor failed with espmm._launch"):
+        torch.library.opcheck(torch.ops.espmm._launch.default, (launcher._operand, inputs, *space.words), test_utils="test_faketensor")
+
+
+def test_every_operator_is_checked():
+    """The two tests above check these, and there are no others."""
+    names = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("espmm::")}
+    assert names == {"espmm::plan", "espmm::run", "espmm::_launch", "espmm::_program"}
+
+
+def test_launching_operators_are_in_no_trace(device):
+    (x, y, w), edges = operands(device)
+    tp, conv = espmm.TensorProduct(PROBLEM), espmm.TensorProductConv(PROBLEM)
+    rows = [t.to(device) for t in random_inputs(PROBLEM, 5)]
+    for module, arguments in ((tp, rows), (conv, (x, y, w, *edges))):
+        module(*arguments)  # what is loaded already is not launched either
+        graph = torch.fx.experimental.proxy_tensor.make_fx(module, tracing_mode="fake")(*arguments)
+        targets = {str(node.target) for node in graph.graph.nodes if "espmm" in str(node.target)}
+        assert targets == ({"espmm.run.default"} if module is tp else {"espmm.run.default", "espmm.plan.default"})
 
 
 @pytest.mark.parametrize("problem, dtype", [(PROBLEM, torch.float64), (FLOAT, torch.float32), (SHARED, torch.float64)])
