@@ -5,6 +5,7 @@ A model is in float64 where the client has that; parameters are random but for S
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import subprocess
 from pathlib import Path
@@ -53,6 +54,11 @@ class MACE:
 
         return MACECalculator(models=[model], device=device, default_dtype="")
 
+    @staticmethod
+    def convolve(layer, x, y, w, receivers, senders):
+        """z[receivers] += tp(x[senders], y, w), by a layer in whose place accelerate has put another."""
+        return layer.conv_tp(x, y, w, torch.stack([senders, receivers]))
+
     @classmethod
     def train_outputs(cls, model, atoms):
         """Energy and forces, the forces differentiable."""
@@ -89,6 +95,10 @@ class NequIP:
         transforms = basic_transforms(model.metadata, 4.0, types, {name: name for name in types})
         return NequIPCalculator(model.eval(), device, transforms=transforms)
 
+    @staticmethod
+    def convolve(layer, x, y, w, receivers, senders):
+        return layer(x, y, w, receivers, senders)
+
     @classmethod
     def train_outputs(cls, model, atoms):
         data = cls.calculator(model).atoms_to_data(atoms)
@@ -112,6 +122,14 @@ class SevenNet:
         from sevenn.calculator import SevenNetCalculator
 
         return SevenNetCalculator(model, file_type="model_instance", device=device)
+
+    @staticmethod
+    def convolve(layer, x, y, w, receivers, senders):
+        layer = copy.copy(layer)
+        layer._modules = {**layer._modules, "weight_nn": torch.nn.Identity()}  # w as it is
+        edges = torch.stack([receivers, senders])
+        data = {layer.key_x: x, layer.key_filter: y, layer.key_weight_input: w, layer.key_edge_idx: edges}
+        return layer(data)[layer.key_x] * layer.denominator
 
     @staticmethod
     def train_outputs(model, atoms):

@@ -14,6 +14,7 @@ import torch
 from ase import units
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
+from espmm.acceleration.fused import FusedConvolution
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
@@ -170,6 +171,28 @@ def test_without_edges(client):
         assert np.isfinite(ours["energy"]) and not ours["forces"].any()
     else:
         assert ours == theirs
+
+
+@pytest.mark.parametrize("nodes, edges", [(5, 12), (5, 0), (0, 0)])
+def test_layers_by_themselves(client, models, nodes, edges):
+    """What accelerate has put in: without edges its sum is zero, and so are gradients of every order."""
+    dtype, _, ours = models
+    layers = espmm.accelerate(ours)[1].left  # they are espmm's already
+    assert len(layers) > 1
+    for layer in map(ours.get_submodule, layers):
+        (conv,) = (module for module in layer.modules() if isinstance(module, FusedConvolution))
+        generator = torch.Generator().manual_seed(0)
+        shapes = (nodes, conv.irreps_in1.dim), (edges, conv.irreps_in2.dim), (edges, conv.weight_numel)
+        inputs = [torch.randn(shape, dtype=getattr(torch, dtype), generator=generator).requires_grad_() for shape in shapes]
+        receivers, senders = torch.randint(max(nodes, 1), (2, edges), generator=generator)
+        z = client.convolve(layer, *inputs, receivers, senders)
+        first = torch.autograd.grad(z, inputs, torch.ones_like(z), create_graph=True)
+        second = torch.autograd.grad(first, inputs, [torch.ones_like(gradient) for gradient in first])
+        assert z.shape == (nodes, conv.irreps_out.dim)
+        for found, given in zip((*first, *second), (*inputs, *inputs), strict=True):
+            assert found.shape == given.shape and found.dtype == given.dtype
+        for found in (z, *first, *second):
+            assert found.isfinite().all() and bool(found.any()) == (edges > 0)
 
 
 def test_other_modules_are_refused():
