@@ -122,6 +122,14 @@ def test_links(page: str) -> None:
     assert not missing
 
 
+def test_the_oldest_torch_is_the_same_everywhere() -> None:
+    """What a package manager is told, what the page says, and what an older one is told when the operators do not load."""
+    told = set(re.findall(r'"torch>=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8")))
+    (page,) = re.findall(r"torch ([\d.]+) and later \(tested: ([\d.]+),", (ROOT / "README.md").read_text(encoding="utf-8"))
+    error = re.findall(r"expected ([\d.]+) or later", (ROOT / "python/espmm/_torchlib.py").read_text(encoding="utf-8"))
+    assert {*told, *page, *error} == told and len(told) == len(error) == 1
+
+
 def test_gpu_script_says_what_is_missing(tmp_path: Path) -> None:
     """Without a wheel it stops before it installs anything, and says how to get one."""
     done = run(["bash", str(ROOT / "scripts" / "gpu_test.sh"), "--wheels", str(tmp_path)], tmp_path)
