@@ -8,7 +8,7 @@ import espmm
 import pytest
 import torch
 from e3nn import nn, o3
-from helpers import default_dtype, random_inputs
+from helpers import check_against, default_dtype, random_inputs
 
 DOUBLE = {"irrep_dtype": "float64", "weight_dtype": "float64"}
 
@@ -81,6 +81,16 @@ def test_the_same_values_with_e3nns_state(name, poisoned, device):
     assert_same(ours(*there), theirs(*inputs), device)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_derivatives(name, poisoned, device):
+    """Up to order 3, by inputs and weights; a square's by its one input."""
+    theirs, ours = both(name)
+    inputs = inputs_of(theirs)
+    if theirs.weight_numel:
+        inputs.append(theirs.weight.detach().clone())
+    check_against(ours.to(device), theirs, inputs, torch.float64, device, order=3)
+
+
 def test_bad_arguments():
     with pytest.raises(AssertionError, match="as many irreps, got '5x1o' with 5 and '4x1o' with 4"):
         espmm.ElementwiseTensorProduct("5x1o", "4x1o")
@@ -105,6 +115,7 @@ def test_right(shared, lead, poisoned, device):
         w, y = w[None], y[None]
     x = torch.randn(*y.shape[:-1], theirs.irreps_in1.dim, dtype=torch.float64)
     there = [t.to(device) for t in (x, y, w)]
+    check_against(ours.right, theirs.right, (y, w), torch.float64, device, order=2)
     got = ours.right(*there[1:])
     assert_same(got, theirs.right(y, w), device)
     assert_same(ours(*there), torch.einsum("...ik,...i->...k", got.cpu(), x), device)
