@@ -6,7 +6,7 @@ import espmm
 import pytest
 import torch
 from espmm import TPProblem, _capi, every_path_problem
-from helpers import check_against, random_edges, random_inputs, reference, reference_conv, relative_error
+from helpers import check_against, derivatives, random_edges, random_inputs, reference, reference_conv, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Graph as ReferenceGraph
@@ -76,8 +76,11 @@ def test_third_derivatives(name, dtype, layout, conv, device):
     check_against(function, expected, random_inputs(problem, 15, 6 if conv else None), dtype, device, order=3)
 
 
-@pytest.mark.parametrize("name", ["mace-large", "mace-medium", "nequip-lips", "nequip-aspirin"])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "name, dtype",
+    [*((name, dtype) for name in ("mace-large", "mace-medium", "nequip-lips", "nequip-aspirin") for dtype in DTYPES), ("nequip-benzene", torch.float32)],
+    ids=str,
+)
 def test_named_problems_to_the_second_order(name, dtype, device):
     problem = espmm.named_problem(name, irrep_dtype=dtype, weight_dtype=dtype)
     receivers, senders = random_edges(5, 12)
@@ -311,17 +314,42 @@ def test_the_gpu_gives_the_same_bits_when_asked_to(dtype, library):
         assert all(torch.equal(a, b) for a, b in zip(results[0], again))
 
 
-def test_nan_and_infinity_pass_through_as_in_e3nn(device):
+def whole_irreps(mask: torch.Tensor, irreps: espmm.Irreps) -> torch.Tensor:
+    """All components of what has one in the mask, of rows in layout mul_ir."""
+    parts = [mask[:, where].reshape(len(mask), mul, ir.dim) for where, (mul, ir) in zip(irreps.slices(), irreps)]
+    return torch.cat([part.any(2, keepdim=True).expand_as(part).flatten(1) for part in parts], 1)
+
+
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+@pytest.mark.parametrize("argument", ["x", "y", "w"])
+def test_nan_and_infinity_reach_what_depends_on_them(argument, conv, device):
+    """In e3nn they reach it too, and more: its coefficients that are zero are multiplied by. On the CPU those of y are, several components at a time."""
     problem = problem_of("17")
-    tp, expected = espmm.TensorProduct(problem), reference(problem)
-    for value in (float("nan"), float("inf")):
-        x, y, w = random_inputs(problem, 4)
-        x[1, 5] = value
-        got, want = tp(x.to(device), y.to(device), w.to(device)).cpu(), expected(x, y, w)
-        assert torch.equal(torch.isfinite(got).all(1), torch.isfinite(want).all(1))
-        finite = torch.isfinite(want)
-        assert relative_error(got[finite & torch.isfinite(got)], want[finite & torch.isfinite(got)]) < 1e-12
-        assert not torch.isfinite(got[1]).all()
+    if conv:
+        receivers, senders = random_edges(6, 11)
+        module, graph = espmm.TensorProductConv(problem), espmm.Graph(receivers.to(device), senders.to(device), 6)
+        function, expected = (lambda x, y, w: module(x, y, w, graph)), reference_conv(problem, receivers, senders, 6)
+    else:
+        function, expected = espmm.TensorProduct(problem), reference(problem)
+
+    def results(of, value: float, at: int, place: str) -> list[torch.Tensor]:
+        """z and the gradients, one element of an edge's (a row's) argument being the value."""
+        inputs = random_inputs(problem, 11, 6 if conv else None)
+        inputs["xyw".index(argument)][int(senders[4]) if conv and argument == "x" else 4, at] = value
+        return [t.detach().cpu() for t in derivatives(of, [t.to(place).requires_grad_() for t in inputs], 1)]
+
+    irreps = [problem.irreps_out, problem.irreps_in1, problem.irreps_in2, espmm.Irreps([(problem.weight_numel, (0, 1))])]
+    for at in {"x": (5, 17 + 3 * 6 + 1), "y": (0, 2, 8), "w": (3, problem.weight_numel - 1)}[argument]:
+        depends = [(a - b).abs() > 1e-9 for a, b in zip(results(expected, 1.0, at, "cpu"), results(expected, 2.0, at, "cpu"))]
+        assert depends[0].any() and not depends[0].all()
+        for value in (float("nan"), float("inf")):
+            for n, (got, want, reached) in enumerate(zip(results(function, value, at, device), results(expected, value, at, "cpu"), depends)):
+                bad = ~torch.isfinite(got)
+                most = whole_irreps(reached, irreps[n]) if (argument, device) == ("y", "cpu") else reached
+                assert not (reached & ~bad).any() and not (bad & ~most).any(), f"result {n}, element {at}"
+                assert not torch.isfinite(want[reached]).any()
+                finite = torch.isfinite(want) & ~bad
+                assert not finite.any() or relative_error(got[finite], want[finite]) < 1e-12
 
 
 @pytest.mark.cuda

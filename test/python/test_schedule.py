@@ -138,7 +138,7 @@ RANDOM = st.fixed_dictionaries(
         "warps": st.sampled_from((1, 2, 4)),
         "stages": st.integers(2, 4),
         "registers": st.sampled_from((96, 128, 168, 255)),
-        "tile_registers": st.integers(1, 200),
+        "tile_registers": st.integers(1, 20) | st.integers(1, 200),
         "slabs": st.integers(1, 4),
         "instances": st.sampled_from((1, 2, 4)),
         "group_by": st.integers(1, 2),
