@@ -25,6 +25,12 @@ def dense_problem(shared: bool, **arguments) -> espmm.TPProblem:
     return espmm.TPProblem("12x0e+7x1o", "6x0e+7x1o", "40x0e+9x1o+10x1e+72x0e", paths, shared_weights=shared, internal_weights=False, **arguments)
 
 
+def paired_problem(shared: bool, **arguments) -> espmm.TPProblem:
+    """What the other modes pair: channels of the same number, those of y with each of x, pairs of different ones."""
+    paths = [(0, 0, 0, "uuu", True), (1, 1, 0, "uuu", False), (0, 1, 1, "uvv", True), (1, 1, 2, "uuw", True), (0, 0, 3, "uvu<v", True), (1, 1, 4, "uvu<v", False)]
+    return espmm.TPProblem("7x0e+7x1o", "7x0e+7x1o", "7x0e+7x1o+5x1e+21x0e+21x1e", paths, shared_weights=shared, internal_weights=False, **arguments)
+
+
 def run(module: torch.nn.Module, rows: int, nodes: int, dtype: torch.dtype, *graph: espmm.Graph) -> None:
     """All three passes."""
     widths = module.problem.irreps_in1.dim, module.problem.irreps_in2.dim, module.weight_numel
@@ -60,6 +66,8 @@ def main() -> None:
     for shared in (False, True):
         run(espmm.TensorProduct(dense_problem(shared)), 70, 70, torch.float32)
         run(espmm.TensorProductConv(dense_problem(shared, **double)), few.num_edges, few.num_receivers, torch.float64, few)
+    run(espmm.TensorProduct(paired_problem(True)), 37, 37, torch.float32)
+    run(espmm.TensorProductConv(paired_problem(False, **double)), few.num_edges, few.num_receivers, torch.float64, few)
     for dtype in (torch.bfloat16, torch.float16):
         run(espmm.TensorProduct(problem(irrep_dtype=dtype)), 37, 37, dtype)
         for deterministic in (False, True):
