@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_what_is_kept_is_found_and_what_can_not_be_trusted_is_compiled_anew(fold
     refused = run(**place)
     assert refused[:3] == (total, 0, 3) and len(refused[3]) == 1, refused
     assert f"can't be kept in {folder}: it can be written to by others" in refused[3][0]
+
+
+def test_what_another_build_keeps_is_not_found(folder, tmp_path):
+    """The key has a hash of the library's sources, here another one; neither build takes the other's entries, nor warns of them."""
+    library = next(path for path in _capi.candidates() if path.is_file()).read_bytes()
+    (build,) = set(re.findall(rb" ([0-9a-f]{64})\0", library))
+    other = tmp_path / "libespmm.so"
+    other.write_bytes(library.replace(b" " + build + b"\0", b" " + build[::-1] + b"\0"))
+    here, there = {"ESPMM_CACHE_DIR": str(folder)}, {"ESPMM_CACHE_DIR": str(folder), "ESPMM_LIBRARY": str(other)}
+    total, found, made, warnings = run(**here)
+    assert (found, made, warnings) == (0, 3, [])
+    assert run(**there) == (total, 0, 3, [])
+    assert len(list(folder.glob("*.espmm"))) == 6
+    assert run(**here) == run(**there) == (total, 3, 0, [])
 
 
 @pytest.mark.parametrize(
