@@ -69,3 +69,27 @@ module attributes {equivariant.target = "cpu"} {
     return
   }
 }
+
+// -----
+
+module attributes {equivariant.target = "cpu"} {
+  // expected-error@+1 {{expects one block in a host function}}
+  func.func @two_blocks() {
+    return
+  ^bb1:
+    return
+  }
+}
+
+// -----
+
+module attributes {equivariant.target = "cpu"} {
+  func.func @host(%E: i64 {equivariant.role = "size", equivariant.name = "E"}, %R: i64 {equivariant.role = "size", equivariant.name = "R"}, %S: i64 {equivariant.role = "size", equivariant.name = "S"},
+                     %p: !llvm.ptr {equivariant.role = "result", equivariant.name = "result0", equivariant.dtype = f32, equivariant.rows = "edges", equivariant.width = 8, equivariant.used = true}) {
+    %c = arith.constant true
+    %0 = arith.select %c, %p, %p : !llvm.ptr
+    // expected-error@+1 {{'equivariant.fill' op uses a pointer that is neither an argument of the host function nor scratch}}
+    equivariant.fill %0, %E : !llvm.ptr
+    return
+  }
+}

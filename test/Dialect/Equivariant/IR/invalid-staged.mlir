@@ -46,6 +46,15 @@ func.func @write_packed(%p: !llvm.ptr, %v: tensor<2x3xf32>) {
 // -----
 
 // write_c6
+func.func @write_packed_without_length(%p: !llvm.ptr, %v: tensor<2x3xf32>) {
+  // expected-error@+1 {{'equivariant.write' op expects a vector's length with packed elements, and only then}}
+  equivariant.write %v to %p offset 0 strides [0, 0] packed [1, 4] vector 0 : tensor<2x3xf32>, !llvm.ptr
+  return
+}
+
+// -----
+
+// write_c6
 func.func @write_packed_accumulate(%p: !llvm.ptr, %v: tensor<2x3xf32>) {
   // expected-error@+1 {{'equivariant.write' op expects packed elements without mask and accumulate}}
   equivariant.write %v to %p offset 0 strides [0, 0] accumulate packed [1, 4] vector 8 : tensor<2x3xf32>, !llvm.ptr

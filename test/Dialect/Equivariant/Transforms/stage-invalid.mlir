@@ -118,3 +118,37 @@ func.func @instances_of_nests(%s: !equivariant.rows, %x: tensor<?x128xf32, #equi
   }
   return %z : tensor<?x32xf32, #equivariant.irreps<"32x0e", mul_ir>>
 }
+
+// -----
+
+// expected-error@+1 {{'func.func' op result 1 is an earlier result too, which has no lowering yet}}
+func.func @twice(%s: !equivariant.rows) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+  %z = equivariant.kernel over %s : !equivariant.rows outs(edge : tensor<?x8xf32>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8>} {
+    %0 = equivariant.assemble []() : () -> tensor<8xf32>
+    equivariant.yield %0 : tensor<8xf32>
+  }
+  return %z, %z : tensor<?x8xf32>, tensor<?x8xf32>
+}
+
+// -----
+
+func.func @zeros_of_unknown_rows(%s: !equivariant.rows, %w: tensor<?x8xf32>) -> tensor<?x4xf32> {
+  // expected-error@+1 {{'equivariant.zeros' op stands for as many rows as a value that no kernel uses, which has no lowering yet}}
+  %0 = equivariant.zeros like %w : tensor<?x8xf32> -> tensor<?x4xf32>
+  return %0 : tensor<?x4xf32>
+}
+
+// -----
+
+#y = #equivariant.irreps<"1x1o", mul_ir>
+func.func @no_channels(%s: !equivariant.rows, %y: tensor<?x3xf32, #y>) -> tensor<?x3xf32, #y> {
+  // expected-error@+1 {{'equivariant.kernel' op result 0 has a block without channels, which has no lowering yet}}
+  %z = equivariant.kernel over %s : !equivariant.rows ins(%y at edge : tensor<?x3xf32, #y>) outs(edge : tensor<?x3xf32, #y>) attributes {schedule = #equivariant.schedule<target = cpu, group_by = edge, lanes = 8>} {
+  ^bb0(%ye: tensor<3xf32, #y>):
+    %a = equivariant.block %ye[0] : tensor<3xf32, #y> -> tensor<1x3xf32>
+    %b = equivariant.einsum "vj->vj"(%a) : (tensor<1x3xf32>) -> tensor<1x3xf32>
+    %0 = equivariant.assemble [0](%b) : (tensor<1x3xf32>) -> tensor<3xf32, #y>
+    equivariant.yield %0 : tensor<3xf32, #y>
+  }
+  return %z : tensor<?x3xf32, #y>
+}
