@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import espmm
 import pytest
 from espmm.__main__ import main
 
@@ -13,11 +14,15 @@ def out_of(capsys, *argv: str) -> str:
     return capsys.readouterr().out
 
 
-def test_info(capsys, library):
+def test_info(capsys, library, monkeypatch, tmp_path):
+    monkeypatch.setenv("ESPMM_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("ESPMM_CACHE", raising=False)
     text = out_of(capsys, "info")
-    assert "espmm" in text and "targets" in text and "cuda" in text
+    assert "targets" in text and "cuda" in text and str(tmp_path) in text
+    assert any(line.split()[:2] == ["espmm", espmm.__version__] for line in text.splitlines()), text
     found = json.loads(out_of(capsys, "info", "--json"))
     assert {"espmm", "python", "targets", "library", "cuda", "cache"} <= set(found)
+    assert found["espmm"] == found["version"] == espmm.__version__ and found["cache"]["folder"] == str(tmp_path)
 
 
 def test_stages(capsys, library):

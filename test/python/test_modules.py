@@ -360,17 +360,13 @@ def test_a_product_of_nothing_is_zero(device):
     assert espmm.TensorProductConv(empty)(x, y, None, index, index).shape == (5, 12)
 
 
-def test_what_is_not_lowered_says_so_naming_the_instruction(library):
-    """Shared weights and other modes: until the compiler lowers them, its diagnostic comes through as a ProblemError."""
-    problem = TPProblem("3x1o", "2x1o", "4x0e", [(0, 0, 0, "uvw", True)], irrep_dtype="float64", weight_dtype="float64")
-    tp = espmm.TensorProduct(problem)
-    assert tp.weight.shape == (24,) and isinstance(tp.weight, torch.nn.Parameter)
-    try:
-        z = tp(zeros(5, 9), zeros(5, 6))
-    except ProblemError as error:
-        assert "uvw" in str(error)
-    else:
-        assert not z.any()
+@pytest.mark.parametrize("product", [espmm.TensorProduct, espmm.TensorProductConv])
+def test_what_is_not_lowered_says_so(product):
+    problem = TPProblem(
+        "3x1o", "2x1o", "4x0e", [(0, 0, 0, "uvw", True)], shared_weights=False, internal_weights=False, irrep_dtype="float32", weight_dtype="float64"
+    )
+    with pytest.raises(espmm.UnsupportedError, match="weight_dtype = float64 and irrep_dtype = float32: mixed precision is not lowered"):
+        product(problem)
 
 
 def test_parameters_and_buffers_are_e3nns():
