@@ -3,7 +3,6 @@
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
-#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "llvm/TargetParser/Host.h"
@@ -25,7 +24,7 @@ int64_t espmm::getHostVectorBits() {
 /// What the loops and the integer arithmetic of device functions become. Floating point is in the LLVM dialect already.
 static void addLLVMLowering(OpPassManager &pm) {
   OpPassManager &function = pm.nest<LLVM::LLVMFuncOp>();
-  function.addPass(createSCFToControlFlowPass());
+  function.addPass(createConvertLoopsToBranches());
   function.addPass(createArithToLLVMConversionPass());
   pm.addPass(createConvertControlFlowToLLVMPass());
 }

@@ -172,8 +172,12 @@ static FailureOr<std::string> generateHostCode(ModuleOp module, espmm::CodeKind 
   // A multiply-add of AVX-512 takes one number for all lanes from memory. Others want a vector of it: made before a loop and not in it, and read again where registers are few.
   // Of the longest code registers are not to be given out within a minute then.
   constexpr unsigned mostInstructions = 1 << 16;
-  if (!llvm::sys::getHostCPUFeatures().lookup("avx512f") && translated->getInstructionCount() <= mostInstructions)
+  bool isLong = translated->getInstructionCount() > mostInstructions;
+  if (!llvm::sys::getHostCPUFeatures().lookup("avx512f") && !isLong)
     pipeline = "function(early-cse<memssa>,simplifycfg,loop-mssa(licm))";
+  // Nor is it put in another order once they are given out.
+  if (isLong)
+    machine->setOptLevel(llvm::CodeGenOptLevel::Less);
   llvm::cantFail(builder.parsePassPipeline(passes, pipeline));
   passes.run(*translated, modules);
   return emit(module, *translated, *machine, kind);
