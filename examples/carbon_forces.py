@@ -1,7 +1,8 @@
 """A crystal of carbon in a NequIP/MACE-like potential, with e3nn and with espmm: the same weights, the same results.
 
 Prints the energies of both and how far forces and gradients of the parameters are apart, in float64 and float32; then
-times and peak memory side by side; draws demo.png. Run by `make demo`, on the GPU if there is one.
+times and peak memory side by side; draws demo.png. Run by `make demo`, on the GPU if there is one. It ends with exit status 1,
+and without times, if the two differ by more than rounding does.
 
 The *floor* of a pass of the convolution is the time that copying the bytes it must move takes, at the copy bandwidth
 measured in the same run (see espmm.bench.measure). That of a model's step is the sum over its convolutions: two forward and
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +33,10 @@ STEPS = {
     "training step": {"forward": 1, "backward": 2, "double backward": 1},
 }
 LAYERS = 2
+# How far energies, forces and gradients may be apart, of the largest.
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
+# Where memory allows any number of cells along an edge, at most so many.
+MOST_CELLS = 100
 
 
 @dataclass
@@ -62,6 +68,24 @@ def largest_cells(bytes_per_edge: int, device: str, most: int) -> int:
     return max(fitting, default=1)
 
 
+def measure_largest(
+    implementation: str, cells: int, device: str, budget_s: float, bandwidth: float | None, say: Callable[[str], None]
+) -> Measured:
+    """Of `cells` cells along an edge, or of as many fewer as fit in memory.
+
+    Raises:
+        carbon_jobs.OutOfMemory: one does not fit.
+    """
+    while True:
+        try:
+            return measure(implementation, cells, device, budget_s, bandwidth)
+        except carbon_jobs.OutOfMemory as error:
+            if cells == 1:
+                raise
+            cells -= 1
+            say(f"{error}: trying {cells} x {cells} x {cells} cells")
+
+
 def measure(implementation: str, cells: int, device: str, budget_s: float, bandwidth: float | None) -> Measured:
     """The convolution's passes and the model's steps."""
     passes = carbon_jobs.run(
@@ -90,6 +114,21 @@ def comparison_lines(dtype: str, result: dict) -> list[str]:
         f"  forces                       largest {result['force']:.3g} eV/A   largest difference {result['force_difference']:.1e}",
         f"  gradients of the parameters  largest {result['gradient']:.3g} ({result['parameters']:,} parameters)"
         f"   largest difference {result['gradient_difference']:.1e}",
+    ]
+
+
+def differences(dtype: str, result: dict) -> list[str]:
+    """What is further apart than the tolerance, or not a number."""
+    energy = result["energy"]
+    pairs = {
+        "energies": (abs(energy["espmm"] - energy["e3nn"]), abs(energy["e3nn"])),
+        "forces": (result["force_difference"], result["force"]),
+        "gradients of the parameters": (result["gradient_difference"], result["gradient"]),
+    }
+    return [
+        f"{what} differ by {difference:.1e} in {dtype}, more than {TOLERANCE[dtype]:.0e} of {size:.3g}"
+        for what, (difference, size) in pairs.items()
+        if not difference <= TOLERANCE[dtype] * size
     ]
 
 
@@ -154,7 +193,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--cells", type=int, metavar="N", help="e3nn and espmm are timed on N x N x N cells of 8 atoms (default: what fits)")
-    parser.add_argument("--large", type=int, default=5, metavar="N", help="espmm alone is timed on N x N x N cells (default 5: 1000 atoms)")
+    parser.add_argument("--large", type=int, metavar="N", help="espmm alone is timed on N x N x N cells (default: what fits, on the CPU at most 5: 1000 atoms)")
     parser.add_argument("--budget", type=float, default=2.0, metavar="SECONDS", help="measuring time of each figure (default 2)")
     parser.add_argument("--output", default="demo.png", metavar="FILE", help="the picture (default demo.png)")
     parser.add_argument("--quick", action="store_true", help="8 atoms, and little repetition: to see that it runs")
@@ -170,9 +209,9 @@ def main(argv: list[str] | None = None) -> int:
     else:
         machine = f"{torch.get_num_threads()} CPU threads"
     compared = 1 if arguments.quick else 2
-    # On the CPU e3nn takes minutes on more than 64 atoms.
-    cells = arguments.cells or (1 if arguments.quick else largest_cells(E3NN_BYTES_PER_EDGE, device, 5 if device == "cuda" else 2))
-    large = 1 if arguments.quick else arguments.large
+    # On the CPU e3nn takes minutes on more than 64 atoms, and espmm on more than 1000.
+    cells = arguments.cells or (1 if arguments.quick else largest_cells(E3NN_BYTES_PER_EDGE, device, MOST_CELLS if device == "cuda" else 2))
+    large = 1 if arguments.quick else arguments.large or (MOST_CELLS if device == "cuda" else 5)
     print(f"Carbon diamond (rattled, cutoff 6 A, {NEIGHBOURS} neighbours an atom) on {machine}")
     bar = tqdm(total=5, file=sys.stderr, bar_format="{desc} ({n_fmt} of {total_fmt} done, {elapsed})")
     if sys.stderr.isatty():
@@ -182,21 +221,23 @@ def main(argv: list[str] | None = None) -> int:
         bar.update()
         bar.write("\n".join(["", *lines]), file=sys.stdout)
 
+    def say(line: str) -> None:
+        bar.write(line, file=sys.stdout)
+
     atoms = ATOMS_PER_CELL * compared**3
+    wrong = []
     for dtype in ("float64", "float32"):
         bar.set_description(f"e3nn and espmm on {atoms} atoms, {dtype}")
         result = carbon_jobs.run("compare", dtype=dtype, cells=compared, device=device)
         show([f"{atoms} atoms, {edges_of(compared):,} edges"] * (dtype == "float64") + comparison_lines(dtype, result))
-    while True:
-        try:
-            bar.set_description(f"timing e3nn on {ATOMS_PER_CELL * cells**3} atoms")
-            e3nn = measure("e3nn", cells, device, budget_s, None)
-            break
-        except carbon_jobs.OutOfMemory as error:
-            if cells == 1:
-                raise
-            bar.write(f"{error}: trying {cells - 1} x {cells - 1} x {cells - 1} cells", file=sys.stdout)
-            cells -= 1
+        wrong += differences(dtype, result)
+    if wrong:
+        bar.close()
+        print("\n".join(f"error: {line}" for line in ["e3nn and espmm are not the same", *wrong]), file=sys.stderr)
+        return 1
+    bar.set_description(f"timing e3nn on {ATOMS_PER_CELL * cells**3} atoms")
+    e3nn = measure_largest("e3nn", cells, device, budget_s, None, say)
+    cells = e3nn.cells
     bar.update()
     bar.set_description(f"timing espmm on {ATOMS_PER_CELL * cells**3} atoms")
     espmm = measure("espmm", cells, device, budget_s, e3nn.bandwidth)
@@ -204,10 +245,10 @@ def main(argv: list[str] | None = None) -> int:
     draw(e3nn, espmm, machine, arguments.output)
     if large > cells:
         fits = largest_cells(ESPMM_BYTES_PER_EDGE, device, large)
-        if fits < large:
-            bar.write(f"{ATOMS_PER_CELL * large**3} atoms do not fit in the memory that is free", file=sys.stdout)
+        if fits < (arguments.large or 0):
+            say(f"{ATOMS_PER_CELL * large**3} atoms do not fit in the memory that is free")
         bar.set_description(f"timing espmm on {ATOMS_PER_CELL * fits**3} atoms")
-        show(alone_lines(measure("espmm", fits, device, budget_s, e3nn.bandwidth)))
+        show(alone_lines(measure_largest("espmm", fits, device, budget_s, e3nn.bandwidth, say)))
     else:
         bar.update()
     bar.close()

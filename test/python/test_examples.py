@@ -43,3 +43,24 @@ def test_a_kernel_loaded_from_cpp(library, tmp_path):
     tp = e3nn.o3.TensorProduct("2x0e+2x1o", "0e+1o", "2x0e", instructions, shared_weights=False, internal_weights=False)
     x, y, w = (torch.arange(1, 2 * width + 1).reshape(2, width) / 10 for width in (8, 4, 4))
     assert (got - tp(x.flip(0), y, w)).abs().max() < 1e-6
+
+
+def test_the_demo_ends_with_an_error_where_results_differ(monkeypatch, capsys):
+    """Before it times anything; also where one is not a number."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import carbon_forces
+    import carbon_jobs
+
+    right = {"energy": {"e3nn": -42.0, "espmm": -42.0}, "force": 0.5, "force_difference": 1e-14, "gradient": 288.0, "gradient_difference": 1e-13, "parameters": 9}
+    assert carbon_forces.differences("float64", right) == []
+    cases = {
+        "forces differ by 1.0e-08 in float64": {**right, "force_difference": 1e-8},
+        "forces differ by nan in float64": {**right, "force_difference": float("nan")},
+        "energies differ by 1.0e-05 in float64": {**right, "energy": {"e3nn": -42.0, "espmm": -41.99999}},
+        "gradients of the parameters differ by 1.0e-01 in float32": {**right, "gradient_difference": 0.1},
+    }
+    for message, wrong in cases.items():
+        called = []
+        monkeypatch.setattr(carbon_jobs, "run", lambda job, **arguments: called.append(job) or (wrong if arguments["dtype"] in message else right))
+        assert carbon_forces.main(["--quick", "--device", "cpu"]) == 1
+        assert called == ["compare", "compare"] and f"error: {message}" in capsys.readouterr().err
