@@ -1,7 +1,8 @@
 """A sample of every kind of schedule, for compute-sanitizer: what is computed is checked elsewhere, here only that it is done cleanly.
 
 Small uneven graphs (isolated nodes, short ones, one that is cut into segments) and multiplicities that no tile divides; each pass, rings of
-two to five slots, nodes that warps share and nodes of one warp, both layouts, all types, sums by atomics and in a fixed order; and products of other modes.
+two to five slots, nodes that warps share and nodes of one warp, both sides' edges worked on together, tiles that are alike, both layouts, all types, sums by
+atomics and in a fixed order; and products of other modes, with and without matrix units.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import espmm
 import torch
 
-SCHEDULES = [{}, {"warps": 1}, {"warps": 2, "stages": 5}, {"stages": 2, "tile_registers": 20}, {"stages": 4, "registers": 96}, {"slabs": 2}]
+SCHEDULES = [{}, {"warps": 1}, {"warps": 2, "stages": 5}, {"stages": 2, "tile_registers": 20}, {"stages": 4, "registers": 96}, {"slabs": 2}, {"group_by": 2}]
+#: For tiles that are alike.
+ALIKE = [{"instances": n, "tile_registers": 20, "group_by": 1} for n in (1, 2, 4)]
 
 
 def problem(**arguments) -> espmm.TPProblem:
@@ -17,6 +20,16 @@ def problem(**arguments) -> espmm.TPProblem:
     return espmm.TPProblem(
         "40x0e+17x1o", "0e+1o", "40x0e+17x0e+40x1o+17x1o", paths, shared_weights=False, internal_weights=False, **arguments
     )
+
+
+def alike_problem(**arguments) -> espmm.TPProblem:
+    """Tiles that differ in offsets alone, four or two of a kind."""
+    return espmm.every_path_problem("24x0e+24x0o+24x0e+24x0o+4x1o+4x1e", "0e+1o", "0e+0o+1e+1o", **arguments)
+
+
+def matrix_problem(**arguments) -> espmm.TPProblem:
+    """Weights that rows share, of more channels than a tile of matrix units has."""
+    return espmm.fully_connected_problem("20x0e+12x1o", "0e+1o", "24x0e+10x1o", shared_weights=True, internal_weights=False, **arguments)
 
 
 def dense_problem(shared: bool, **arguments) -> espmm.TPProblem:
@@ -59,10 +72,18 @@ def main() -> None:
             run(conv, graph.num_edges, graph.num_receivers, torch.float32, graph)
     for rows in (1, 5):
         run(espmm.TensorProduct(problem(), schedule={"rows": rows}), 37, 37, torch.float32)
+    for schedule in ALIKE:
+        run(espmm.TensorProduct(alike_problem(), schedule=schedule), 37, 37, torch.float32)
+        for deterministic in (False, True):
+            conv = espmm.TensorProductConv(alike_problem(), deterministic=deterministic, schedule=schedule)
+            run(conv, few.num_edges, few.num_receivers, torch.float32, few)
+    for products in (1, 2, 3):
+        run(espmm.TensorProduct(matrix_problem(), schedule={"products": products}), 37, 37, torch.float32)
     double = {"irrep_dtype": "float64", "weight_dtype": "float64", "layout": "ir_mul"}
     for deterministic in (False, True):
         conv = espmm.TensorProductConv(problem(**double), deterministic=deterministic)
         run(conv, few.num_edges, few.num_receivers, torch.float64, few)
+    run(espmm.TensorProduct(matrix_problem(**double)), 37, 37, torch.float64)
     for shared in (False, True):
         run(espmm.TensorProduct(dense_problem(shared)), 70, 70, torch.float32)
         run(espmm.TensorProductConv(dense_problem(shared, **double)), few.num_edges, few.num_receivers, torch.float64, few)
