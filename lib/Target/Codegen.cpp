@@ -170,14 +170,14 @@ static FailureOr<std::string> generateHostCode(ModuleOp module, espmm::CodeKind 
   llvm::ModulePassManager passes;
   llvm::StringRef pipeline = "function(early-cse<memssa>,simplifycfg)";
   // A multiply-add of AVX-512 takes one number for all lanes from memory. Others want a vector of it: made before a loop and not in it, and read again where registers are few.
-  // Of the longest code registers are not to be given out within a minute then.
-  constexpr unsigned mostInstructions = 1 << 16;
-  bool isLong = translated->getInstructionCount() > mostInstructions;
-  if (!llvm::sys::getHostCPUFeatures().lookup("avx512f") && !isLong)
+  // Of long code registers are not to be given out within a minute then, nor is it put in another order once they are. Of the longest, such as third derivatives of a
+  // product of 175 paths, they are given out as the code goes by.
+  constexpr unsigned longCode = 1 << 16, longestCode = 1 << 19;
+  unsigned instructions = translated->getInstructionCount();
+  if (!llvm::sys::getHostCPUFeatures().lookup("avx512f") && instructions <= longCode)
     pipeline = "function(early-cse<memssa>,simplifycfg,loop-mssa(licm))";
-  // Nor is it put in another order once they are given out.
-  if (isLong)
-    machine->setOptLevel(llvm::CodeGenOptLevel::Less);
+  if (instructions > longCode)
+    machine->setOptLevel(instructions > longestCode ? llvm::CodeGenOptLevel::None : llvm::CodeGenOptLevel::Less);
   llvm::cantFail(builder.parsePassPipeline(passes, pipeline));
   passes.run(*translated, modules);
   return emit(module, *translated, *machine, kind);
