@@ -16,7 +16,7 @@ PARTS = 64
 SIDES = ("receivers", "senders")
 
 #: From the text of the kernel that makes a side on a GPU to its code.
-PLAN_PIPELINE = "convert-equivariant-to-gpu,llvm.func(convert-scf-to-cf,convert-arith-to-llvm),convert-cf-to-llvm"
+PLAN_PIPELINE = "convert-equivariant-to-gpu,llvm.func(convert-loops-to-branches,convert-arith-to-llvm),convert-cf-to-llvm"
 
 
 def plan_text(target: str) -> str:
