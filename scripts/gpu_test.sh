@@ -2,10 +2,12 @@
 # Tests and benchmark on a machine that has a GPU and Python with torch, but no build tools and perhaps no network. Takes the
 # wheel that `make wheel-cp312` wrote elsewhere (copy dist/ and this repository there).
 #
-#   bash scripts/gpu_test.sh [--wheels FOLDER] [--tests-only | --bench-only | --sanitize] [-- ARGUMENTS]
+#   bash scripts/gpu_test.sh [--wheels FOLDER] [--clients FOLDER] [--tests-only | --bench-only | --sanitize] [-- ARGUMENTS]
 #
 #   --wheels FOLDER  the wheels to install (default: dist): espmm's, and of pytest, hypothesis, e3nn, tqdm and what they
 #                    need those that the machine has not; pytest-xdist and execnet, if tests are to run side by side
+#   --clients FOLDER the tests of clients' models too (test/clients): FOLDER has a folder for each, such as `mace`, with what
+#                    `pip install --target` puts there for it and this machine lacks (e3nn 0.4.4 for MACE); espmm's wheels come after it
 #   --tests-only     no benchmark
 #   --bench-only     no tests; ARGUMENTS go to `python -m espmm bench` (default: --suite all)
 #   --sanitize       a sample of every schedule under compute-sanitizer (memcheck, racecheck, initcheck, synccheck), and
@@ -18,12 +20,18 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-gpu-results}"
 wheels="dist"
+clients=""
 parts="tests bench"
 while [ $# -gt 0 ]; do
   case "$1" in
     --wheels)
       [ $# -ge 2 ] || fail "--wheels needs a folder"
       wheels="$2"
+      shift
+      ;;
+    --clients)
+      [ $# -ge 2 ] || fail "--clients needs a folder"
+      clients="$2"
       shift
       ;;
     --tests-only) parts="tests" ;;
@@ -77,18 +85,23 @@ PY
 step "Looking at the machine" check_machine
 "$PYTHON" -m espmm info | tee "$OUT/info.txt"
 
-# The wheel, not the checkout's python/, is what is imported. Compiling takes most of the time: with pytest-xdist as many processes as have two cores each,
-# at most 8.
-gpu_tests() {
-  local parallel=() processes=$(($(nproc) / 2))
-  if "$PYTHON" -c "import xdist" 2>/dev/null; then
-    parallel=(-n "$((processes < 1 ? 1 : processes > 8 ? 8 : processes))")
-  fi
-  "$PYTHON" -m pytest -q -m cuda -o pythonpath=test/python -p no:cacheprovider --durations=15 ${parallel[@]+"${parallel[@]}"} \
-    --junit-xml "$OUT/tests.xml" test/python | tee "$OUT/tests.txt"
+# The wheel, not the checkout's python/, is what is imported: the name of the report, PYTHONPATH, the folder of tests.
+pytest_cuda() {
+  PYTHONPATH="$2" "$PYTHON" -m pytest -q -m cuda -o pythonpath="$3" -p no:cacheprovider --durations=10 \
+    ${parallel[@]+"${parallel[@]}"} --junit-xml "$OUT/$1.xml" "$3" | tee "$OUT/$1.txt"
 }
+# Compiling takes most of the time: with pytest-xdist as many processes as have two cores each, at most 8.
+parallel=()
+processes=$(($(nproc) / 2))
+if "$PYTHON" -c "import xdist" 2>/dev/null; then
+  parallel=(-n "$((processes < 1 ? 1 : processes > 8 ? 8 : processes))")
+fi
+gpu_tests() { pytest_cuda tests "$SITE" test/python; }
+client_tests() { pytest_cuda "tests-$1" "$clients/$1:$SITE" test/clients; }
 gpu_bench() { "$PYTHON" -m espmm bench --device cuda --json "$OUT/bench.json" "${bench_arguments[@]}" | tee "$OUT/bench.txt"; }
 gpu_sanitize() {
+  # Each tensor an allocation of its own: in torch's pools the sanitizer sees neither what is written past one's end nor what nobody wrote.
+  export PYTORCH_NO_CUDA_MEMORY_CACHING=1
   local tool
   for tool in memcheck racecheck initcheck synccheck; do
     say "    $tool"
@@ -98,7 +111,13 @@ gpu_sanitize() {
 
 for part in $parts; do
   case "$part" in
-    tests) attempt "Tests on the GPU (pytest -m cuda)" gpu_tests ;;
+    tests)
+      attempt "Tests on the GPU (pytest -m cuda)" gpu_tests
+      for client in ${clients:+"$clients"/*/}; do
+        client="$(basename "$client")"
+        attempt "Tests of $client's models on the GPU" client_tests "$client"
+      done
+      ;;
     bench) attempt "Benchmark on the GPU" gpu_bench ;;
     sanitize) attempt "A sample of every schedule under compute-sanitizer" gpu_sanitize ;;
   esac

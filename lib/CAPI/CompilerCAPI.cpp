@@ -211,7 +211,7 @@ llvm::Expected<std::shared_ptr<Executable>> loadProgram(const ProgramText &progr
     }
     bool tooLarge = false;
     error = llvm::handleErrors(std::move(error), [&](std::unique_ptr<RuntimeError> info) {
-      tooLarge = info->status() == ESPMM_UNSUPPORTED && llvm::StringRef(info->message()).contains("shared memory");
+      tooLarge = info->status() == ESPMM_UNSUPPORTED && llvm::StringRef(info->message()).contains("bytes of shared memory");
       return llvm::Error(std::move(info));
     });
     error = withCommand(std::move(error), pipeline, isHost);

@@ -161,9 +161,9 @@ def _load(program: Program, target: str, index: int) -> tuple[Program, _capi.Exe
             executable.load(index)
             return attempt, executable
         except UnsupportedError as error:
-            # Said of a kernel once it is loaded, or of the product: what is not lowered is not for any schedule.
+            # Said where it is compiled for a chip, or of a device with less than its chip could have; all else is not lowered by any schedule.
             first = first or explained(error, attempt, target, executable and executable.manifest)
-            if executable is None or "shared memory" not in str(error):
+            if "bytes of shared memory" not in str(error):
                 break
         except RuntimeError as error:
             raise explained(error, attempt, target, executable and executable.manifest) from None

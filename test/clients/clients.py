@@ -1,6 +1,7 @@
 """How the tests build a small model of each client, evaluate it and train it: by the client's own code, nothing of espmm's.
 
-A model is in float64 where the client has that; parameters are random but for SevenNet's 7net-0.
+A model is in float64 where the client has that; parameters are random but for SevenNet's 7net-0. It is built on the CPU, and evaluated and trained
+on the device that it is on then.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ class MACE:
             torch.set_default_dtype(before)
 
     @staticmethod
-    def calculator(model, device="cpu"):
+    def calculator(model):
         from mace.calculators import MACECalculator
 
-        return MACECalculator(models=[model], device=device, default_dtype="")
+        return MACECalculator(models=[model], device=device_of(model), default_dtype="")
 
     @staticmethod
     def convolve(layer, x, y, w, receivers, senders):
@@ -87,13 +88,13 @@ class NequIP:
         )  # fmt: skip
 
     @staticmethod
-    def calculator(model, device="cpu"):
+    def calculator(model):
         from nequip.integrations.ase import NequIPCalculator
         from nequip.integrations.utils import basic_transforms
 
         types = ["H", "C", "O", "Mg"]
         transforms = basic_transforms(model.metadata, 4.0, types, {name: name for name in types})
-        return NequIPCalculator(model.eval(), device, transforms=transforms)
+        return NequIPCalculator(model.eval(), device_of(model), transforms=transforms)
 
     @staticmethod
     def convolve(layer, x, y, w, receivers, senders):
@@ -118,10 +119,10 @@ class SevenNet:
         return model
 
     @staticmethod
-    def calculator(model, device="cpu"):
+    def calculator(model):
         from sevenn.calculator import SevenNetCalculator
 
-        return SevenNetCalculator(model, file_type="model_instance", device=device)
+        return SevenNetCalculator(model, file_type="model_instance", device=device_of(model))
 
     @staticmethod
     def convolve(layer, x, y, w, receivers, senders):
@@ -139,8 +140,12 @@ class SevenNet:
 
         model.eval_type_map = torch.tensor(True)
         data = AtomGraphData.from_numpy_dict(unlabeled_atoms_to_graph(atoms, model.cutoff, with_shift=False))
-        out = model.train()(data)
+        out = model.train()(data.to(device_of(model)))
         return out[KEY.PRED_TOTAL_ENERGY], out[KEY.PRED_FORCE]
+
+
+def device_of(model):
+    return next(model.parameters()).device.type
 
 
 CLIENTS = {"mace": MACE, "nequip": NequIP, "sevenn": SevenNet}

@@ -17,10 +17,10 @@ MACE = clients.MACE
 
 
 @pytest.mark.parametrize("kind", MACE.classes)
-def test_every_interaction_block(kind):
+def test_every_interaction_block(kind, device):
     """In the second layer, and in the first where the class is meant for it."""
     first = kind if "Residual" not in kind else MACE.classes[0]
-    theirs, ours = (MACE.build("float64", first, kind) for _ in range(2))
+    theirs, ours = (MACE.build("float64", first, kind).to(device) for _ in range(2))
     _, report = espmm.accelerate(ours)
     assert list(report.replaced) == ["interactions.0", "interactions.1"] and type(ours.interactions[1]).__name__ == kind
     atoms = clients.water()
@@ -31,13 +31,13 @@ def test_every_interaction_block(kind):
         assert (found[name] - value).norm() <= 1e-9 * value.norm(), name
 
 
-def test_from_e3nn_with_e3nn_044(launches):
+def test_from_e3nn_with_e3nn_044(launches, device):
     """All products, the others too: those of the skip connections."""
     import e3nn
     from e3nn import o3
 
     assert e3nn.__version__ == "0.4.4"
-    theirs = MACE.build("float64")
+    theirs = MACE.build("float64").to(device)
     with torch.no_grad():
         ours = espmm.from_e3nn(theirs)
     assert not any(isinstance(module, o3.TensorProduct) for module in ours.modules())
@@ -96,8 +96,9 @@ from clients import MACE
 from mace.calculators import MACECalculator
 model = MACE.build("float64")
 atoms = clients.magnesia()
-expected = clients.evaluate(MACE.calculator(model), atoms)
-calculator = MACECalculator(models=[model], device="cpu", default_dtype="float64", enable_oeq=True)
+device = sys.argv[2]
+expected = clients.evaluate(MACE.calculator(model.to(device)), atoms)
+calculator = MACECalculator(models=[model], device=device, default_dtype="float64", enable_oeq=True)
 block = calculator.models[0].interactions[1]
 assert type(block.conv_tp).__module__ == "espmm.compat.openequivariance", type(block.conv_tp)
 found = clients.evaluate(calculator, atoms)
@@ -109,8 +110,8 @@ for results in (found, again):
 """
 
 
-def test_enable_oeq_unpatched(tmp_path):
-    done = subprocess.run([sys.executable, "-c", ENABLE_OEQ, tmp_path / "oeq.model"], capture_output=True, text=True)
+def test_enable_oeq_unpatched(tmp_path, device):
+    done = subprocess.run([sys.executable, "-c", ENABLE_OEQ, tmp_path / "oeq.model", device], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

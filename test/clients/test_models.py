@@ -19,9 +19,9 @@ from espmm.acceleration.fused import FusedConvolution
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 
-def pair(client, dtype):
+def pair(client, dtype, device):
     """A model as its client builds it, and an accelerated one with the same parameters."""
-    theirs, ours = client.build(dtype), client.build(dtype)
+    theirs, ours = (client.build(dtype).to(device) for _ in range(2))
     keys = list(ours.state_dict())
     same, report = espmm.accelerate(ours)
     assert same is ours and report.replaced and not report.left and report.products, report
@@ -37,10 +37,10 @@ def assert_equal_results(found, expected, tolerance):
 
 
 @pytest.fixture(scope="module", params=("float64", "float32"))
-def models(request, client):
+def models(request, client, device):
     if request.param not in client.dtypes:
         pytest.skip(f"{client.__name__} has no {request.param}")
-    return (request.param, *pair(client, request.param))
+    return (request.param, *pair(client, request.param, device))
 
 
 @pytest.mark.parametrize("structure", clients.STRUCTURES, ids=lambda make: make.__name__)
@@ -59,8 +59,8 @@ def evaluate(client, model, atoms):
     return clients.evaluate(client.calculator(model), atoms)
 
 
-def test_a_calculator_is_accelerated_in_place(client):
-    calculator = client.calculator(client.build(client.dtypes[0]))
+def test_a_calculator_is_accelerated_in_place(client, device):
+    calculator = client.calculator(client.build(client.dtypes[0]).to(device))
     atoms = clients.diamond()
     expected = clients.evaluate(calculator, atoms)
     same, report = espmm.accelerate(calculator)
@@ -89,11 +89,11 @@ def test_gradients_of_the_parameters(client, models):
         assert (found[name] - value).norm() <= tolerance * value.norm(), name
 
 
-def test_twenty_steps_of_adam(client):
+def test_twenty_steps_of_adam(client, device):
     atoms = clients.small() if client.__name__ == "SevenNet" else clients.magnesia()
     dtype = client.dtypes[0]
     curves = []
-    for model in pair(client, dtype):
+    for model in pair(client, dtype, device):
         optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
         losses = []
         for _ in range(20):
@@ -109,10 +109,10 @@ def test_twenty_steps_of_adam(client):
     np.testing.assert_allclose(ours, theirs, rtol={"float64": 1e-7, "float32": 1e-2}[dtype])
 
 
-def test_energy_drift_of_dynamics(client):
+def test_energy_drift_of_dynamics(client, device):
     """200 steps at constant energy: the total energy of both stays as constant."""
     totals = []
-    for model in pair(client, client.dtypes[0]):
+    for model in pair(client, client.dtypes[0], device):
         atoms = clients.small()
         atoms.calc = client.calculator(model)
         MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
@@ -128,8 +128,8 @@ def test_energy_drift_of_dynamics(client):
     assert abs((ours - ours[0]) - (theirs - theirs[0])).max() <= tolerance
 
 
-def test_checkpoints_load_in_both_directions(client):
-    theirs, ours = pair(client, client.dtypes[0])
+def test_checkpoints_load_in_both_directions(client, device):
+    theirs, ours = pair(client, client.dtypes[0], device)
     with torch.no_grad():
         for p in ours.parameters():
             p.mul_(1.01)
@@ -143,23 +143,24 @@ def test_checkpoints_load_in_both_directions(client):
     assert_equal_results(*results, TOLERANCE[client.dtypes[0]])
 
 
-def test_whole_models_are_copied_and_saved(client):
-    _, ours = pair(client, client.dtypes[0])
+def test_whole_models_are_copied_and_saved(client, device):
+    _, ours = pair(client, client.dtypes[0], device)
     atoms = clients.diamond()
     expected = evaluate(client, ours, atoms)
     file = io.BytesIO()
     torch.save(ours, file)
     file.seek(0)
+    tolerance = {("float64", "cpu"): 0, ("float64", "cuda"): 1e-13}.get((client.dtypes[0], device), 1e-6)  # a GPU's sums are in any order
     for model in (copy.deepcopy(ours), torch.load(file, weights_only=False)):
-        assert_equal_results(evaluate(client, model, atoms), expected, 0 if client.dtypes[0] == "float64" else 1e-6)
+        assert_equal_results(evaluate(client, model, atoms), expected, tolerance)
         assert not any("already" not in why for why in espmm.accelerate(model)[1].left.values())
 
 
-def test_without_edges(client):
+def test_without_edges(client, device):
     """Atoms out of each other's reach: as the client's own code, which may refuse."""
     atoms = ase.Atoms("CC", [[0, 0, 0], [12.0, 0, 0]], cell=[30.0, 30.0, 30.0], pbc=True)
     outcomes = []
-    for model in pair(client, client.dtypes[0]):
+    for model in pair(client, client.dtypes[0], device):
         try:
             outcomes.append(evaluate(client, model, atoms))
         except (RuntimeError, IndexError) as error:
@@ -174,7 +175,7 @@ def test_without_edges(client):
 
 
 @pytest.mark.parametrize("nodes, edges", [(5, 12), (5, 0), (0, 0)])
-def test_layers_by_themselves(client, models, nodes, edges):
+def test_layers_by_themselves(client, models, device, nodes, edges):
     """What accelerate has put in: without edges its sum is zero, and so are gradients of every order."""
     dtype, _, ours = models
     layers = espmm.accelerate(ours)[1].left  # they are espmm's already
@@ -183,8 +184,8 @@ def test_layers_by_themselves(client, models, nodes, edges):
         (conv,) = (module for module in layer.modules() if isinstance(module, FusedConvolution))
         generator = torch.Generator().manual_seed(0)
         shapes = (nodes, conv.irreps_in1.dim), (edges, conv.irreps_in2.dim), (edges, conv.weight_numel)
-        inputs = [torch.randn(shape, dtype=getattr(torch, dtype), generator=generator).requires_grad_() for shape in shapes]
-        receivers, senders = torch.randint(max(nodes, 1), (2, edges), generator=generator)
+        inputs = [torch.randn(shape, dtype=getattr(torch, dtype), generator=generator).to(device).requires_grad_() for shape in shapes]
+        receivers, senders = torch.randint(max(nodes, 1), (2, edges), generator=generator).to(device)
         z = client.convolve(layer, *inputs, receivers, senders)
         first = torch.autograd.grad(z, inputs, torch.ones_like(z), create_graph=True)
         second = torch.autograd.grad(first, inputs, [torch.ones_like(gradient) for gradient in first])

@@ -54,10 +54,10 @@ def assert_same_training_step(theirs, ours, data):
         assert (found_grads[name] - value).norm() <= 1e-9 * value.norm(), name
 
 
-def test_compiled_for_training():
+def test_compiled_for_training(device):
     from nequip.nn.compile import CompileGraphModel
 
-    theirs, ours = NequIP.build("float64", **TINY), NequIP.build("float64", compile_mode="compile", **TINY)
+    theirs, ours = (NequIP.build("float64", **options, **TINY).to(device) for options in ({}, {"compile_mode": "compile"}))
     assert isinstance(ours, CompileGraphModel)
     _, report = espmm.accelerate(ours)
     assert len(report.replaced) == 1
@@ -67,17 +67,17 @@ def test_compiled_for_training():
     assert compiled._orig_mod.code.count("torch.ops.espmm.run") >= 2  # forward and, for the forces, backward
 
 
-def test_packaged_by_aotinductor(tmp_path):
+def test_packaged_by_aotinductor(tmp_path, device):
     from nequip.scripts._compile_utils import AOTI_ASE_TARGET, COMPILE_TARGET_DICT
     from nequip.utils.aot import aot_export_model
 
-    theirs, ours = NequIP.build("float64", **TINY), NequIP.build("float64", **TINY)
+    theirs, ours = (NequIP.build("float64", **TINY).to(device) for _ in range(2))
     espmm.accelerate(ours)
     target = COMPILE_TARGET_DICT[AOTI_ASE_TARGET]
     data = target["data_settings"](NequIP.calculator(ours.eval()).atoms_to_data(clients.magnesia()))
     dimensions = {name: torch.export.Dim(f"num_{name}s", min=2, max=100_000) for name in ("node", "edge")}
     aot_export_model(
-        model=ours, device="cpu", input_fields=target["input"], output_fields=target["output"], data=data,
+        model=ours, device=device, input_fields=target["input"], output_fields=target["output"], data=data,
         batch_map=target["batch_map_settings"]({"graph": None, **dimensions}), output_path=str(tmp_path / "model.nequip.pt2"),
     )  # fmt: skip
     packaged = torch._inductor.aoti_load_package(str(tmp_path / "model.nequip.pt2"))
@@ -101,11 +101,11 @@ def test_custom_ops_libs_are_named():
     assert "espmm.operators" in ours.metadata["nequip_custom_ops_libs"]
 
 
-def test_enable_openequivariance_unpatched(openequivariance, launches):
+def test_enable_openequivariance_unpatched(openequivariance, launches, device):
     from nequip.nn._tp_scatter_base import TensorProductScatter
 
-    theirs = NequIP.build("float64")
-    ours = TensorProductScatter.enable_OpenEquivariance(NequIP.build("float64"))
+    theirs = NequIP.build("float64").to(device)
+    ours = TensorProductScatter.enable_OpenEquivariance(NequIP.build("float64")).to(device)
     layers = [module for module in ours.modules() if hasattr(module, "tp_conv")]
     assert len(layers) == 2 and all(isinstance(layer.tp_conv, openequivariance.TensorProductConv) for layer in layers)
     assert list(ours.state_dict()) == list(theirs.state_dict())
@@ -120,12 +120,12 @@ def test_enable_openequivariance_unpatched(openequivariance, launches):
     assert not report.replaced and "OpenEquivarianceTensorProductScatter" in str(report)
 
 
-def test_products_of_e3nn_06_by_its_hook(launches):
-    theirs = NequIP.build("float64")
+def test_products_of_e3nn_06_by_its_hook(launches, device):
+    theirs = NequIP.build("float64").to(device)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         with espmm.e3nn.installed() as record:
-            ours = NequIP.build("float64")
+            ours = NequIP.build("float64").to(device)
     assert len(record.taken) >= 2 and not record.declined
     assert set(ours.state_dict()) == set(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
@@ -136,10 +136,10 @@ def test_products_of_e3nn_06_by_its_hook(launches):
     assert launches
 
 
-def test_from_e3nn_with_e3nn_06(launches):
+def test_from_e3nn_with_e3nn_06(launches, device):
     from e3nn import o3
 
-    theirs = NequIP.build("float64")
+    theirs = NequIP.build("float64").to(device)
     ours = espmm.from_e3nn(theirs)
     assert not any(isinstance(module, o3.TensorProduct) for module in ours.modules())
     atoms = clients.magnesia()

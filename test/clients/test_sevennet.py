@@ -39,11 +39,11 @@ def test_the_example():
 
 
 @pytest.mark.parametrize("name, modal", [("7net-l3i5", None), ("7net-mf-0", "PBE")])
-def test_other_pretrained_models(name, modal):
+def test_other_pretrained_models(name, modal, device):
     from sevenn.calculator import SevenNetCalculator
 
     atoms = clients.small()
-    calculator = SevenNetCalculator(name, device="cpu", modal=modal)
+    calculator = SevenNetCalculator(name, device=device, modal=modal)
     expected = clients.evaluate(calculator, atoms)
     _, report = espmm.accelerate(calculator)
     assert len(report.replaced) == 5 and not report.left
@@ -94,16 +94,13 @@ convolutions = [m for m in calculator.model.modules() if isinstance(m, oeq_helpe
 assert len(convolutions) == 5 and all(isinstance(c.tp_conv, openequivariance.TensorProductConv) for c in convolutions)
 atoms = clients.small()
 found = clients.evaluate(calculator, atoms)
-expected = clients.evaluate(SevenNetCalculator(clients.SevenNet.build(), file_type="model_instance", device=device), atoms)
+expected = clients.evaluate(clients.SevenNet.calculator(clients.SevenNet.build().to(device)), atoms)
 for key, value in expected.items():
     assert abs(found[key] - value).max() <= 1e-5 * max(abs(value).max(), 1e-2), key
 """
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_its_switch_for_openequivariance(device):
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     environment = {**os.environ, "SEVENNET_ENABLE_OEQ": "1"}
     done = subprocess.run([sys.executable, "-c", ENABLE_OEQ, device], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -136,16 +133,16 @@ def as_lammps_gives_it(atoms):
     return {**data, KEY.NODE_FEATURE: torch.tensor([calculator.type_map[number] for number in atoms.numbers])}
 
 
-def test_deployed_torchscript(deployed):
+def test_deployed_torchscript(deployed, device):
     import sevenn._keys as KEY
 
-    theirs, ours = map(torch.jit.load, deployed)
+    theirs, ours = (torch.jit.load(path, map_location=device) for path in deployed)
     assert "espmm::" in str(ours.graph) and "espmm::" not in str(theirs.graph)
     assert '"0_convolution.convolution"' in str(ours.graph)  # errors name the module
     for make in (clients.diamond, clients.water):
         results = []
         for model in (theirs, ours):
-            data = as_lammps_gives_it(make())
+            data = {key: value.to(device) for key, value in as_lammps_gives_it(make()).items()}
             vectors = data[KEY.EDGE_VEC].requires_grad_(True)
             energy = model(data)[KEY.PRED_TOTAL_ENERGY]
             results.append((energy, *torch.autograd.grad(energy.sum(), vectors)))

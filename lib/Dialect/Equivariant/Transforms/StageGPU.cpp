@@ -1,4 +1,5 @@
 //===- StageGPU.cpp - kernels as launches of warps ------------------------===//
+#include "Chips.h"
 #include "GPUKernelStaging.h"
 #include "Stage.h"
 
@@ -61,6 +62,18 @@ private:
   int64_t slabs = 0;
 };
 
+/// Modules that were not tiled for a chip may be for any.
+LogicalResult verifySharedMemory(KernelOp kernel, int64_t bytes) {
+  auto target = kernel->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>(EquivariantDialect::targetAttrName);
+  if (!target)
+    return success();
+  int64_t most = getSharedBytesOfBlock(target.getValue().split(':').second);
+  if (bytes <= most)
+    return success();
+  return kernel.emitOpError("needs ") << bytes << " bytes of shared memory a block, which has no lowering yet for " << target.getValue() << " with " << most
+                                      << "; fewer stages or warps need less";
+}
+
 } // namespace
 
 LogicalResult espmm::equivariant::stageKernelsForGPU(ArrayRef<KernelOp> kernels, HostProgram &host) {
@@ -93,5 +106,5 @@ LogicalResult espmm::equivariant::stageKernelsForGPU(ArrayRef<KernelOp> kernels,
     block = function.ix.sub(block, own);
   }
   function.launch(total, sharing, sharedBytes, registers);
-  return success();
+  return verifySharedMemory(kernels.front(), sharedBytes);
 }

@@ -1,9 +1,9 @@
 //===- Tile.cpp - the schedule of each kernel -----------------------------===//
 #include "Tile.h"
 #include "CPURowTiles.h"
+#include "Chips.h"
 #include "KernelCost.h"
 #include "espmm/Dialect/Equivariant/Transforms/Statistics.h"
-#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 namespace espmm::equivariant {
@@ -45,18 +45,9 @@ struct Tile : espmm::equivariant::impl::EquivariantTileBase<Tile> {
     for (KernelOp kernel : kernels)
       if (target == "cpu")
         scheduleForCPU(kernel);
-      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, slabs, tileRegisters, instances, groupBy, products, getSharedBytes()})))
+      else if (failed(tileForGPU(kernel, {deterministic, rows, warps, stages, registers, slabs, tileRegisters, instances, groupBy, products, getSharedBytesOfBlock(chip)})))
         return signalPassFailure();
     count();
-  }
-
-  /// What a block may have of the chip's shared memory, by NVIDIA's table of compute capabilities; of chips that it does not name, what all have.
-  int64_t getSharedBytes() {
-    return llvm::StringSwitch<int64_t>(chip.getValue())
-               .Cases({"sm_80", "sm_87"}, 163)
-               .Cases({"sm_90", "sm_90a", "sm_100", "sm_100a", "sm_103", "sm_103a"}, 227)
-               .Default(99)
-           << 10;
   }
 
   /// What the module is compiled for. Schedules that a person wrote have to be for the same.

@@ -152,3 +152,31 @@ func.func @no_channels(%s: !equivariant.rows, %y: tensor<?x3xf32, #y>) -> tensor
   }
   return %z : tensor<?x3xf32, #y>
 }
+
+// -----
+
+// Of the 99 KiB that a block may have on this chip, 16 warps with rings of eight times 64 x (3 + 1) and 3 (of 4) numbers take more.
+#x = #equivariant.irreps<"64x1o", mul_ir>
+#y = #equivariant.irreps<"1x1o", mul_ir>
+#z = #equivariant.irreps<"64x0e", mul_ir>
+#s = #equivariant.schedule<target = gpu, group_by = receivers, lanes = 32, slab_begin = 0, slab_end = 2, slabs = 2, warps = 16, stages = 8>
+module attributes {equivariant.target = "cuda:sm_120"} {
+  func.func @too_many_rows(%g: !equivariant.graph, %x: tensor<?x192xf32, #x>, %y: tensor<?x3xf32, #y>, %w: tensor<?x64xf32>) -> tensor<?x64xf32, #z> {
+    // expected-error@+1 {{'equivariant.kernel' op needs 133120 bytes of shared memory a block, which has no lowering yet for cuda:sm_120 with 101376; fewer stages or warps need less}}
+    %z = equivariant.kernel over %g : !equivariant.graph
+        ins(%x at senders, %y at edge, %w at edge : tensor<?x192xf32, #x>, tensor<?x3xf32, #y>, tensor<?x64xf32>)
+        outs(receivers : tensor<?x64xf32, #z>) attributes {schedule = #s} {
+    ^bb0(%xe: tensor<192xf32, #x>, %ye: tensor<3xf32, #y>, %we: tensor<64xf32>):
+      %c = equivariant.coefficients(1, 1, 0) * 0.5 : tensor<3x3x1xf32>
+      %0 = equivariant.block %xe[0] : tensor<192xf32, #x> -> tensor<64x3xf32>
+      %1 = equivariant.block %ye[0] : tensor<3xf32, #y> -> tensor<1x3xf32>
+      %2 = equivariant.block %we[0] : tensor<64xf32> -> tensor<64x1xf32>
+      %3 = equivariant.einsum "ijk,vj->vik"(%c, %1) : (tensor<3x3x1xf32>, tensor<1x3xf32>) -> tensor<1x3x1xf32>
+      %4 = equivariant.einsum "vik,ui->uvk"(%3, %0) : (tensor<1x3x1xf32>, tensor<64x3xf32>) -> tensor<64x1x1xf32>
+      %5 = equivariant.einsum "uvk,uv->uk"(%4, %2) : (tensor<64x1x1xf32>, tensor<64x1xf32>) -> tensor<64x1xf32>
+      %6 = equivariant.assemble [0](%5) : (tensor<64x1xf32>) -> tensor<64xf32, #z>
+      equivariant.yield %6 : tensor<64xf32, #z>
+    }
+    return %z : tensor<?x64xf32, #z>
+  }
+}
