@@ -27,6 +27,7 @@ import numpy
 import torch
 
 import espmm
+from espmm.launch import Launcher
 
 warnings.filterwarnings("ignore")
 
@@ -121,6 +122,28 @@ def call(calculator: Any, atoms: Any) -> float:
     return time.perf_counter() - begin
 
 
+class Launches:
+    """The seconds that launches take. On the CPU a launch is over when it returns."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        launch = Launcher.__call__
+
+        def timed(launcher: Launcher, *arguments: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return launch(launcher, *arguments)
+            finally:
+                self.seconds += time.perf_counter() - begin
+
+        Launcher.__call__ = timed  # type: ignore[method-assign]
+
+    def take(self) -> float:
+        """Those since it was asked last."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
+
 def with_openequivariance(client: Any, device: str) -> Optional[Any]:
     """The client's calculator on OpenEquivariance; None where that is not to be had."""
     if device != "cuda" or importlib.util.find_spec("openequivariance") is None:
@@ -164,11 +187,14 @@ def main(argv: Optional[list[str]] = None) -> int:
     load = os.getloadavg()[0]
     names, order = list(calculators), random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in names}
+    launches, kernels = Launches() if arguments.device == "cpu" else None, []
     for i in range(arguments.warmup + arguments.repeat):
         for name in order.sample(names, len(names)):
             seconds = call(calculators[name], atoms)
             if i >= arguments.warmup:
                 times[name].append(seconds)
+            if launches is not None and name == "espmm":
+                kernels.append(launches.take())
     figures = {name: 1e3 * statistics.median(values) for name, values in times.items()}
     if arguments.device == "cuda":
         machine = torch.cuda.get_device_name()
@@ -187,6 +213,10 @@ def main(argv: Optional[list[str]] = None) -> int:
             f"  energy differs from e3nn's by {energy:.0e}, forces by {forces:.0e} (relative)"
         )
     content: dict[str, Any] = {"model": client.title, "atoms": len(atoms), "machine": machine, "load": load, "ms": figures}
+    if launches is not None:
+        content["kernels"] = taken = 1e3 * statistics.median(kernels[arguments.warmup :])
+        rest = figures["e3nn"] / (figures["espmm"] - taken)
+        print(f"  espmm's kernels take {taken:.4g} ms of a call; if they took nothing, it would be {rest:.3g} times as fast as e3nn's")
     if other is not None:
         content["beside OpenEquivariance"] = median, low, high = quotients(times)
         print(f"  turn by turn a call takes {median:.3f} of one with OpenEquivariance (95 %: {low:.3f} to {high:.3f})")

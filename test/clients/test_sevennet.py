@@ -43,7 +43,10 @@ def test_other_pretrained_models(name, modal, device):
     from sevenn.calculator import SevenNetCalculator
 
     atoms = clients.small()
-    calculator = SevenNetCalculator(name, device=device, modal=modal)
+    try:
+        calculator = SevenNetCalculator(name, device=device, modal=modal)
+    except FileNotFoundError as error:
+        pytest.skip(f"this installation of SevenNet lacks {error}")
     expected = clients.evaluate(calculator, atoms)
     _, report = espmm.accelerate(calculator)
     assert len(report.replaced) == 5 and not report.left
