@@ -104,7 +104,7 @@ LINEAR = [("4x0e+16x1o+3x2e", "8x0e+8x1o+5x2e"), ("10x0e+3x1o+7x0e", "0e+4x1o+2x
 
 
 def linear_in_place(linear: o3.Linear, monkeypatch: pytest.MonkeyPatch) -> InPlaceLinear:
-    """The kernel on the CPU too, where e3nn's code is called otherwise."""
+    """The kernel for scalars on the CPU too, where e3nn's code is called otherwise."""
     monkeypatch.setattr(InPlaceLinear, "_takes_kernel", lambda self, features: True)
     return InPlaceLinear(linear)
 
@@ -142,18 +142,26 @@ def test_a_linear_layers_state(library, monkeypatch):
 
 
 def test_where_e3nns_code_is_called(library, monkeypatch):
-    """On the CPU, while something is traced, and where the matrices are large."""
-    ours = InPlaceLinear(o3.Linear("4x0e", "4x0e"))
-    x = torch.randn(3, 4)
+    """For scalars on the CPU, where the matrices are large, and where a trace is recorded."""
     called = []
-    monkeypatch.setattr(o3.Linear, "forward", lambda self, *args: called.append(1) or torch.zeros(3, 4))
-    ours(x)
+    forward = o3.Linear.forward
+    monkeypatch.setattr(o3.Linear, "forward", lambda self, *args: called.append(1) or forward(self, *args))
+    scalars, vectors = InPlaceLinear(o3.Linear("4x0e", "4x0e")), InPlaceLinear(o3.Linear("4x0e+4x1o", "4x0e+4x1o"))
+    scalars(torch.randn(3, 4))
     assert called == [1]
-    assert not ours._takes_kernel(x)
-    on_gpu = SimpleNamespace(is_cuda=True, shape=(3, 4), numel=lambda: 12)
-    assert ours._takes_kernel(on_gpu)
-    monkeypatch.setattr(InPlaceLinear, "MOST_PRODUCTS", 3 * 16 - 1)
-    assert not ours._takes_kernel(on_gpu)
+    x = torch.randn(3, 16)
+    z = vectors(x)
+    assert called == [1]
+    on_gpu = SimpleNamespace(device=torch.device("cuda"), shape=(3, 4), numel=lambda: 12)
+    assert scalars._takes_kernel(on_gpu)
+    monkeypatch.setattr(InPlaceLinear, "MOST_PRODUCTS", {"cuda": 3 * 16, "cpu": 3 * 32 - 1})
+    torch.testing.assert_close(vectors(x), z)
+    assert called == [1, 1] and scalars._takes_kernel(on_gpu)
+    monkeypatch.setattr(InPlaceLinear, "MOST_PRODUCTS", {"cuda": 3 * 16 - 1, "cpu": 3 * 32})
+    assert vectors._takes_kernel(x) and not scalars._takes_kernel(on_gpu)
+    traced = torch.jit.trace(vectors, x)
+    assert len(called) > 2 and "espmm::" not in str(traced.inlined_graph)
+    assert not vectors._takes_kernel(x.to("meta"))
 
 
 def test_which_products_are_plain():

@@ -48,7 +48,7 @@ class Acceleration:
 
 def accelerate(target: Any) -> tuple[Any, Acceleration]:
     """Replaces the convolutions of a MACE, NequIP or SevenNet model, in place: product, gather and sum become one kernel. So do e3nn's other products in it,
-    unless they have so many weights that they are large products of matrices, and, in eager calls on a GPU, its linear layers.
+    unless they have so many weights that they are large products of matrices, and, in eager calls on few rows, its linear layers.
 
     Parameters stay the same tensors under the same names, so that optimizers and checkpoints go on, in both directions. Results
     are equal within rounding, derivatives of every order too. On a GPU and on the CPU, wherever the model is moved.

@@ -46,18 +46,20 @@ class PlainProduct(_InPlace, TensorProduct):
 class InPlaceLinear(_InPlace, TensorProduct):
     """linear(x) for a built ``e3nn.o3.Linear`` that has weights of its own and no biases: the product with one number, 1.
 
-    On a GPU one kernel does what e3nn's code has some hundred operators for, which is what a call with few rows is made of. Matrices of many rows are
-    torch's, on the CPU all are, and so is what a trace records: e3nn's code.
+    One kernel does what e3nn's code has dozens of operators for, which is what a call with few rows is made of. Matrices of many rows are
+    torch's, those of scalars on the CPU, where e3nn's code is a matrix product and nothing else, and what a trace records: e3nn's code.
     """
 
     #: With more products of two numbers than that the matrices are what takes the time, in which torch is as fast or faster.
-    MOST_PRODUCTS = 1 << 29
+    MOST_PRODUCTS = {"cuda": 1 << 29, "cpu": 1 << 23}
 
     def __init__(self, linear: torch.nn.Module) -> None:
         super().__init__(linear)
         self._linear = (linear,)  # no child, which the state_dict would have
         self.irreps_in = linear.irreps_in
         self.bias_numel = 0
+        scalars = all(linear.irreps_in[instruction.i_in].ir.l == 0 for instruction in linear.instructions)
+        self._devices = ("cuda",) if scalars else ("cuda", "cpu")
 
     @staticmethod
     def _read(linear: Any) -> TPProblem:
@@ -76,7 +78,8 @@ class InPlaceLinear(_InPlace, TensorProduct):
         return super().forward(features, features.new_ones(*features.shape[:-1], 1), weight)
 
     def _takes_kernel(self, features: torch.Tensor) -> bool:
-        return features.is_cuda and features.numel() * self.weight_numel <= self.MOST_PRODUCTS * features.shape[-1] and not is_tracing()
+        device = features.device.type
+        return device in self._devices and features.numel() * self.weight_numel <= self.MOST_PRODUCTS[device] * features.shape[-1] and not is_tracing()
 
     def example(self) -> tuple[torch.Tensor, ...]:
         return super().example()[:1]
