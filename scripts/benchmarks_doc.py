@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "python"))
 
 from espmm.bench import plots, report  # noqa: E402
-from espmm.bench.figures import Figures, PeerFigure, Row  # noqa: E402
+from espmm.bench.figures import WITHOUT_ROWS, Figures, PeerFigure, Row  # noqa: E402
 
 PAGE = ROOT / "docs" / "Benchmarks.md"
 FOLDER = ROOT / "docs" / "benchmarks"
@@ -45,6 +45,8 @@ def _figures(name: str, suite: str, arguments: str) -> str:
         return f"\nNot measured yet. `{' '.join(words)}` fills this table.\n\n"
     figures = Figures.load(str(path))
     rows: list[Row] = figures.suites[suite]
+    if suite in WITHOUT_ROWS:
+        return "\n".join(["", *_plain_table(rows), "", ""])
     lines = ["", *(f"{line}.  " for line in report.heading(figures.environment).splitlines()), ""]
     lines += _table(rows, figures.tolerance)
     lines += ["", *(f"- {line}" for line in report.summary(rows) + report.notes(rows)), ""]
@@ -53,6 +55,18 @@ def _figures(name: str, suite: str, arguments: str) -> str:
         if (FOLDER / image).is_file():
             lines += [f"![{plot} of {suite}](benchmarks/{image})", ""]
     return "\n".join(lines) + "\n"
+
+
+#: Columns of figures that are not of a pass.
+_COLUMNS = {
+    "problem": "problem", "compiled_s": "s, compiled", "cached_s": "s, from the disk cache", "call": "call", "us": "us of the host",
+}  # fmt: skip
+
+
+def _plain_table(rows: list[dict]) -> list[str]:
+    cells = [[value if isinstance(value, str) else report.number(value) for value in row.values()] for row in rows]
+    header = [_COLUMNS[name] for name in rows[0]]
+    return [f"| {' | '.join(line)} |" for line in (header, ["---", *["---:"] * (len(header) - 1)], *cells)]
 
 
 def _table(rows: list[Row], tolerance: float) -> list[str]:

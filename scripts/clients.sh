@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes an environment for each program that uses espmm, in .clients/: mace, nequip, sevenn, from PyPI, on Python 3.11.
-# torch comes first, and what comes after may not change it. Does nothing where an environment is as this script says.
+# torch comes first, and what comes after may not change it. Nothing is installed where an environment is as this script says.
+# They find espmm in this repository, once `make build` has built its library.
 #
 #   clients.sh [NAME...]         only these
 #   PYTHON311=/path/to/python    CPython 3.11 (default: python3.11)
@@ -38,9 +39,11 @@ for name in "${names[@]}"; do
   stamp="$CLIENTS/$name/.installed"
   if [ "$(cat "$stamp" 2>/dev/null)" = "$TORCH $wanted $TOOLS" ]; then
     skip "Client $name" "$CLIENTS/$name has $TORCH $wanted"
-    continue
+  else
+    # shellcheck disable=SC2086  # words are requirements
+    step "Installing $wanted on $TORCH into $CLIENTS/$name (1 to 2 minutes)" install "$CLIENTS/$name" $wanted $TOOLS
+    printf '%s\n' "$TORCH $wanted $TOOLS" > "$stamp"
   fi
-  # shellcheck disable=SC2086  # words are requirements
-  step "Installing $wanted on $TORCH into $CLIENTS/$name (1 to 2 minutes)" install "$CLIENTS/$name" $wanted $TOOLS
-  printf '%s\n' "$TORCH $wanted $TOOLS" > "$stamp"
+  # espmm is this checkout's, as built.
+  printf '%s\n' "$ROOT/python" > "$("$CLIENTS/$name/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/espmm.pth"
 done

@@ -70,6 +70,8 @@ llvm::Expected<std::unique_ptr<LoadedCode>> loadCode(llvm::StringRef ptx, const 
                                                      const Device &device) {
   if (llvm::Error error = device.checkRuns(manifest.chip))
     return error;
+  if (manifest.kernels.empty())
+    return std::unique_ptr<LoadedCode>(new LoadedCode{device, {}}); // zeros alone
   llvm::Expected<Assembler> assembler = assemblerFromEnvironment();
   if (!assembler)
     return assembler.takeError();

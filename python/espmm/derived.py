@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Iterable, Iterator, Mapping, Optional
 
 import torch
+from torch.nn.utils.parametrize import is_parametrized
 
 from . import problems
 from .compiled import CompiledProgram
@@ -119,6 +120,11 @@ class TensorSquare(TensorProduct):
         """tp(x, x, weight): x of shape (..., irreps_in.dim) to (..., irreps_out.dim); see :meth:`TensorProduct.forward`."""
         return super().forward(x, x, weight)
 
+    def example(self) -> tuple[torch.Tensor, ...]:
+        """As those of :class:`TensorProduct`, without y."""
+        x, _, *weight = super().example()
+        return (x, *weight)
+
 
 def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Module:
     """A copy of a module in which every ``e3nn.o3.TensorProduct`` is espmm's: the same weights, outputs and state_dict.
@@ -126,7 +132,8 @@ def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Modu
     Args:
         module: a tensor product of e3nn (0.4.4 to 0.6), or a module that contains some, however deep; it is left as it is.
         strict: raise if a product cannot be replaced. By default each is left, and a warning names them, with the reason: what espmm does not lower
-            on the module's device, what has a ``forward`` of its own, and what is TorchScript already.
+            on the module's device, what has a ``forward``, hooks or parametrizations of its own, what is TorchScript already, and what is in a plain list or
+            dictionary, of which a module does not know.
 
     Returns:
         The copy. Products on a GPU are compiled for it, as far as that is needed to know that they can be.
@@ -160,6 +167,8 @@ def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Modu
             why = why_left(parent)
             if why is not None:
                 left[name or getattr(parent, "original_name", type(parent).__name__)] = why
+            for path, product in _unregistered(parent, o3.TensorProduct):
+                left[f"{name}.{path}" if name else path] = f"this {type(product).__name__} is not a child of its module"
             for key, child in list(parent.named_children()):
                 if isinstance(child, o3.TensorProduct):
                     parent.add_module(key, convert(child, f"{name}.{key}" if name else key))
@@ -176,6 +185,31 @@ def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Modu
 def is_compiled(module: torch.nn.Module) -> bool:
     """Whether this is what torch.compile makes of a module."""
     return "torch._dynamo" in sys.modules and isinstance(module, torch._dynamo.OptimizedModule)
+
+
+def _unregistered(parent: torch.nn.Module, kind: type) -> Iterator[tuple[str, Any]]:
+    """Modules of a class in a module's plain lists, tuples and dictionaries, with what they are called there."""
+    for name, value in vars(parent).items():
+        if name.startswith("_") or not isinstance(value, (list, tuple, dict)):
+            continue
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(item, kind):
+                yield f"{name}[{key!r}]", item
+
+
+#: Where torch keeps what is called around a module's forward.
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def own_ways(module: torch.nn.Module) -> Optional[str]:
+    """What a module does that its class does not say; None if there is no such thing."""
+    if "forward" in vars(module):
+        return f"this {type(module).__name__} has a forward of its own"
+    if any(getattr(module, name, None) for name in _HOOKS):
+        return f"this {type(module).__name__} has hooks"
+    if is_parametrized(module):
+        return f"this {type(module).__name__} is parametrized"
+    return None
 
 
 def why_left(module: Any) -> Optional[str]:
@@ -195,6 +229,9 @@ def _convert(tp: Any, o3: Any) -> TensorProduct:
     kind = type(tp)
     if kind not in known and kind is not square and kind.forward is not o3.TensorProduct.forward:
         raise ProblemError(f"{kind.__name__} has a forward of its own")
+    why = own_ways(tp)
+    if why is not None:
+        raise ProblemError(why)
     problem = TPProblem.from_e3nn(tp)
     device = tp.output_mask.device
     ours = TensorSquare.of_problem(problem) if square is not None and kind is square else TensorProduct(problem)

@@ -7,7 +7,8 @@ against e3nn's exceptions keeps working:
 =============================================== ==============================
 mistake                                          e3nn raises
 =============================================== ==============================
-irreps, variances or path weights not readable   ``ValueError``
+irreps or variances not readable                 ``ValueError``
+of another type than they may be of              ``TypeError``
 irrep_normalization, path_normalization          ``AssertionError``
 variances of the wrong length                    ``AssertionError``
 block index out of range                         ``IndexError``

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, Hashable, NamedTuple
 
 from .errors import ProblemAssertionError, ProblemError, ProblemIndexError, ProblemKeyError, ProblemTypeError
 from .irreps import Irreps
@@ -117,6 +117,8 @@ def read_instruction(position: int, given: Any, irreps: tuple[Irreps, Irreps, Ir
             f"expected instruction {position} to be (i_in1, i_in2, i_out, mode, has_weight[, path_weight]), got {given!r}"
         )
     *indices, mode, has_weight = entries[:5]
+    if not isinstance(mode, Hashable):
+        raise ProblemTypeError(f"expected the connection mode of instruction {position} to be a string, got {mode!r}")
     if mode not in MODES:
         raise ProblemKeyError(
             f"instruction {position}: unknown connection mode {mode!r}, expected one of {', '.join(MODES)}"
@@ -129,9 +131,11 @@ def read_instruction(position: int, given: Any, irreps: tuple[Irreps, Irreps, Ir
         ) from None
     try:
         path_weight = entries[5] if len(entries) == 6 else 1.0
+        if isinstance(path_weight, (str, bytes)):
+            raise TypeError
         path_weight = path_weight if isinstance(path_weight, (int, float)) else float(path_weight)
     except (TypeError, ValueError):
-        raise ProblemError(
+        raise ProblemTypeError(
             f"expected the path weight of instruction {position} to be a number, got {entries[5]!r}"
         ) from None
     raw = RawInstruction(position, *indices, mode, bool(has_weight), path_weight, final)

@@ -6,7 +6,7 @@ import operator
 import re
 from typing import Any, Iterator, NamedTuple
 
-from .errors import ProblemError
+from .errors import ProblemError, ProblemTypeError
 
 _TERM = re.compile(r"\s*(?:(?P<mul>\d+)\s*x\s*)?(?P<l>\d+)\s*(?P<p>[eoy])\s*\Z")
 
@@ -79,7 +79,7 @@ class Irreps(tuple):
         try:
             blocks = list(irreps)
         except TypeError:
-            raise ProblemError(
+            raise ProblemTypeError(
                 f"expected irreps as a string like '8x0e+8x1o' or a list of (mul, (l, p)), got {irreps!r}"
             ) from None
         return super().__new__(cls, (_as_block(block, irreps) for block in blocks))
@@ -184,8 +184,9 @@ def _as_block(block: Any, whole: Any) -> MulIrrep:
     try:
         mul, ir = (block.mul, block.ir) if hasattr(block, "mul") else block
         mul = operator.index(mul)
-    except (TypeError, ValueError):
-        raise ProblemError(f"unknown irreps {whole!r}: cannot read {block!r}, expected (mul, (l, p))") from None
+    except (TypeError, ValueError) as error:
+        kind = ProblemTypeError if isinstance(error, TypeError) else ProblemError
+        raise kind(f"unknown irreps {whole!r}: cannot read {block!r}, expected (mul, (l, p))") from None
     if mul < 0:
         raise ProblemError(f"unknown irreps {whole!r}: the multiplicity of {block!r} is negative")
     return MulIrrep(mul, as_irrep(ir))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from .autograd import run_eager
 from .compiled import CompiledProgram
 from .devices import target_of
-from .errors import ProblemAssertionError, ProblemDtypeError, ProblemError, ProblemRuntimeError, ProblemTypeError
+from .errors import ProblemAssertionError, ProblemDtypeError, ProblemError, ProblemIndexError, ProblemRuntimeError, ProblemTypeError
 from .graph import Graph, check_device, check_indices, graph_of, known_graph
 from .launch import RowSpace, torch_dtype
 from .module_paths import names_errors, path_of
@@ -267,9 +266,12 @@ class _Product(torch.nn.Module):
             A view of shape (..., *path_shape).
 
         Raises:
-            ProblemError: the instruction has no weights; weight is None and there are no internal weights, or has another shape.
+            ProblemError: no such instruction, or it has no weights; weight is None and there are no internal weights, or has another shape.
         """
-        where = self.problem.weight_slices()[instruction]
+        slices = self.problem.weight_slices()
+        if not -len(slices) <= instruction < len(slices):
+            raise ProblemIndexError(f"expected one of {len(slices)} instructions, got instruction {instruction}")
+        where = slices[instruction]
         if where is None:
             raise ProblemError(f"instruction {instruction} has no weights")
         weight = self._views(weight)
@@ -287,7 +289,7 @@ class _Product(torch.nn.Module):
                 yield (position, instruction, view) if yield_instruction else view
 
     def _join(self, weights: Sequence[torch.Tensor]) -> torch.Tensor:
-        """A list with the weights of each weighted instruction, as e3nn takes it, joined."""
+        """A list with the weights of each weighted instruction, in their shape or in one axis, as e3nn takes it, joined."""
         weighted = [(position, ins) for position, ins in enumerate(self.instructions) if ins.has_weight]
         if len(weights) != len(weighted):
             raise ProblemAssertionError(
@@ -297,21 +299,27 @@ class _Product(torch.nn.Module):
         for i, (given, (position, ins)) in enumerate(zip(weights, weighted)):
             if not isinstance(given, torch.Tensor):
                 raise ProblemTypeError(f"{ins.at(position)}: expected w[{i}] to be a tensor, got {type(given).__name__}")
-            lead = given.ndim - len(ins.path_shape)
-            if lead < 0 or tuple(given.shape[lead:]) != ins.path_shape:
-                shape = ", ".join(map(str, ins.path_shape))
-                raise ProblemRuntimeError(f"{ins.at(position)}: expected w[{i}] of shape (..., {shape}), got {tuple(given.shape)}")
-            if flat and given.shape[:lead] != flat[0].shape[:-1]:
-                axes, first = tuple(given.shape[:lead]), tuple(flat[0].shape[:-1])
-                raise ProblemRuntimeError(f"{ins.at(position)}: expected w[{i}] to have the leading axes {first} of w[0], got {axes}")
-            flat.append(given.reshape(*given.shape[:lead], ins.weight_numel))
+            shape, rank = tuple(given.shape), len(ins.path_shape)
+            if shape[-rank:] == ins.path_shape:
+                lead = shape[:-rank]
+            elif shape and shape[-1] == ins.weight_numel:
+                lead = shape[:-1]
+            else:
+                expected = ", ".join(map(str, ins.path_shape))
+                raise ProblemRuntimeError(f"{ins.at(position)}: expected w[{i}] of shape (..., {expected}), got {shape}")
+            if not lead and not self.shared_weights:
+                lead = (1,)
+            if flat and lead != flat[0].shape[:-1]:
+                first = tuple(flat[0].shape[:-1])
+                raise ProblemRuntimeError(f"{ins.at(position)}: expected w[{i}] to have the leading axes {first} of w[0], got {lead}")
+            flat.append(given.reshape(*lead, ins.weight_numel))
         return torch.cat(flat, dim=-1) if flat else self.weight
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """What torch.jit.script takes in its place: the operators that a call with the arguments of ``example`` consists of, for any numbers of rows, nodes and edges."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are checked once, while it is traced
-            return torch.jit.trace(self, self.example(), check_trace=False)
+        from .scripting import scriptable
+
+        return scriptable(self, self.internal_weights and self.weight_numel > 0)
 
 
 class TensorProduct(_Product):
@@ -395,7 +403,8 @@ class TensorProduct(_Product):
         w = self._weight(weight, y.device)
         if w is not None and not self.shared_weights:
             w = w.unsqueeze(-2)
-        return self.forward(torch.eye(self._widths[0], dtype=y.dtype, device=y.device), y.unsqueeze(-2), w)
+        units = torch.eye(self._widths[0], dtype=y.dtype, device=y.device)
+        return TensorProduct.forward(self, units, y.unsqueeze(-2), w)  # of a class whose own takes other arguments too
 
 
 class TensorProductConv(_Product):
@@ -488,10 +497,10 @@ class TensorProductConv(_Product):
 
     def example(self) -> tuple[torch.Tensor, ...]:
         """Arguments of :meth:`forward`: two nodes, three edges."""
-        x, y, w = (
-            self.output_mask.new_zeros(rows, width)
-            for rows, width in ((2, self.irreps_in1.dim), (3, self.irreps_in2.dim), (3, self.weight_numel))
-        )
+        rows_of_weights = () if self.shared_weights else (3,)
+        shapes = (2, self.irreps_in1.dim), (3, self.irreps_in2.dim), (*rows_of_weights, self.weight_numel)
+        x, y, w = (self.output_mask.new_zeros(shape) for shape in shapes)
+        w = w.to(self._weight_dtype)
         receivers, senders = torch.tensor([[0, 0, 1], [1, 1, 0]], device=x.device)
         return x, y, w, receivers, senders
 

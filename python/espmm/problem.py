@@ -103,9 +103,8 @@ class TPProblem:
         layout: str = "mul_ir",
     ) -> None:
         if normalization is not None:
-            warnings.warn(
-                "`normalization` is deprecated. Use `irrep_normalization` instead.", DeprecationWarning, stacklevel=2
-            )
+            message = "`normalization` is deprecated. Use `irrep_normalization` instead."
+            warnings.warn(message, DeprecationWarning, stacklevel=_callers_level())
             irrep_normalization = normalization
         irrep_normalization = _choice("irrep_normalization", irrep_normalization, ("component", "norm", "none"))
         path_normalization = _choice("path_normalization", path_normalization, ("element", "path", "none"))
@@ -252,6 +251,14 @@ class TPProblem:
         )
 
 
+def _callers_level() -> int:
+    """The ``stacklevel`` at which whoever called this package is warned, of a class derived from another too."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def _restore(*value: Any) -> TPProblem:
     problem = TPProblem.__new__(TPProblem)
     problem._freeze(value[:3], *value[3:])
@@ -271,7 +278,9 @@ def _variances(name: str, values: Optional[Sequence[float]], blocks: Irreps) -> 
         return [1.0] * len(blocks)
     try:
         numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
+    except TypeError:
+        raise ProblemTypeError(f"expected {name} to be a list of numbers, got {values!r}") from None
+    except ValueError:
         raise ProblemError(f"expected {name} to be a list of numbers, got {values!r}") from None
     if len(numbers) != len(blocks):
         raise ProblemAssertionError(

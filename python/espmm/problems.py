@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Optional
 
-from .errors import ProblemAssertionError, ProblemError
+from .errors import ProblemAssertionError, ProblemError, ProblemTypeError
 from .irreps import Irrep, Irreps, as_irrep
 from .problem import TPProblem
 
@@ -198,7 +198,8 @@ def _filter(filter_ir_out: Optional[Iterable]) -> Optional[set[Irrep]]:
     try:
         return {as_irrep(ir) for ir in filter_ir_out}
     except (TypeError, ValueError) as error:
-        raise ProblemError(f"expected filter_ir_out to be irreps, got {filter_ir_out!r}: {error}") from None
+        kind = ProblemTypeError if isinstance(error, TypeError) else ProblemError
+        raise kind(f"expected filter_ir_out to be irreps, got {filter_ir_out!r}: {error}") from None
 
 
 def _ends(blocks: Irreps) -> list[int]:

@@ -29,10 +29,11 @@ def pair(client, dtype, device):
     return theirs, ours
 
 
-def assert_equal_results(found, expected, tolerance):
+def assert_equal_results(found, expected, tolerance, least=0.0):
+    """To a tolerance relative to the largest component of each; of forces and stress, to that of ``least`` where they are less."""
     assert found.keys() == expected.keys()
     for key, value in expected.items():
-        scale = max(abs(value).max(), 0.0 if key == "energy" else 1e-2)  # forces of a symmetric structure are noise
+        scale = max(abs(value).max(), 0.0 if key == "energy" else least)
         assert abs(found[key] - value).max() <= tolerance * scale, (key, found[key], value)
 
 
@@ -44,12 +45,14 @@ def models(request, client, device):
 
 
 @pytest.mark.parametrize("structure", clients.STRUCTURES, ids=lambda make: make.__name__)
-def test_energy_forces_and_stress(client, models, structure, launches):
+def test_energy_forces_and_stress(client, models, device, structure, launches):
     dtype, theirs, ours = models
     atoms = structure()
     expected = evaluate(client, theirs, atoms)
     assert not launches
-    assert_equal_results(evaluate(client, ours, atoms), expected, TOLERANCE[dtype])
+    # Forces of one atom are noise; sums in any order, as on a GPU, differ by that of their largest term.
+    is_noise = structure is clients.one_atom or (device, dtype) == ("cuda", "float32")
+    assert_equal_results(evaluate(client, ours, atoms), expected, TOLERANCE[dtype], least=1e-2 if is_noise else 0.0)
     assert launches
     if structure is not clients.one_atom:
         assert abs(expected["forces"]).max() > 1e-3

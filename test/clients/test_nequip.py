@@ -100,6 +100,50 @@ def test_packaged_by_aotinductor(tmp_path, device):
             assert (found[key] - expected[key]).norm() <= 1e-10 * expected[key].norm(), key
 
 
+def seams(model):
+    from nequip.nn._tp_scatter_base import TensorProductScatter
+
+    return [(parent, key) for parent in model.modules() for key, child in parent._modules.items() if type(child) is TensorProductScatter]
+
+
+def test_a_layer_by_itself(launches):
+    """In whose place no model can put another: what is returned is the new one."""
+    ((parent, key), *_) = seams(NequIP.build("float64"))
+    layer = parent._modules[key]
+    new, report = espmm.accelerate(layer)
+    assert type(new).__name__ == "FusedTensorProductScatter" and list(report.replaced) == [""] and type(layer) is not type(new)
+    inputs = (torch.randn(5, layer.tp.irreps_in1.dim), torch.randn(9, layer.tp.irreps_in2.dim), torch.randn(9, layer.tp.weight_numel))
+    inputs = [t.double() for t in inputs]
+    edges = torch.randint(5, (2, 9))
+    expected = layer(*inputs, *edges)
+    assert not launches
+    assert (new(*inputs, *edges) - expected).norm() <= 1e-12 * expected.norm() and launches
+
+
+def test_layers_that_torch_compiles(launches):
+    """The compiled layer goes on with what is put into it."""
+    theirs, ours = (NequIP.build("float64") for _ in range(2))
+    for parent, key in seams(ours):
+        parent._modules[key] = torch.compile(parent._modules[key], backend="eager")
+    expected = evaluate(NequIP, theirs, clients.magnesia())
+    _, report = espmm.accelerate(ours)
+    assert len(report.replaced) == 2 and not seams(ours)
+    called = []
+    for module in ours.modules():
+        if type(module).__name__ == "FusedTensorProductScatter":
+            module.register_forward_hook(lambda *arguments: called.append(1))
+    torch._dynamo.reset()
+    assert_equal_results(evaluate(NequIP, ours, clients.magnesia()), expected, 1e-10)
+    assert called
+
+
+def test_a_model_that_has_compiled_itself_is_refused():
+    model = NequIP.build("float64", compile_mode="compile", **TINY)
+    gradients(model, frames(NequIP.build("float64", **TINY)))
+    with pytest.raises(ValueError, match="expected a model that has not been compiled yet"):
+        espmm.accelerate(model)
+
+
 def test_custom_ops_libs_are_named():
     ours = NequIP.build("float64")
     espmm.accelerate(ours)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from e3nn import o3
 from espmm.__main__ import main
-from espmm.acceleration.fused import FusedConvolution, InPlaceLinear, is_linear, is_product
+from espmm.acceleration.fused import FusedConvolution, InPlaceLinear, is_linear, is_product, not_a_product
 from helpers import check_against, default_dtype
 
 ARGUMENTS = ("4x0e+3x1o", "0e+1o", "4x0e+4x1o+3x1e", [(0, 0, 0, "uvu", True), (0, 1, 1, "uvu", True), (1, 1, 2, "uvu", True)])
@@ -170,6 +170,11 @@ def test_which_products_are_plain():
             return super().forward(y, x, weight)
 
     assert is_product(product()) and is_product(o3.FullTensorProduct("1o", "1o"))
+    hooked, linear = product(), o3.Linear("2x1o", "2x1o")
+    for module in (hooked, linear):
+        module.register_forward_hook(lambda *arguments: None)
+    assert not is_product(hooked) and not is_linear(linear) and is_linear(o3.Linear("2x1o", "2x1o"))
+    assert not_a_product(hooked).startswith("of its product, this ") and not_a_product(hooked).endswith(" has hooks")
     assert is_linear(o3.Linear("2x0e", "2x0e")) and not is_linear(o3.Linear("2x0e", "2x0e", biases=True)) and not is_linear(torch.nn.Linear(1, 1))
     assert not is_linear(o3.Linear("2x0e", "2x0e", f_in=2, f_out=3)) and not is_linear(o3.Linear("2x0e", "2x0e", shared_weights=False))
     assert not is_product(torch.nn.Linear(1, 1)) and not is_product(Own("0e", "0e", "0e", [(0, 0, 0, "uuu", False)]))

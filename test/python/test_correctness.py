@@ -6,7 +6,7 @@ import espmm
 import pytest
 import torch
 from espmm import TPProblem, _capi, every_path_problem
-from helpers import check_against, derivatives, random_edges, random_inputs, reference, reference_conv, relative_error
+from helpers import check_against, check_convolution, derivatives, random_edges, random_inputs, reference, reference_conv, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Graph as ReferenceGraph
@@ -159,9 +159,23 @@ def test_outputs_that_no_path_reaches_are_zero(device):
         shared_weights=False, irrep_dtype="float64", weight_dtype="float64",
     )  # fmt: skip
     tp = espmm.TensorProduct(problem)
-    check_against(tp, reference(problem), random_inputs(problem, 5), torch.float64, device, order=2)
+    check_against(tp, reference(problem), random_inputs(problem, 5), torch.float64, device, order=3)
+    check_convolution(problem, torch.float64, device, order=3)
     z = tp(*(t.to(device) for t in random_inputs(problem, 5)))
     assert not z[:, ~tp.output_mask.bool()].any()
+
+
+@pytest.mark.parametrize("weights", ["by row", "shared", "none"])
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "beside another"])
+def test_a_path_weight_of_zero(others, weights, device, poisoned):
+    """It gives zeros, and zeros as its gradients, as in e3nn."""
+    weighted = weights != "none"
+    paths = [(0, 0, 0, "uvu", weighted, 0.0), *([(1, 0, 1, "uvu", weighted)] if others else [])]
+    problem = TPProblem(
+        "4x1o+3x0e", "1o", "4x0e+3x1o+2x0e", paths, shared_weights=weights == "shared", internal_weights=False, irrep_dtype="float64", weight_dtype="float64"
+    )
+    check_against(espmm.TensorProduct(problem), reference(problem), random_inputs(problem, 5), torch.float64, device, order=2)
+    check_convolution(problem, torch.float64, device, order=2)
 
 
 def test_several_paths_into_one_output_and_from_one_input(device):

@@ -41,6 +41,22 @@ def test_cpu(name, library):
     assert flops == sorted(flops)
 
 
+def test_scratch_of_sums_in_a_fixed_order(library):
+    """A row an edge of x's gradient, and of y's for each launch that adds to it; nothing where sums may be in any order."""
+    problem = named_problem("mace-large")
+    for deterministic in (False, True):
+        orders = espmm.compile(problem, "cuda:sm_90", conv=True, grad_order=2, deterministic=deterministic).kernels
+        assert orders[0].cost["scratch_bytes"] == []
+        for compiled in orders[1:]:
+            scratch = compiled.cost["scratch_bytes"]
+            if not deterministic:
+                assert scratch == []
+                continue
+            assert [(factor, rows) for factor, rows, _ in scratch] == [("*", "E")] * 2
+            (of_x, of_y) = (count for _, _, count in scratch)
+            assert of_x == 4 * problem.irreps_in1.dim and of_y % (4 * problem.irreps_in2.dim) == 0 and of_y <= 16 * problem.irreps_in2.dim
+
+
 def test_gpu_tiles_together(library):
     """However a kernel is cut, its weights and its gradients' rows cross memory once."""
     problem = named_problem("nequip-benzene")

@@ -121,6 +121,19 @@ def test_right(shared, lead, poisoned, device):
     assert_same(ours(*there), torch.einsum("...ik,...i->...k", got.cpu(), x), device)
 
 
+@pytest.mark.parametrize("arguments", [("1x0e+1x1o",), ("1x0e+1x1o", "4x0e+1x1o+2x2e")], ids=["all", "some"])
+def test_right_of_a_square(arguments, poisoned, device):
+    """Of the product that a square is of one tensor with itself, with respect to the first."""
+    with default_dtype(torch.float64):
+        theirs = o3.TensorSquare(*arguments, compile_right=True)
+    ours = espmm.TensorSquare(*arguments, **DOUBLE)
+    if theirs.weight_numel:
+        ours.load_state_dict({"weight": theirs.weight, "output_mask": theirs.output_mask})
+    ours.to(device)
+    y = torch.randn(6, theirs.irreps_in2.dim, dtype=torch.float64)
+    check_against(ours.right, theirs.right, (y,), torch.float64, device, order=1)
+
+
 MIXED = ("4x0e+2x1o", "0e+3x1o", "4x0e+2x1o+2x0e", [(0, 0, 0, "uvu", False), (1, 0, 1, "uvu", True), (1, 1, 2, "uvu", True)])
 
 
@@ -205,6 +218,31 @@ def test_what_cannot_be_replaced_is_named(library):
         espmm.from_e3nn(net, strict=True)
     with pytest.raises(TypeError, match="expected a torch.nn.Module, got str"):
         espmm.from_e3nn("net")
+
+
+def test_products_that_do_more_than_their_class_says(library):
+    """A forward of one product, hooks, parametrizations, and products that are no children: all are left, and named."""
+    net = torch.nn.Module()
+    for name in ("own", "hooked", "before", "parametrized", "plain"):
+        setattr(net, name, o3.FullyConnectedTensorProduct("2x0e+1o", "0e+1o", "2x0e"))
+    net.own.forward = lambda x, y: torch.zeros(1)
+    net.hooked.register_forward_hook(lambda module, arguments, z: 2 * z)
+    net.before.register_forward_pre_hook(lambda module, arguments: None)
+    torch.nn.utils.parametrizations.weight_norm(net.parametrized)
+    net.loose, net.named = [o3.FullTensorProduct("1o", "1o")], {"a": o3.FullTensorProduct("1o", "1o")}
+    with pytest.warns(UserWarning, match="6 tensor products are e3nn's still") as caught:
+        copy = espmm.from_e3nn(net)
+    text = str(caught[0].message)
+    for reason in (
+        "own: this FullyConnectedTensorProduct has a forward of its own", "hooked: this FullyConnectedTensorProduct has hooks",
+        "before: this FullyConnectedTensorProduct has hooks", "parametrized: this Parametrized", "loose[0]: this FullTensorProduct is not a child of its module",
+        "named['a']: this FullTensorProduct is not a child of its module",
+    ):  # fmt: skip
+        assert reason in text, (reason, text)
+    assert type(copy.plain) is espmm.TensorProduct
+    x, y = torch.randn(3, 5), torch.randn(3, 4)
+    for name in ("own", "hooked", "before", "parametrized", "plain"):
+        torch.testing.assert_close(getattr(copy, name)(x, y), getattr(net, name)(x, y))
 
 
 def test_a_single_product(device):

@@ -56,12 +56,12 @@ def test_an_order_compiles_cold(target, order, library):
     assert found["mebibytes"] < MEBIBYTES
 
 
-def test_every_path_against_e3nn(library):
+def test_every_path_against_e3nn(device):
     """By e3nn's Wigner 3j symbols in float64, which have as many coefficients that are not 0 as the compiler counts: all paths are computed in one call."""
     assert len(PROBLEM.instructions) == PATHS
     generator = torch.Generator().manual_seed(0)
     x, y, w = (torch.randn(2, n, generator=generator) for n in (PROBLEM.irreps_in1.dim, PROBLEM.irreps_in2.dim, PROBLEM.weight_numel))
-    z = espmm.TensorProduct(PROBLEM)(x, y, w)
+    z = espmm.TensorProduct(PROBLEM)(x.to(device), y.to(device), w.to(device))
     at1, at2 = o3.Irreps(str(PROBLEM.irreps_in1)).slices(), o3.Irreps(str(PROBLEM.irreps_in2)).slices()
     expected = torch.zeros(2, PROBLEM.irreps_out.dim, dtype=torch.float64)
     out = o3.Irreps(str(PROBLEM.irreps_out))

@@ -40,6 +40,7 @@ PROBLEMS = {
         "256x0e+3x1o", "1x0e+2x1o", "256x0e+256x1o+5x1o+3x1e",
         [(0, 0, 0, "uvu", True), (0, 1, 1, "uvu", True), (1, 0, 2, "uvw", True), (0, 1, 2, "uvw", True), (1, 1, 3, "uvu", True)],
     ),
+    "256 channels of y": ("3x0e+2x1o", "256x0e+100x1o", "256x0e+4x0e+100x1o", [(0, 0, 0, "uvv", True), (1, 1, 1, "uvw", True), (0, 1, 2, "uvv", True)]),
     "many, repeated, none": (
         "100x0e+0x1o+48x1o+3x0e", "48x0e+17x1o+48x0e", "17x0e+48x0e+17x0e+1x1o",
         [(0, 0, 0, "uvw", True), (3, 2, 2, "uvw", True), (2, 1, 0, "uvw", True), (2, 1, 1, "uvu", False), (1, 1, 0, "uvw", True), (3, 1, 3, "uvw", True)],

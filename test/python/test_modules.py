@@ -266,7 +266,7 @@ def test_broadcast_gradients(device):
     tp, expected = espmm.TensorProduct(PROBLEM), reference(PROBLEM)
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((3, 1, X), (1, 2, Y), (3, 2, W))]
-    check_against(tp, expected, inputs, torch.float64, device, order=2)
+    check_against(tp, expected, inputs, torch.float64, device, order=3)
 
 
 def test_weights_as_a_list(device):
@@ -274,6 +274,10 @@ def test_weights_as_a_list(device):
     x, y, w = (t.to(device) for t in random_inputs(PROBLEM, 5))
     pieces = [w[:, s].reshape(5, *ins.path_shape) for s, ins in zip(PROBLEM.weight_slices(), PROBLEM.instructions)]
     assert torch.equal(tp(x, y, pieces), tp(x, y, w))
+    assert torch.equal(tp(x, y, [piece.reshape(5, -1) for piece in pieces]), tp(x, y, w))  # e3nn takes these too
+    row = [piece[0] for piece in pieces]
+    found, expected = tp(x, y, row), reference(PROBLEM)(x.cpu(), y.cpu(), [piece.cpu() for piece in row])
+    assert found.shape == expected.shape and relative_error(found, expected) < 1e-12
     with pytest.raises(ValueError, match="expected 4 tensors in w, one a weighted instruction, got 3"):
         tp(x, y, pieces[:3])
     with pytest.raises(ValueError, match=r"expected w\[1\] of shape \(..., 4, 1\), got \(5, 3, 1\)"):
@@ -300,6 +304,9 @@ def test_views_of_weights_as_a_list():
     for view, piece in zip(shared.weight_views([piece[0] for piece in pieces]), pieces, strict=True):
         assert torch.equal(view, piece[0])
     assert not list(espmm.TensorProduct(WEIGHTLESS).weight_views())
+    with pytest.raises(espmm.ProblemError, match="expected one of 4 instructions, got instruction 99") as caught:
+        ours.weight_view_for_instruction(99)
+    assert isinstance(caught.value, IndexError)
 
 
 def awkward(tensor: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -81,9 +81,13 @@ def test_arguments_are_e3nns_in_e3nns_order():
 
 
 def test_normalization_is_a_deprecated_name():
-    with pytest.warns(DeprecationWarning, match="irrep_normalization"):
+    """Who is told is who wrote it, of a derived product too."""
+    with pytest.warns(DeprecationWarning, match="irrep_normalization") as caught:
         problem = TPProblem(*DOT, normalization="norm")
+        dense = espmm.FullyConnectedTensorProduct(*DOT[:3], normalization="norm").problem
     assert problem == TPProblem(*DOT, irrep_normalization="norm")
+    assert dense == espmm.FullyConnectedTensorProduct(*DOT[:3], irrep_normalization="norm").problem
+    assert [warning.filename for warning in caught] == [__file__] * 2
 
 
 def test_e3nns_code_generation_options_change_nothing():
@@ -223,6 +227,12 @@ BAD = {
     "in2_var": (DOT, {"in2_var": []}, "in2_var to have 1 entries"),
     "out_var": (DOT, {"out_var": [1.0, 2.0]}, "out_var to have 1 entries"),
     "var of strings": (DOT, {"in1_var": ["a"]}, "in1_var to be a list of numbers"),
+    "var not a list": (DOT, {"in1_var": 3}, "in1_var to be a list of numbers, got 3"),
+    "irreps not a list": ((3, *DOT[1:]), {}, "expected irreps as a string like .* got 3"),
+    "irreps of numbers": (([3], *DOT[1:]), {}, r"unknown irreps \[3\]: cannot read 3"),
+    "path weight of letters": (("8x1o", "1x1o", "8x0e", [(0, 0, 0, "uvu", True, "a")]), {}, "path weight of instruction 0 to be a number, got 'a'"),
+    "path weight of none": (("8x1o", "1x1o", "8x0e", [(0, 0, 0, "uvu", True, None)]), {}, "path weight of instruction 0 to be a number, got None"),
+    "mode of a list": (("8x1o", "1x1o", "8x0e", [(0, 0, 0, ["uvu"], True)]), {}, "connection mode of instruction 0 to be a string"),
     "internal without shared": (DOT, {"internal_weights": True, "shared_weights": False}, "needs shared_weights = True"),
 }
 

@@ -121,12 +121,13 @@ def test_every_schedule_computes_the_same(schedule, few, poisoned, library):
 @pytest.mark.cuda
 @pytest.mark.parametrize("deterministic", [False, True], ids=["atomic", "deterministic"])
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
-def test_instances_compute_the_same(layout, deterministic, poisoned, library):
+@pytest.mark.parametrize("problem, instances, tile_registers", [(PARITIES, 1, 60), (PARITIES, 2, 60), (FOUR, 4, 20)], ids=["1", "2", "4"])
+def test_instances_compute_the_same(problem, instances, tile_registers, layout, deterministic, poisoned, library):
     """On a graph and on rows."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    problem = PARITIES.replace(layout=layout)
-    schedule = {"instances": 2, "tile_registers": 60}
+    problem = problem.replace(layout=layout)
+    schedule = {"instances": instances, "tile_registers": tile_registers}
     receivers, senders, nodes = ragged_graph()
     conv = espmm.TensorProductConv(problem, deterministic=deterministic, schedule=schedule)
     check_against(

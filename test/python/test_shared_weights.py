@@ -8,7 +8,17 @@ import espmm
 import pytest
 import torch
 from e3nn import o3
-from helpers import check_against, check_batch, check_convolution, default_dtype, e3nn_product, random_inputs, reference, relative_error
+from helpers import (
+    check_against,
+    check_batch,
+    check_convolution,
+    default_dtype,
+    e3nn_product,
+    random_edges,
+    random_inputs,
+    reference,
+    relative_error,
+)
 
 PROBLEMS = {
     "uvu": ("40x0e+5x1o", "0e+1o", "40x0e+5x0e+40x1o", [(0, 0, 0, "uvu", True), (1, 1, 1, "uvu", True), (0, 1, 2, "uvu", False)]),
@@ -40,7 +50,28 @@ def test_batch(name, rows, dtype, layout, device, poisoned):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, layout, device, poisoned):
-    check_convolution(problem(name, dtype, layout), dtype, device, edges=290)
+    check_convolution(problem(name, dtype, layout), dtype, device, order=3 if (dtype, layout) == (torch.float64, "mul_ir") else 2, edges=290)
+
+
+def test_internal_weights_of_a_convolution(device, poisoned):
+    """A parameter named weight, as e3nn initialises it, that no call is given."""
+    p = problem("uvw", torch.float64).replace(internal_weights=True)
+    torch.manual_seed(0)
+    conv = espmm.TensorProductConv(p)
+    torch.manual_seed(0)
+    with default_dtype(torch.float64):
+        theirs = o3.TensorProduct(*PROBLEMS["uvw"], shared_weights=True, internal_weights=True)
+    assert list(conv.state_dict()) == [name for name in theirs.state_dict() if name in ("weight", "output_mask")] and conv.weight.requires_grad
+    assert conv.weight.shape == theirs.weight.shape and abs(conv.weight.std().item() - 1) < 0.2
+    theirs.load_state_dict(conv.state_dict(), strict=False)
+    conv.to(device)
+    x, y, _ = random_inputs(p, 90, 11)
+    receivers, senders = random_edges(11, 90)
+    z = conv(x.to(device), y.to(device), None, receivers.to(device), senders.to(device))
+    expected = x.new_zeros(11, p.irreps_out.dim).index_add(0, receivers, theirs(x[senders], y))
+    assert relative_error(z, expected) < 1e-12
+    ours, want = (torch.autograd.grad(result.square().sum(), module.weight)[0] for result, module in ((z, conv), (expected, theirs)))
+    assert relative_error(ours, want) < 1e-12
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])

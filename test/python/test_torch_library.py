@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import shutil
+import subprocess
 from pathlib import Path
 
 import espmm
@@ -26,6 +28,18 @@ def test_where_it_lies(monkeypatch, tmp_path):
     monkeypatch.setenv("ESPMM_LIBRARY", str(tmp_path / "libespmm.so"))
     with pytest.raises(ImportError, match=f"looked for {tmp_path}/libespmm_torch.so"):
         espmm.torch_library()
+
+
+def test_it_needs_nothing_of_torch_but_its_stable_interface():
+    """So that one file serves every torch from 2.10 on: C functions of these names, no class or function of C++."""
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("no nm")
+    listed = subprocess.run([nm, "-D", "--undefined-only", espmm.torch_library()], capture_output=True, text=True, check=True).stdout.split()
+    unversioned = {name for name in listed if "@" not in name and len(name) > 1}  # the system's have versions
+    assert "torch_call_dispatcher" in unversioned and "espmm_launch" in unversioned
+    others = {name for name in unversioned if not name.startswith(("aoti_torch_", "torch_", "espmm_", "_ITM_", "__gmon_start__"))}
+    assert not others
 
 
 def test_what_is_traced_says_that_it_is_missing(monkeypatch):

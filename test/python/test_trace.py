@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import e3nn.util.jit
 import espmm
 import pytest
 import torch
 import torch._dynamo.testing
+from e3nn import o3
 from espmm import every_path_problem
 from helpers import random_edges, random_inputs, reference, reference_conv, relative_error
 
@@ -282,6 +284,49 @@ def test_jit_script_of_a_product_in_a_module(shared, device):
         cotangent = torch.randn_like(z)
         for a, b in zip(torch.autograd.grad(z, given, cotangent), torch.autograd.grad(expected, given, cotangent)):
             torch.testing.assert_close(a, b)
+
+
+DENSE = ("8x0e+3x1o", "0e+1o", "5x0e+4x1o")
+SCRIPTED = {
+    "internal weights": lambda: espmm.FullyConnectedTensorProduct(*DENSE),
+    "shared weights": lambda: espmm.FullyConnectedTensorProduct(*DENSE, internal_weights=False),
+    "weights by row": lambda: espmm.FullyConnectedTensorProduct(*DENSE, shared_weights=False),
+    "no weights": lambda: espmm.FullTensorProduct(*DENSE[:2]),
+    "a square": lambda: espmm.TensorSquare(DENSE[0]),
+    "a square with internal weights": lambda: espmm.TensorSquare(DENSE[0], "3x0e"),
+    "from e3nn": lambda: espmm.from_e3nn(o3.FullyConnectedTensorProduct(*DENSE)),
+    **{
+        f"a convolution, {name}": lambda options=options: espmm.TensorProductConv(every_path_problem(*DENSE).replace(**options))
+        for name, options in {"weights by edge": {}, "shared weights": {"shared_weights": True}, "internal weights": {"shared_weights": True, "internal_weights": True}}.items()
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SCRIPTED)
+@pytest.mark.parametrize("script", [torch.jit.script, e3nn.util.jit.script], ids=["torch", "e3nn"])
+def test_jit_script_of_a_product_itself(script, kind, device, tmp_path):
+    """With the module's state and parameters; differentiable; saved and loaded."""
+    module = SCRIPTED[kind]().to(device)
+    scripted = script(copy.deepcopy(module))
+    for names in (lambda m: list(m.state_dict()), lambda m: [name for name, _ in m.named_parameters()]):
+        assert names(scripted) == names(module)
+    scripted.save(tmp_path / "product.pt")
+    loaded = torch.jit.load(tmp_path / "product.pt")
+    for rows in (1, 6, 40):
+        given = [torch.randn(len(t) if t.ndim == 1 else rows, *t.shape[1:], device=device) for t in module.example() if t.is_floating_point()]
+        given = [t.requires_grad_() for t in given]
+        if isinstance(module, espmm.TensorProductConv):
+            given += random_edges(rows, rows)
+            given = [t.to(device) for t in given]
+            if module.internal_weights:
+                given[2] = None
+        expected = module(*given)
+        leaves = [t for t in given if t is not None and t.is_floating_point()]
+        for function in (scripted, loaded):
+            z = function(*given)
+            torch.testing.assert_close(z, expected)
+            for a, b in zip(torch.autograd.grad(z.sum(), leaves), torch.autograd.grad(expected.sum(), leaves, retain_graph=True)):
+                torch.testing.assert_close(a, b)
 
 
 def test_jit_trace(device):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import espmm
 import pytest
 import torch
-from helpers import check_batch, check_convolution, unshared_problem
+from helpers import check_batch, check_convolution, random_edges, random_inputs, reference_conv, relative_error, unshared_problem
 
 PROBLEMS = {
     "none has weights": ("8x0e+5x1o", "0e+1o", "8x0e+5x0e+8x1o", [(0, 0, 0, False), (1, 1, 1, False), (0, 1, 2, False)]),
@@ -32,4 +32,14 @@ def test_batch(name, dtype, layout, device, poisoned):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, layout, device, poisoned):
-    check_convolution(problem(name, dtype, layout), dtype, device)
+    check_convolution(problem(name, dtype, layout), dtype, device, order=3 if (dtype, layout) == (torch.float64, "mul_ir") else 2)
+
+
+def test_a_convolution_is_given_no_weights_or_empty_ones(device, poisoned):
+    p = problem("none has weights", torch.float64, "mul_ir")
+    conv, (x, y), (receivers, senders) = espmm.TensorProductConv(p), random_inputs(p, 30, 7), random_edges(7, 30)
+    expected = reference_conv(p, receivers, senders, 7)(x, y)
+    there = [t.to(device) for t in (receivers, senders)]
+    for w in (None, [], torch.zeros(0), torch.zeros(30, 0)):
+        w = w.double().to(device) if isinstance(w, torch.Tensor) else w
+        assert relative_error(conv(x.to(device), y.to(device), w, *there), expected) < 1e-12

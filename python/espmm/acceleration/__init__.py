@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping
 
 import torch
 
-from ..derived import why_left
+from ..derived import is_compiled, own_ways, why_left
 from ..errors import ProblemError
 from .fused import InPlaceLinear, PlainProduct, home, is_any_product, is_linear, is_product
 
@@ -57,10 +57,10 @@ def accelerate(target: Any) -> tuple[Any, Acceleration]:
         target: a model (eager, not TorchScript), or an ASE calculator of one of these packages.
 
     Returns:
-        The target, and what was replaced and what was not, with the reason.
+        The target (or, if that is a layer, what is in its place), and what was replaced and what was not, with the reason.
 
     Raises:
-        TypeError: neither a model nor a calculator. ValueError: nothing in it that could be replaced.
+        TypeError: neither a model nor a calculator. ValueError: nothing in it that could be replaced, or a model of NequIP that has compiled itself already.
     """
     replaced: dict[str, str] = {}
     left: dict[str, str] = {}
@@ -69,8 +69,11 @@ def accelerate(target: Any) -> tuple[Any, Acceleration]:
     for prefix, model in _models(target):
         if isinstance(model, torch.jit.ScriptModule):
             raise TypeError("expected an eager model, got TorchScript: accelerate the model before it is scripted")
-        if _accelerate(model, prefix, replaced, left, clients):
-            _replace_products(model, prefix, products, left)
+        holder = torch.nn.ModuleList([model])  # a model may be a layer itself
+        if _accelerate(holder, prefix, replaced, left, clients):
+            _replace_products(holder, prefix, products, left)
+        if target is model:
+            target = holder[0]
     if not replaced and not left:
         raise ValueError(
             f"expected a model of {', '.join(_CLIENTS)} with e3nn's convolutions, found none in {type(target).__name__} "
@@ -82,10 +85,10 @@ def accelerate(target: Any) -> tuple[Any, Acceleration]:
     return target, Acceleration(name, replaced, left, products, (low, high) if replaced else None)
 
 
-def _accelerate(model: torch.nn.Module, prefix: str, replaced: dict, left: dict, clients: dict) -> bool:
-    """Replaces a model's convolutions; says whether there were any."""
+def _accelerate(holder: torch.nn.ModuleList, prefix: str, replaced: dict, left: dict, clients: dict) -> bool:
+    """Replaces the convolutions of the model that is held; says whether there were any."""
     before = len(replaced)
-    for path, module in list(model.named_modules()):
+    for path, module in list(holder[0].named_modules()):
         package = client_of(module)
         if package is None:
             continue
@@ -101,7 +104,7 @@ def _accelerate(model: torch.nn.Module, prefix: str, replaced: dict, left: dict,
             continue
         new, convolution = found
         if new is not module:
-            _put(model, module, new)
+            _put(holder, module, new)
         replaced[path] = str(convolution.problem)
         clients.setdefault(package, client)
     return len(replaced) > before
@@ -111,9 +114,9 @@ def _accelerate(model: torch.nn.Module, prefix: str, replaced: dict, left: dict,
 _MOST_WEIGHTS = 1 << 19
 
 
-def _replace_products(model: torch.nn.Module, prefix: str, products: dict, left: dict) -> None:
+def _replace_products(holder: torch.nn.ModuleList, prefix: str, products: dict, left: dict) -> None:
     """Replaces e3nn's plain products that have paths, and its linear layers; notes why other products are left."""
-    for path, module in list(model.named_modules()):
+    for path, module in list(holder[0].named_modules()):
         path = f"{prefix}{path}"
         try:
             new = _in_place(module)
@@ -121,7 +124,7 @@ def _replace_products(model: torch.nn.Module, prefix: str, products: dict, left:
             left[path] = str(error).splitlines()[0]
             continue
         if new is not None:
-            _put(model, module, new)
+            _put(holder, module, new)
             products[path] = str(new.problem)
 
 
@@ -136,7 +139,7 @@ def _in_place(module: torch.nn.Module) -> PlainProduct | InPlaceLinear | None:
     why = why_left(module)
     if why is None and is_any_product(module) and module.instructions:
         if not is_product(module):
-            why = f"{type(module).__name__} has a forward of its own"
+            why = own_ways(module) or f"{type(module).__name__} has a forward of its own"
         elif module.weight_numel > _MOST_WEIGHTS:
             why = f"{module.weight_numel} weights make it a large product of matrices, in which e3nn is as fast"
         else:
@@ -152,6 +155,8 @@ def _put(model: torch.nn.Module, old: torch.nn.Module, new: torch.nn.Module) -> 
         for key, child in list(parent._modules.items()):
             if child is old:
                 parent._modules[key] = new
+                if is_compiled(parent):  # it has bound the module that it found
+                    parent.__setstate__(parent.__getstate__())
 
 
 def client_of(module: torch.nn.Module) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any, Iterator
 
 import torch
 
+from ..derived import own_ways
 from ..instruction import Instruction
 from ..modules import TensorProduct, TensorProductConv
 from ..operators import is_tracing
@@ -133,11 +134,17 @@ def is_a(module: Any, kind: type) -> bool:
 
 
 def is_plain(module: Any, kind: type) -> bool:
-    """Whether this is of a class of e3nn's, and does what that class does: it has no ``forward`` of its own."""
-    if not is_a(module, kind):
+    """Whether this is of a class of e3nn's, and does what that class does: it has no ``forward`` of its own, no hooks and no parametrizations."""
+    if not is_a(module, kind) or own_ways(module) is not None:
         return False
     owner = next(base for base in type(module).__mro__ if "forward" in vars(base))
     return owner.__qualname__ == kind.__qualname__ and home(owner) == home(kind)
+
+
+def not_a_product(module: Any) -> str:
+    """Why a layer's product is no plain one of e3nn's."""
+    why = own_ways(module) if is_any_product(module) else None
+    return f"its product is a {type(module).__name__}, not e3nn's" if why is None else f"of its product, {why}"
 
 
 def is_product(module: Any) -> bool:
@@ -161,4 +168,4 @@ def is_linear(module: Any) -> bool:
     return is_plain(module, o3.Linear) and module.internal_weights and module.bias_numel == 0 and module.weight_numel > 0 and module.weight.ndim == 1
 
 
-__all__ = ["FusedConvolution", "InPlaceLinear", "PlainProduct", "home", "is_a", "is_any_product", "is_linear", "is_product", "keep_state"]
+__all__ = ["FusedConvolution", "InPlaceLinear", "PlainProduct", "home", "is_a", "is_any_product", "is_linear", "is_product", "keep_state", "not_a_product"]

@@ -8,7 +8,7 @@ import torch
 from mace.modules.blocks import InteractionBlock
 
 from ..errors import ProblemError
-from .fused import FusedConvolution, is_product
+from .fused import FusedConvolution, is_product, not_a_product
 
 NAME = "MACE"
 
@@ -36,7 +36,7 @@ def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, Fuse
     if isinstance(module.conv_tp, BlockConvolution):
         raise ProblemError("its convolution is espmm's already")
     if hasattr(module, "conv_fusion") or not is_product(module.conv_tp):
-        raise ProblemError(f"its product is a {type(module.conv_tp).__name__}, not e3nn's")
+        raise ProblemError(not_a_product(module.conv_tp))
     module.conv_tp = BlockConvolution(module.conv_tp)
     module.conv_fusion = "espmm"
     return module, module.conv_tp

@@ -8,7 +8,7 @@ import torch
 from nequip.nn._tp_scatter_base import TensorProductScatter
 
 from ..errors import ProblemError
-from .fused import FusedConvolution, is_a, is_product, with_convolution
+from .fused import FusedConvolution, is_a, is_product, not_a_product, with_convolution
 
 NAME = "NequIP"
 
@@ -40,12 +40,16 @@ class FusedTensorProductScatter(TensorProductScatter):
 
 def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, FusedConvolution]]:
     """What takes the place of a seam, and the kernel in it; None if the module is no seam."""
+    if any(getattr(module, "_compiled_cache", ())):
+        raise ValueError("expected a model that has not been compiled yet, got one that has, and would go on with that: accelerate it before its first call")
     if not is_a(module, TensorProductScatter):
         return None
     if isinstance(module, FusedTensorProductScatter):
         raise ProblemError("its convolution is espmm's already")
-    if type(module).__qualname__ != TensorProductScatter.__qualname__ or not is_product(module.tp):
+    if type(module).__qualname__ != TensorProductScatter.__qualname__:
         raise ProblemError(f"it is a {type(module).__name__}, with a convolution of its own")
+    if not is_product(module.tp):
+        raise ProblemError(not_a_product(module.tp))
     new = FusedTensorProductScatter.of(module)
     return new, new.tp
 

@@ -10,7 +10,7 @@ from e3nn.util.jit import compile_mode
 from sevenn.nn.convolution import IrrepsConvolution, IrrepsScatterGatterFusedConvolution
 
 from ..errors import ProblemError
-from .fused import FusedConvolution, is_product, with_convolution
+from .fused import FusedConvolution, is_product, not_a_product, with_convolution
 
 NAME = "SevenNet"
 
@@ -51,7 +51,7 @@ def replacement(module: torch.nn.Module) -> Optional[tuple[torch.nn.Module, Fuse
     if module.convolution is None:
         raise ProblemError("its convolution is not instantiated yet")
     if not is_product(module.convolution):
-        raise ProblemError(f"its product is a {type(module.convolution).__name__}, not e3nn's")
+        raise ProblemError(not_a_product(module.convolution))
     new = FusedIrrepsConvolution.of(module)
     return new, new.convolution
 

@@ -107,6 +107,10 @@ static std::optional<Access> findAccess(Value tensor) {
       if (auto convert = dyn_cast<ConvertOp>(user))
         if (auto access = findAccess(convert.getResult()))
           return access;
+  // Zeros are all that is made of it. Without a graph there are edges only, and what all of them share.
+  if (auto argument = dyn_cast<BlockArgument>(tensor); argument && !tensor.use_empty())
+    if (llvm::any_of(argument.getOwner()->getArgumentTypes(), llvm::IsaPred<RowsType>))
+      return cast<RankedTensorType>(tensor.getType()).isDynamicDim(0) ? Access::Edge : Access::All;
   if (auto kernel = tensor.getDefiningOp<KernelOp>())
     return kernel.getResultAccess(cast<OpResult>(tensor).getResultNumber());
   if (auto add = tensor.getDefiningOp<AddOp>())

@@ -132,7 +132,7 @@ func.func @twice(%s: !equivariant.rows) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
 
 // -----
 
-func.func @zeros_of_unknown_rows(%s: !equivariant.rows, %w: tensor<?x8xf32>) -> tensor<?x4xf32> {
+func.func @zeros_of_unknown_rows(%g: !equivariant.graph, %w: tensor<?x8xf32>) -> tensor<?x4xf32> {
   // expected-error@+1 {{'equivariant.zeros' op stands for as many rows as a value that no kernel uses, which has no lowering yet}}
   %0 = equivariant.zeros like %w : tensor<?x8xf32> -> tensor<?x4xf32>
   return %0 : tensor<?x4xf32>
