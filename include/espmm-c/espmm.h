@@ -55,6 +55,9 @@ ESPMM_EXPORT espmm_status espmm_executable_code(const espmm_executable *exe, con
 /* Gets ready to run on `device` (-1: the host): links host code, or loads the cubin into the device's primary context. Done
  * by the first launch if not before. */
 ESPMM_EXPORT espmm_status espmm_executable_load(espmm_executable *exe, int device);
+/* What the kernels take of a CUDA device, as its driver says; loads them if they are not: a JSON list of objects with "name", "registers" and "local_bytes" of a
+ * thread, and "static_shared_bytes" of a block. */
+ESPMM_EXPORT espmm_status espmm_executable_use(espmm_executable *exe, int device, char **out);
 
 /* Compiles a program in the canonical form in which espmm's Python writes it (docs/Architecture.md, section 6) for `device`, and loads it
  * there; with the schedule that espmm.tune kept for it, and with smaller schedules where the compiler's choice does not fit the device.

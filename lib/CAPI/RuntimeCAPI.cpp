@@ -17,9 +17,9 @@ static espmm_status nullArgument(const char *function, const char *argument) {
   return report(makeError(ESPMM_INVALID, llvm::Twine(function) + ": " + argument + " is a null pointer"));
 }
 
-static espmm_status giveJson(const char *function, llvm::json::Object object, char **out) {
+static espmm_status giveJson(const char *function, llvm::json::Value value, char **out) {
   std::string text;
-  llvm::raw_string_ostream(text) << llvm::json::Value(std::move(object));
+  llvm::raw_string_ostream(text) << value;
   *out = strdup(text.c_str());
   return *out ? ESPMM_OK : report(makeError(ESPMM_INTERNAL, llvm::Twine(function) + ": out of memory"));
 }
@@ -131,6 +131,19 @@ espmm_status espmm_executable_load(espmm_executable *exe, int device) {
   if (!exe)
     return nullArgument("espmm_executable_load", "exe");
   return report(exe->executable->load(device));
+}
+
+espmm_status espmm_executable_use(espmm_executable *exe, int device, char **out) {
+  if (!exe || !out)
+    return nullArgument("espmm_executable_use", !exe ? "exe" : "out");
+  llvm::Expected<std::vector<cuda::KernelUse>> uses = exe->executable->kernelUse(device);
+  if (!uses)
+    return report(uses.takeError());
+  llvm::json::Array kernels;
+  for (const cuda::KernelUse &use : *uses)
+    kernels.push_back(llvm::json::Object{
+        {"name", use.kernel}, {"registers", use.registers}, {"local_bytes", use.localBytes}, {"static_shared_bytes", use.staticShared}});
+  return giveJson("espmm_executable_use", std::move(kernels), out);
 }
 
 espmm_status espmm_executable_scratch(const espmm_executable *exe, const int64_t sizes[3], int64_t *bytes) {

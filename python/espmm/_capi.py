@@ -47,6 +47,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "espmm_executable_manifest": (_text, [_handle]),
     "espmm_executable_code": (_status, [_handle, _text, _out_text]),
     "espmm_executable_load": (_status, [_handle, ctypes.c_int]),
+    "espmm_executable_use": (_status, [_handle, ctypes.c_int, _out_text]),
     "espmm_executable_scratch": (_status, [_handle, Sizes, ctypes.POINTER(ctypes.c_int64)]),
     "espmm_launch": (
         _status,
@@ -248,6 +249,12 @@ class Executable:
     def load(self, device: int) -> None:
         """Gets ready to run on a device (-1: the host)."""
         check(self._library.espmm_executable_load(self._handle, device))
+
+    def use(self, device: int) -> list[dict]:
+        """What each kernel takes of a CUDA device, as its driver says."""
+        out = ctypes.c_void_p()
+        check(self._library.espmm_executable_use(self._handle, device, ctypes.byref(out)))
+        return json.loads(_take(out))
 
     def scratch(self, sizes: "ctypes.Array[ctypes.c_int64]") -> int:
         """Bytes of scratch for sizes (E, R, S)."""

@@ -25,6 +25,7 @@ class CompiledProgram:
         self.target = target
         self.pipeline = self.program.pipeline(target)
         self._once = Once(lambda: _capi.Executable(program.text, self.pipeline))
+        self._loaded: Optional[int] = None  # the last CUDA device that it was loaded on
 
     @property
     def _executable(self) -> _capi.Executable:
@@ -39,6 +40,7 @@ class CompiledProgram:
         """Gets ready to run on a CUDA device (or, compiled for the CPU, here), as the first call would."""
         try:
             self._executable.load(-1 if self.target == "cpu" else device)
+            self._loaded = None if self.target == "cpu" else device
         except (RuntimeError, UnsupportedError) as error:
             raise explained(error, self.program, self.target, self.manifest) from None
         return self
@@ -73,7 +75,8 @@ class CompiledProgram:
 
         Estimates are under ``"kernels"``. Where there is a ptxas, what it says of each kernel is under ``"sass"``
         (``registers``, ``spill_store_bytes``, ``spill_load_bytes``, ``stack_bytes``, ``static_shared_bytes``,
-        ``code_bytes``), or why it says nothing under ``"sass_error"``.
+        ``code_bytes``), or why it says nothing under ``"sass_error"``. Once :meth:`load` or a call has brought it to a GPU, what the driver says of
+        each kernel there is under ``"device"`` (``registers``, ``local_bytes``, ``static_shared_bytes``).
         """
         result: dict = {"kernels": self.manifest.get("kernels", [])}
         if self.target != "cpu" and "path" in _capi.info()["ptxas"]:
@@ -81,6 +84,8 @@ class CompiledProgram:
                 result["sass"] = json.loads(self._executable.code("sass_info"))
             except RuntimeError as error:  # a ptxas that is too old for the chip, say
                 result["sass_error"] = str(error)
+        if self._loaded is not None:
+            result["device"] = self._executable.use(self._loaded)
         return result
 
     def report(self) -> str:
@@ -177,6 +182,8 @@ class CompiledProgram:
             self._executable.launch(device, stream or None, sizes, pointers, scratch_pointer, need)
         except RuntimeError as error:
             raise explained(error, program, self.target, self.manifest) from None
+        if device >= 0:
+            self._loaded = device
         del keep
         return tuple(out)
 

@@ -7,31 +7,33 @@ from typing import Any, Mapping, Sequence
 #: Bytes of a machine instruction, of all chips since sm_70.
 _INSTRUCTION = 16
 
-#: Columns: the header's two lines, and the figure of a kernel's estimates, launch and assembly.
+#: Columns: the header's two lines, and the figure of a kernel's estimates, launch, assembly and use of a device.
 _COLUMNS = (
-    ("registers", "estimate", lambda k, step, sass: k.get("registers_estimate")),
-    ("registers", "ptxas", lambda k, step, sass: sass.get("registers")),
-    ("spilled", "bytes", lambda k, step, sass: sass.get("spill_store_bytes")),
-    ("shared", "bytes", lambda k, step, sass: _shared(step, sass)),
-    ("threads", "a block", lambda k, step, sass: _product(step.get("block"))),
-    ("bytes", "an edge", lambda k, step, sass: k.get("bytes_per_edge")),
-    ("gathered", "an edge", lambda k, step, sass: k.get("gathered_bytes_per_edge")),
-    ("bytes", "a node", lambda k, step, sass: k.get("bytes_per_node")),
-    ("multiply", "an edge", lambda k, step, sass: k.get("multiplications_per_edge")),
-    ("add", "an edge", lambda k, step, sass: k.get("additions_per_edge")),
-    ("instructions", "in the code", lambda k, step, sass: sass and sass["code_bytes"] // _INSTRUCTION),
+    ("registers", "estimate", lambda k, step, sass, use: k.get("registers_estimate")),
+    ("registers", "ptxas", lambda k, step, sass, use: sass.get("registers")),
+    ("registers", "device", lambda k, step, sass, use: use.get("registers")),
+    ("spilled", "bytes", lambda k, step, sass, use: sass.get("spill_store_bytes")),
+    ("local", "bytes", lambda k, step, sass, use: use.get("local_bytes")),
+    ("shared", "bytes", lambda k, step, sass, use: _shared(step, sass)),
+    ("threads", "a block", lambda k, step, sass, use: _product(step.get("block"))),
+    ("bytes", "an edge", lambda k, step, sass, use: k.get("bytes_per_edge")),
+    ("gathered", "an edge", lambda k, step, sass, use: k.get("gathered_bytes_per_edge")),
+    ("bytes", "a node", lambda k, step, sass, use: k.get("bytes_per_node")),
+    ("multiply", "an edge", lambda k, step, sass, use: k.get("multiplications_per_edge")),
+    ("add", "an edge", lambda k, step, sass, use: k.get("additions_per_edge")),
+    ("instructions", "in the code", lambda k, step, sass, use: sass and sass["code_bytes"] // _INSTRUCTION),
 )
 
 
 def report(compiled: Any) -> str:
     """The table of a :class:`CompiledProgram`. Columns for which there is no figure are left out: those of ptxas where it is
-    not found, those of a GPU for the CPU."""
+    not found, those of a device where it is not loaded, those of a GPU for the CPU."""
     resources = compiled.resources
     steps = {step["kernel"]: step for step in compiled.manifest["steps"] if step["op"] == "launch"}
-    sass = {kernel["name"]: kernel for kernel in resources.get("sass", ())}
+    sass, used = ({kernel["name"]: kernel for kernel in resources.get(source, ())} for source in ("sass", "device"))
     table: list[list[str]] = [["kernel", "", *(k["name"] for k in resources["kernels"])]]
     for first, second, figure in _COLUMNS:
-        figures = [figure(k, steps.get(k["name"], {}), sass.get(k["name"], {})) for k in resources["kernels"]]
+        figures = [figure(k, *(known.get(k["name"], {}) for known in (steps, sass, used))) for k in resources["kernels"]]
         if any(value not in (None, {}) for value in figures):
             table.append([first, second, *("" if value in (None, {}) else str(value) for value in figures)])
     return "\n".join(_lines(table))

@@ -137,6 +137,19 @@ def test_a_launch_that_works(library):
     assert with_fake_driver(ARRAYS + text) == "done\n" * 3 + "2\n"
 
 
+def test_what_a_device_says_of_kernels(library):
+    """Beside the estimates, once they are loaded; a launch loads."""
+    text = ARRAYS + """
+for compiled in (kernel.kernels[0], espmm.compile(problem, "cuda:sm_80", conv=True).kernels[0]):
+    before = "device" in compiled.resources
+    compiled(x, y, w, out=[z], **options)
+    (use,) = compiled.resources["device"]
+    print(before, use["name"], use["registers"] > 0, sorted(use), sum("device" in line for line in compiled.report().splitlines()))
+"""
+    told = "conv_0 True ['local_bytes', 'name', 'registers', 'static_shared_bytes'] 1\n"
+    assert with_fake_driver(text) == "done\nTrue " + told + "False " + told
+
+
 def test_a_kernel_that_fails_is_named_if_asked_for(library):
     """An illegal address comes to light with the next call; with ESPMM_SYNC with the kernel's own."""
     text = ARRAYS + "fake.fakeFault()\nattempt(run)\nprint('-----')\nattempt(run)\n"
