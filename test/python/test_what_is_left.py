@@ -181,7 +181,7 @@ def test_accelerate_reports_the_products_that_it_leaves(library):
         }
     )
     replaced, left = {}, {}
-    _replace_products(model, "models.1.", replaced, left)
+    _replace_products(torch.nn.ModuleList([model]), "models.1.", replaced, left)
     assert list(replaced) == ["models.1.plain", "models.1.linear"] and type(model.plain) is PlainProduct
     assert left == {
         "models.1.square": "TensorSquare has a forward of its own",
