@@ -47,6 +47,9 @@ def _told(command: Callable[[], int]) -> int:
     except BrokenPipeError:  # the reader, such as head, has had enough
         sys.stderr.close()
         return 0
+    except OSError as error:  # a file that can't be read or written
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _add_compile(commands: argparse._SubParsersAction) -> None:

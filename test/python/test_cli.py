@@ -93,3 +93,8 @@ def test_usage_errors(argv, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(argv)
     assert exit_.value.code == 2 and "usage:" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written(capsys, library):
+    assert main(["compile", "mace-medium", "-o", "/nonexistent/x"]) == 1
+    assert capsys.readouterr().err.startswith("error: [Errno 2] No such file or directory: '/nonexistent/x'")
