@@ -172,8 +172,7 @@ def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Modu
             for key, child in list(parent.named_children()):
                 if isinstance(child, o3.TensorProduct):
                     parent.add_module(key, convert(child, f"{name}.{key}" if name else key))
-                    if is_compiled(parent):  # it has bound the module that it found
-                        parent.__setstate__(parent.__getstate__())
+                    rebind(parent)
     if left:
         text = "; ".join(f"{name}: {why}" for name, why in left.items())
         if strict:
@@ -182,9 +181,10 @@ def from_e3nn(module: torch.nn.Module, *, strict: bool = False) -> torch.nn.Modu
     return result
 
 
-def is_compiled(module: torch.nn.Module) -> bool:
-    """Whether this is what torch.compile makes of a module."""
-    return "torch._dynamo" in sys.modules and isinstance(module, torch._dynamo.OptimizedModule)
+def rebind(parent: torch.nn.Module) -> None:
+    """After a child was replaced: what torch.compile makes of a module has bound the one that it found."""
+    if "torch._dynamo" in sys.modules and isinstance(parent, torch._dynamo.OptimizedModule):
+        parent.__setstate__(parent.__getstate__())
 
 
 def _unregistered(parent: torch.nn.Module, kind: type) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping
 
 import torch
 
-from ..derived import is_compiled, own_ways, why_left
+from ..derived import own_ways, rebind, why_left
 from ..errors import ProblemError
 from .fused import InPlaceLinear, PlainProduct, home, is_any_product, is_linear, is_product
 
@@ -155,8 +155,7 @@ def _put(model: torch.nn.Module, old: torch.nn.Module, new: torch.nn.Module) -> 
         for key, child in list(parent._modules.items()):
             if child is old:
                 parent._modules[key] = new
-                if is_compiled(parent):  # it has bound the module that it found
-                    parent.__setstate__(parent.__getstate__())
+                rebind(parent)
 
 
 def client_of(module: torch.nn.Module) -> str | None:
