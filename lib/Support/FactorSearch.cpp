@@ -71,7 +71,8 @@ private:
   void setUsers(int number, int count);
   void setChoice(int number, int position);
 
-  static constexpr double gain = 1e-9;
+  /// By more than what rounding may have made of them.
+  static bool isLess(double a, double b) { return a + std::max(1e-9, 1e-12 * a) < b; }
   /// Costs that are further apart than this are so exactly, too.
   static constexpr double nearly = 1.02;
   static constexpr int maxRounds = 80;
@@ -248,7 +249,7 @@ bool Search::improveOutputs() {
     release(output);
     price(reach(output), nullptr);
     use(output);
-    if (cost < before.cost - gain)
+    if (isLess(cost, before.cost))
       improved = true;
     else
       rollBack(before);
@@ -268,7 +269,7 @@ bool Search::improveValues() {
     price(reach(number), nullptr);
     setUsers(number, count);
     setAlternative(number, bestAlternative[number]);
-    if (cost < before.cost - gain)
+    if (isLess(cost, before.cost))
       improved = true;
     else
       rollBack(before);
@@ -317,7 +318,7 @@ bool Search::force(double &exact) {
       setAlternative(number, alternative);
       improveOutputs();
       if (cost < before.cost * nearly)
-        if (double forced = exactCost(); forced < exact - gain) {
+        if (double forced = exactCost(); isLess(forced, exact)) {
           exact = forced;
           return true;
         }
@@ -338,7 +339,7 @@ Choice Search::run() {
     startOver();
     descend();
     double exact = exactCost();
-    if (exact >= least - gain)
+    if (!isLess(exact, least))
       continue;
     least = exact;
     leastChoice = choice;

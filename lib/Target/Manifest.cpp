@@ -109,7 +109,7 @@ private:
       if (!bytes)
         return failure();
       references[scratch.getBuffer()] = json::Array{"scratch", static_cast<int64_t>(scratches.size())};
-      scratchBytes.push_back(*bytes);
+      scratchBytes.push_back(json::Object{{"use", scratch.getUse()}, {"bytes", *bytes}});
       scratches.push_back(json::Object{{"bytes", std::move(*bytes)}});
     } else if (auto fill = dyn_cast<FillOp>(op)) {
       auto buffer = reference(fill.getBuffer(), op);

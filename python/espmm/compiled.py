@@ -58,8 +58,8 @@ class CompiledProgram:
         """The compiler's cost model, and what it chose.
 
         ``bytes_per_edge``, ``gathered_bytes_per_edge``, ``bytes_per_node``, ``multiplications_per_edge`` and
-        ``additions_per_edge`` are those of all kernels together (of a row, without a graph); ``scratch_bytes`` is an
-        expression for each buffer; ``choices`` says for each kernel in sentences how it works on rows or edges, on channels and on each kind
+        ``additions_per_edge`` are those of all kernels together (of a row, without a graph); ``scratch_bytes`` says of
+        each buffer for what it is (``use``: ``"result 0 by edges"``) and how large (``bytes``, an expression of E edges, R receivers and S senders); ``choices`` says for each kernel in sentences how it works on rows or edges, on channels and on each kind
         of einsum, and why.
         """
         return self.manifest.get("cost", {})

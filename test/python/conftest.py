@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 # Tests must not meet kernels that an older compiler left on disk.
 os.environ.setdefault("ESPMM_CACHE", "0")
+
+from collections.abc import Iterator
 
 import pytest
 from espmm import _capi
@@ -68,3 +71,22 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
         return tensor.fill_(255) if dtype == torch.uint8 else tensor.fill_(float("nan"))
 
     monkeypatch.setattr(launch, "allocate", allocate)
+
+
+@pytest.fixture
+def filled_memory(device: str) -> Iterator[None]:
+    """What is allocated holds no zeros, whoever allocates it: on the CPU bytes 0xfe, on a GPU NaN in all of torch's tensors.
+
+    For what the operators in C++ allocate, which ``poisoned`` does not reach.
+    """
+    if device == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        assert torch.utils.deterministic.fill_uninitialized_memory and torch.empty(10000, device=device).isnan().all()
+        yield
+        torch.use_deterministic_algorithms(False)
+        return
+    mallopt, m_perturb = ctypes.CDLL(None).mallopt, -6
+    assert mallopt(m_perturb, 1) == 1
+    assert (torch.empty(10000, dtype=torch.uint8) == 0xFE).all()
+    yield
+    mallopt(m_perturb, 0)

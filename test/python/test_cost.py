@@ -52,8 +52,10 @@ def test_scratch_of_sums_in_a_fixed_order(library):
             if not deterministic:
                 assert scratch == []
                 continue
-            assert [(factor, rows) for factor, rows, _ in scratch] == [("*", "E")] * 2
-            (of_x, of_y) = (count for _, _, count in scratch)
+            used = {entry["use"]: entry["bytes"] for entry in scratch}
+            assert list(used) == ["result 0 by edges", "result 1 in parts of its channels"]
+            assert [(factor, rows) for factor, rows, _ in used.values()] == [("*", "E")] * 2
+            of_x, of_y = (count for _, _, count in used.values())
             assert of_x == 4 * problem.irreps_in1.dim and of_y % (4 * problem.irreps_in2.dim) == 0 and of_y <= 16 * problem.irreps_in2.dim
 
 

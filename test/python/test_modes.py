@@ -146,7 +146,21 @@ def test_random_products_on_the_gpu(args, layout, conv, order, library):
     check_product(args, layout, conv, order, "cuda")
 
 
+@pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
+def test_what_has_no_room_on_a_stack(conv, library):
+    """What is between two operations of an edge then lies in scratch memory."""
+    problem = espmm.TPProblem(
+        "240x1o", "240x1o", "240x1e", [(0, 0, 0, "uvw", True)], shared_weights=True, internal_weights=False, irrep_dtype=torch.float64, weight_dtype=torch.float64
+    )
+    uses = [entry["use"] for program in espmm.compile(problem, "cpu", conv=conv, grad_order=1).kernels for entry in program.cost["scratch_bytes"]]
+    assert "result 0 being computed, by tasks" in uses
+    if conv:
+        check_convolution(problem, torch.float64, "cpu", order=1, nodes=5, edges=70)
+    else:
+        check_batch(problem, torch.float64, "cpu", order=1, rows=70)
+
+
 def test_what_is_too_large_says_so(library):
-    p = unshared_problem(("500x1e", "500x1e", "500x1e", [(0, 0, 0, "uvw", True)]), torch.float32)
-    with pytest.raises(espmm.UnsupportedError, match=r"needs \d+ bytes for what is between two operations of an edge, more than 2097152"):
+    p = unshared_problem(("20000x1e", "20000x1e", "500x1e", [(0, 0, 0, "uvw", True)]), torch.float32)
+    with pytest.raises(espmm.UnsupportedError, match=r"needs \d+ bytes for what is between two operations of an edge, more than 67108864"):
         espmm.compile(p, "cpu").kernels[0].compile()

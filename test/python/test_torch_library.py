@@ -13,7 +13,7 @@ import pytest
 import torch
 from espmm import _capi, every_path_problem, forward_program
 from espmm.launch import RowSpace, launcher_of
-from helpers import TOLERANCE, random_inputs, reference, reference_conv, relative_error
+from helpers import TOLERANCE, check_batch, check_convolution, random_inputs, reference, reference_conv, relative_error
 from torch_operators import BATCH, CONV, FLOAT, NO_PLAN, NODES, PROBLEM, operands, plan_of, run
 
 SHARED = every_path_problem(
@@ -261,3 +261,23 @@ def test_programs_of_gradients_are_pythons():
                         assert text == expected[0].serialize()
                         assert tuple(i for i, flag in enumerate(wrt) if flag) == expected[1].wrt
                         assert tuple(i for i, flag in enumerate(cotangents) if flag) == expected[1].cotangents
+
+
+#: A product of each kind of kernel, and of each kind of scratch.
+KINDS = {
+    "uvu": (("17x0e+17x1o", "0e+1o", "17x0e+17x1o", [(0, 0, 0, "uvu", True), (1, 1, 0, "uvu", True), (0, 1, 1, "uvu", True)]), {}),
+    "uvw": (("12x0e+7x1o", "6x0e+1x1o", "20x0e+9x1o", [(0, 0, 0, "uvw", True), (1, 1, 0, "uvw", True), (0, 1, 1, "uvw", True)]), {}),
+    "unwritten": (("5x0e+5x1o", "0e+1o", "5x0e+3x2e+5x1o", [(0, 0, 0, "uvu", True), (0, 1, 2, "uvu", False)]), {}),
+    "shared": (("12x0e+7x1o", "6x0e+1x1o", "20x0e+9x1o", [(0, 0, 0, "uvw", True), (1, 1, 0, "uvw", True), (0, 1, 1, "uvw", True)]), {"shared_weights": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("deterministic", [False, pytest.param(True, marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", KINDS)
+def test_what_the_operators_allocate_is_written_whole(name, dtype, deterministic, device, filled_memory):
+    arguments, options = KINDS[name]
+    problem = espmm.TPProblem(*arguments, irrep_dtype=dtype, weight_dtype=dtype, internal_weights=False, **{"shared_weights": False, **options})
+    check_convolution(problem, dtype, device, nodes=60, edges=700, deterministic=deterministic)
+    if not deterministic:
+        check_batch(problem, dtype, device, order=2, rows=700)

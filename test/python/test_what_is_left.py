@@ -19,8 +19,8 @@ from helpers import default_dtype
 PRODUCT = ("2x0e+1o", "0e+1o", "0e+1o")
 
 #: More bytes between two operations of an edge than the CPU's code keeps there.
-LARGE = ("500x1e", "500x1e", "500x1e", [(0, 0, 0, "uvw", True)])
-TOO_LARGE = r"needs \d+ bytes for what is between two operations of an edge, more than 2097152"
+LARGE = ("20000x1e", "20000x1e", "500x1e", [(0, 0, 0, "uvw", True)])
+TOO_LARGE = r"needs \d+ bytes for what is between two operations of an edge, more than 67108864"
 
 
 def product() -> o3.FullyConnectedTensorProduct:
@@ -28,8 +28,8 @@ def product() -> o3.FullyConnectedTensorProduct:
 
 
 def large() -> o3.TensorProduct:
-    """Its weights, of which it has none itself, would take 500 MB."""
-    return o3.TensorProduct(*LARGE, shared_weights=False, internal_weights=False)
+    """Its weights, of which it has none itself, would take 800 GB; so would those that e3nn tries orders of its einsums on."""
+    return o3.TensorProduct(*LARGE, shared_weights=False, internal_weights=False, _optimize_einsums=False)
 
 
 def loaded(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
@@ -155,7 +155,7 @@ def test_nothing_is_compiled_to_know(library, launches, monkeypatch):
 @pytest.mark.skipif(e3nn.__version__.startswith(("0.4", "0.5")), reason="e3nn has no providers")
 def test_the_hook_declines_what_the_cpu_does_not_lower(library):
     with espmm.e3nn.installed() as record:
-        with pytest.warns(UserWarning, match=f"this product stays e3nn's: 500x1e x 500x1e -> 500x1e: .*{TOO_LARGE}"):
+        with pytest.warns(UserWarning, match=f"this product stays e3nn's: 20000x1e x 20000x1e -> 500x1e: .*{TOO_LARGE}"):
             tp = large()
         product()
     assert len(record.declined) == len(record.taken) == 1 and not hasattr(tp._compiled_main_left_right, "espmm")

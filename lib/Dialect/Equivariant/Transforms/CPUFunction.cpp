@@ -136,7 +136,7 @@ Value espmm::equivariant::launchToComponents(HostProgram &host, KernelOp source,
                                              ComponentOrder order) {
   IndexBuilder &h = host.index();
   Type element = getElementType(tensor);
-  Value scratch = host.getScratch(h.mul(rows, order.getSize() * element.getIntOrFloatBitWidth() / 8));
+  Value scratch = host.getScratch(h.mul(rows, order.getSize() * element.getIntOrFloatBitWidth() / 8), tensor, "by components");
   CPUFunction f(host, source, element, "_rows");
   Value from = f.getArgument(host.getBuffer(tensor)), to = f.getArgument(scratch);
   Value row = loopOverRows(f, rows);

@@ -41,8 +41,8 @@ public:
   mlir::LogicalResult run();
 
 private:
-  /// What a thread's stack has room for.
-  static constexpr int64_t mostNestBytes = 2 << 20, mostShareBytes = 256 << 10;
+  /// What a thread's stack has room for; and what a task may take of scratch memory.
+  static constexpr int64_t mostNestBytes = 1 << 20, mostShareBytes = 256 << 10, mostBytesOfTask = 64 << 20;
 
   mlir::Value getArgument(mlir::Value hostValue) { return function.getArgument(hostValue); }
   mlir::Value getRowPointer(mlir::Value base, mlir::Value row, int64_t width) { return function.getRowPointer(base, row, width); }
@@ -182,7 +182,7 @@ private:
   mlir::VectorType vector;
 
   SupportOfValues support;
-  int64_t nestBytes = 0;
+  int64_t nestBytes = 0; // of the buffers that nests share
   std::vector<ChannelLoop> loops;
   mlir::Value nextEdge; // set: the edge after the current one
   llvm::DenseSet<mlir::Value> prefetched; // blocks of the next edge that an earlier loop asks for

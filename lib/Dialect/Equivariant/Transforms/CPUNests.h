@@ -11,10 +11,11 @@ namespace espmm::equivariant {
 /// Nests in vectors.
 class CPUNestTarget : public NestTarget {
 public:
-  CPUNestTarget(CPUFunction &function, mlir::VectorType vector, int64_t tileRows)
+  /// `place` gives the memory that buffers share, of a size that is known later.
+  CPUNestTarget(CPUFunction &function, mlir::VectorType vector, int64_t tileRows, llvm::function_ref<mlir::Value(mlir::Value size)> place)
       : NestTarget(function.builder, function.ix, function.loc, vector.getElementType(), getLimits(vector, tileRows)), function(function), vector(vector) {
     memorySize = function.makeEarly(unknownSize);
-    memory = function.allocate(memorySize);
+    memory = place(memorySize);
   }
   /// Sums over lanes are as many as an AVX-512 or AVX2 register file holds besides the operands, and what operations hold in loops over weights of a row is as many
   /// registers as there are. Of rows side by side, some results share what they read; these are sums enough for multiply-adds not to wait, and of AVX2's registers two each are

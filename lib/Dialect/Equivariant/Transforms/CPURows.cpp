@@ -51,7 +51,7 @@ void CPUKernelStaging::startPartial(unsigned r) {
   ComponentOrder order{getIrreps(kernel.getResult(r)), lanes};
   IndexBuilder &h = host.index();
   Value rows = host.getRows(otherSide());
-  Value scratch = host.getScratch(h.mul(h.mul(numParts, rows), order.getSize() * elementBytes));
+  Value scratch = host.getScratch(h.mul(h.mul(numParts, rows), order.getSize() * elementBytes), kernel.getResult(r), "by tasks");
   Value firstRow = ix.mul(function.task, getArgument(rows));
   Value copy = getRowPointer(getArgument(scratch), firstRow, order.getSize());
   function.fillWithZeros(copy, ix.mul(getArgument(rows), order.getSize()));
@@ -118,7 +118,12 @@ void CPUKernelStaging::stageNests(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> 
   llvm::SmallDenseSet<std::pair<unsigned, int64_t>> written;
   if (analysis.getNests().empty())
     return;
-  CPUNestTarget target(function, vector, tileRows);
+  CPUNestTarget target(function, vector, tileRows, [&](Value size) -> Value {
+    if (nestBytes <= mostNestBytes)
+      return function.allocate(size);
+    Value scratch = host.getScratch(host.index().mul(numParts, nestBytes), kernel.getResult(0), "being computed, by tasks");
+    return ix.address(getArgument(scratch), ix.mul(function.task, size), element);
+  });
   NestStaging(analysis, target).run(
       [&](BlockOp block) {
         unsigned i = cast<BlockArgument>(block.getRow()).getArgNumber();
@@ -134,7 +139,8 @@ void CPUKernelStaging::stageNests(ArrayRef<RowPlace> inputs, ArrayRef<RowPlace> 
         place.accumulate = isShared(kernel.getResultAccess(c.result)) || beginsAsZeros || !isFirst;
         return place;
       });
-  nestBytes = target.finish() * elementBytes;
+  [[maybe_unused]] int64_t size = target.finish() * elementBytes;
+  assert(size == nestBytes && "what was measured is what it takes");
 }
 
 NestPlace CPUKernelStaging::getPlace(Value tensor, const RowPlace &row, Value buffer, Value block, int64_t offset) {

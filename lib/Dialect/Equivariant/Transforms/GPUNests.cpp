@@ -49,7 +49,7 @@ public:
     if (fits) {
       target.emplace(function, element, [&](Value size) { return function.getWarpMemory(size, element); });
     } else {
-      Value scratch = host.getScratch(h.mul(warps, memoryBytes));
+      Value scratch = host.getScratch(h.mul(warps, memoryBytes), kernel.getResult(0), "being computed, by warps");
       target.emplace(function, element, [&](Value size) { return ix.address(getArgument(scratch, /*readOnly=*/false), ix.mul(warp, size), element); });
     }
     openShares(warps, warp);
@@ -154,10 +154,10 @@ private:
     IndexBuilder &h = host.index();
     for (auto &[r, share] : shares) {
       int64_t width = getWidth(kernel.getResult(r));
-      auto getScratch = [&] { return host.getScratch(h.mul(warps, width * target->getBytes())); };
-      share.sums = getScratch();
-      share.lost = getScratch();
-      share.row = isInSharedMemory(r) ? target->allocate(width) : getShareRow(r, getScratch(), warp);
+      auto getScratch = [&](StringRef use) { return host.getScratch(h.mul(warps, width * target->getBytes()), kernel.getResult(r), use); };
+      share.sums = getScratch("by warps");
+      share.lost = getScratch("by warps, what rounding lost");
+      share.row = isInSharedMemory(r) ? target->allocate(width) : getShareRow(r, getScratch("by warps, of some edges"), warp);
       target->fillWithZeros(share.row, width);
     }
   }

@@ -51,7 +51,7 @@ public:
       }
     for (auto &[r, share] : shares) {
       int64_t width = getWidth(kernel.getResult(r));
-      share.scratch = host.getScratch(h.mul(blocks, width * target->getBytes()));
+      share.scratch = host.getScratch(h.mul(blocks, width * target->getBytes()), kernel.getResult(r), "by blocks");
       share.row = function.getRowPointer(getArgument(share.scratch, /*readOnly=*/false), function.block, width, element);
       target->fillWithZeros(share.row, width);
     }

@@ -189,7 +189,8 @@ Value HostProgram::getBuffer(Value tensor) {
     // A value between two kernels.
     auto type = cast<RankedTensorType>(tensor.getType());
     int64_t bytes = type.getShape().back() * type.getElementTypeBitWidth() / 8;
-    buffer = getScratch(indices.mul(getRows(*findAccess(tensor)), bytes));
+    Access rows = *findAccess(tensor);
+    buffer = getScratch(indices.mul(getRows(rows), bytes), tensor, rows == Access::Edge ? "by edges" : "by " + stringifyAccess(rows));
   }
   return buffer;
 }
@@ -215,7 +216,7 @@ std::pair<Value, int64_t> HostProgram::reserveCopies(Value kernelResult, int64_t
     auto type = cast<RankedTensorType>(sum.getType());
     int64_t rowBytes = type.getShape().back() * type.getElementTypeBitWidth() / 8;
     Value bytes = indices.mul(getRows(*findAccess(sum)), rowBytes * entry.total);
-    entry.scratch = getScratch(bytes);
+    entry.scratch = getScratch(bytes, sum, "in parts of its channels");
     fill(entry.scratch, bytes);
   }
   int64_t first = entry.next;
@@ -279,7 +280,26 @@ Value HostProgram::getPlan(Access side, StringRef array) {
   return host.getArgument(position);
 }
 
-Value HostProgram::getScratch(Value bytes) { return ScratchOp::create(builder, source.getLoc(), pointer, bytes); }
+/// What people know a tensor by: an argument or a result of the program, or the result that a value between kernels becomes.
+static std::string describe(func::FuncOp function, Value tensor) {
+  if (auto argument = dyn_cast<BlockArgument>(tensor)) {
+    auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "equivariant.name");
+    return name ? name.str() : "argument " + std::to_string(argument.getArgNumber());
+  }
+  while (tensor.hasOneUse()) {
+    OpOperand &use = *tensor.use_begin();
+    if (isa<func::ReturnOp>(use.getOwner()))
+      return "result " + std::to_string(use.getOperandNumber());
+    if (use.getOwner()->getNumResults() != 1)
+      break;
+    tensor = use.getOwner()->getResult(0);
+  }
+  return "a value between kernels";
+}
+
+Value HostProgram::getScratch(Value bytes, Value tensor, const Twine &use) {
+  return ScratchOp::create(builder, source.getLoc(), pointer, bytes, builder.getStringAttr(describe(source, tensor) + " " + use));
+}
 
 void HostProgram::requireAlignment(Value buffer, int64_t bytes) {
   auto argument = dyn_cast<BlockArgument>(buffer);

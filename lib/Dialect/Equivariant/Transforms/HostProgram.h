@@ -73,7 +73,8 @@ public:
   const llvm::MapVector<mlir::Value, Copies> &getCopies() const { return copies; }
   /// "receivers" + "offsets" and so on.
   mlir::Value getPlan(Access side, llvm::StringRef array);
-  mlir::Value getScratch(mlir::Value bytes);
+  /// A buffer that lives as long as the call; `use` says in words what it holds of a tensor.
+  mlir::Value getScratch(mlir::Value bytes, mlir::Value tensor, const llvm::Twine &use);
   /// Says that a kernel counts on a buffer's address being a multiple of `bytes`. Scratch always is.
   void requireAlignment(mlir::Value buffer, int64_t bytes);
   void fill(mlir::Value buffer, mlir::Value bytes);

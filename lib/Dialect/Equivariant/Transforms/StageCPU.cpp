@@ -1,5 +1,6 @@
 //===- StageCPU.cpp - the loops around a kernel's body ---------------------===//
 #include "CPUKernelStaging.h"
+#include "CPUNests.h"
 #include "CPURowTiles.h"
 #include "Stage.h"
 
@@ -7,14 +8,16 @@ using namespace mlir;
 using namespace espmm::equivariant;
 
 LogicalResult CPUKernelStaging::run() {
+  if (!analysis.getNests().empty())
+    nestBytes = NestPlan(analysis, CPUNestTarget::getLimits(vector, tileRows)).measure(element, {}) * elementBytes;
+  if (nestBytes > mostBytesOfTask)
+    return kernel.emitOpError("needs ") << nestBytes << " bytes for what is between two operations of an edge, more than " << mostBytesOfTask
+                                        << ", which has no lowering yet";
   loops = planChannelLoops(analysis, support, lanes * elementBytes == 64 ? 32 : 16);
   if (side == Access::Edge)
     stageRows();
   else
     stageSegments();
-  if (nestBytes > mostNestBytes)
-    return kernel.emitOpError("needs ") << nestBytes << " bytes for what is between two operations of an edge, more than " << mostNestBytes
-                                        << ", which has no lowering yet";
   function.launch(numParts);
   for (auto &[r, partial] : partials)
     launchSumOfCopies(host, kernel, kernel.getResult(r), partial.scratch, numParts, host.getRows(otherSide()),
@@ -88,7 +91,8 @@ void CPUKernelStaging::stageRows() {
   auto inTiles = [&](int64_t rows) { return (rows + tileRows - 1) / tileRows * tileRows; };
   Value count = host.getSize(HostProgram::E), ofTask = h.constant(inTiles(schedule.getRows()));
   numParts = h.ceildiv(count, ofTask);
-  if (hasShares()) {
+  // Few, where each takes memory.
+  if (hasShares() || nestBytes > mostNestBytes) {
     numParts = countSharingParts();
     ofTask = h.mul(h.ceildiv(count, h.mul(numParts, tileRows)), tileRows);
   }
@@ -142,7 +146,7 @@ void CPUKernelStaging::openShared(SmallVectorImpl<RowPlace> &inputs, SmallVector
     bool isOnStack = (shareBytes + stride * elementBytes) <= mostShareBytes;
     shareBytes += isOnStack ? stride * elementBytes : 0;
     int64_t rows = isOnStack ? 2 : 3;
-    Value scratch = host.getScratch(h.mul(numParts, rows * stride * elementBytes));
+    Value scratch = host.getScratch(h.mul(numParts, rows * stride * elementBytes), kernel.getResult(r), "by tasks");
     Value sum = getRowPointer(getArgument(scratch), ix.mul(function.task, rows), stride);
     shares[r] = {scratch, sum, rows};
     results[r] = {isOnStack ? function.allocate(stride) : ix.address(sum, ix.constant(2 * stride), element), std::nullopt};

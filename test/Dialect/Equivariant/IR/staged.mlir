@@ -104,8 +104,8 @@ llvm.func @conv_1(!llvm.ptr, i64)
 func.func @host(%z: !llvm.ptr, %n: i64) {
   // CHECK: equivariant.fill %{{.*}}, %{{.*}} : !llvm.ptr
   equivariant.fill %z, %n : !llvm.ptr
-  // CHECK: %[[P:.*]] = equivariant.scratch %{{.*}} : !llvm.ptr
-  %p = equivariant.scratch %n : !llvm.ptr
+  // CHECK: %[[P:.*]] = equivariant.scratch %{{.*}} for "result 0 by edges" : !llvm.ptr
+  %p = equivariant.scratch %n for "result 0 by edges" : !llvm.ptr
   // CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared 6784(%{{.*}}, %[[P]]) : !llvm.ptr, !llvm.ptr
   equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 (%z, %p) : !llvm.ptr, !llvm.ptr
   // CHECK: equivariant.launch @conv_0 grid(%{{.*}}) block [32, 4, 1] shared 6784 rows(%{{.*}})(%{{.*}}, %[[P]]) : !llvm.ptr, !llvm.ptr

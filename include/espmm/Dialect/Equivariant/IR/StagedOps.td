@@ -288,10 +288,14 @@ def Equivariant_FillOp : Equivariant_Op<"fill", [MemoryEffects<[MemWrite]>]> {
 
 def Equivariant_ScratchOp : Equivariant_Op<"scratch"> {
   let summary = "a buffer that lives as long as the call";
-  let description = "Example: `%p = equivariant.scratch %bytes : !llvm.ptr`";
-  let arguments = (ins I64:$bytes);
+  let description = [{
+    `use` says in words what it holds, for people.
+
+    Example: `%p = equivariant.scratch %bytes for "result 0 by edges" : !llvm.ptr`
+  }];
+  let arguments = (ins I64:$bytes, StrAttr:$use);
   let results = (outs LLVM_AnyPointer:$buffer);
-  let assemblyFormat = "$bytes attr-dict `:` type($buffer)";
+  let assemblyFormat = "$bytes `for` $use attr-dict `:` type($buffer)";
 }
 
 def Equivariant_LaunchOp : Equivariant_Op<"launch", [MemoryEffects<[MemRead, MemWrite]>, AttrSizedOperandSegments,
