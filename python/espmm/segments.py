@@ -18,13 +18,18 @@ _MEANS = 1.5
 
 
 class Segments(NamedTuple):
-    """The plan's arrays with long nodes cut: int32, see ``docs/Architecture.md``, section 4. ``num_nodes`` is N."""
+    """The plan's arrays with long nodes cut: int32, see ``docs/Architecture.md``, section 4. ``num_nodes`` is N.
+
+    ``cut_nodes`` are those with more than one segment, ``extra_offsets`` where in the X further ones each one's begin and end (int64).
+    """
 
     offsets: torch.Tensor
     order: torch.Tensor
     other: torch.Tensor
     nodes: torch.Tensor
     num_nodes: int
+    cut_nodes: torch.Tensor
+    extra_offsets: torch.Tensor
 
     @property
     def count(self) -> int:
@@ -59,22 +64,27 @@ def cut(offsets: torch.Tensor, order: Optional[torch.Tensor], other: torch.Tenso
     numbers = torch.arange(num_nodes, device=offsets.device)
     nodes = torch.cat([numbers, numbers.repeat_interleave(extra)])
     bounds = torch.arange(nodes.shape[0] + 1, device=offsets.device)
+    cut_nodes = extra.nonzero().flatten()
+    extra_ends = extra[cut_nodes].cumsum(0)
     return Segments(
         torch.searchsorted(segment, bounds, out_int32=True),
         (moved.int() if order is None else order[moved]).contiguous(),
         other[moved].contiguous(),
         nodes.int(),
         num_nodes,
+        cut_nodes,
+        torch.cat([extra_ends.new_zeros(1), extra_ends]),
     )
 
 
 def fold(result: torch.Tensor, segments: Segments) -> None:
     """Turns a result by segment into one by node, in place: (N + X, width) to (N, width). The same bits on every run."""
-    extra = segments.nodes[segments.num_nodes :].long()
-    whole = result[: segments.num_nodes]
-    if result.element_size() < 4:  # storage only: sums are float32
-        sums = whole.float().index_put_((extra,), result[segments.num_nodes :].float(), accumulate=True)
-        whole.copy_(sums)
+    whole, extra = result[: segments.num_nodes], result[segments.num_nodes :]
+    narrow = result.element_size() < 4  # storage only: sums are float32
+    sums = torch.segment_reduce(extra.float() if narrow else extra, "sum", offsets=segments.extra_offsets, unsafe=True)
+    if narrow:
+        sums += whole.index_select(0, segments.cut_nodes)
+        whole.index_copy_(0, segments.cut_nodes, sums.to(result.dtype))
     else:
-        whole.index_put_((extra,), result[segments.num_nodes :], accumulate=True)
+        whole.index_add_(0, segments.cut_nodes, sums)
     result.resize_(whole.shape)
