@@ -154,7 +154,8 @@ private:
     IndexBuilder &h = host.index();
     for (auto &[r, share] : shares) {
       int64_t width = getWidth(kernel.getResult(r));
-      auto getScratch = [&](StringRef use) { return host.getScratch(h.mul(warps, width * target->getBytes()), kernel.getResult(r), use); };
+      Value result = kernel.getResult(r), bytes = h.mul(warps, width * target->getBytes());
+      auto getScratch = [&](StringRef use) { return host.getScratch(bytes, result, use); };
       share.sums = getScratch("by warps");
       share.lost = getScratch("by warps, what rounding lost");
       share.row = isInSharedMemory(r) ? target->allocate(width) : getShareRow(r, getScratch("by warps, of some edges"), warp);

@@ -315,6 +315,15 @@ int64_t NestPlan::countLive() const {
   return most;
 }
 
+Value NestPlan::findLargest() const {
+  Value largest;
+  for (const Step &step : steps)
+    for (Operation *op : step.getAll())
+      if (hasBuffer(op) && (!largest || getBufferSize(op->getResult(0)) > getBufferSize(largest)))
+        largest = op->getResult(0);
+  return largest;
+}
+
 int64_t NestPlan::measure(Type element, ArrayRef<int64_t> rows) const {
   NestArena arena(element);
   for (int64_t count : rows)

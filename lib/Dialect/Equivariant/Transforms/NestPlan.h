@@ -175,6 +175,8 @@ public:
   bool hasMatrices() const {
     return llvm::any_of(shapes, [](const auto &entry) { return entry.second.matrix.has_value(); });
   }
+  /// The value whose buffer is the largest; none without buffers.
+  mlir::Value findLargest() const;
   /// What all buffers take, beside rows of so many elements.
   int64_t measure(mlir::Type element, llvm::ArrayRef<int64_t> rows) const;
 

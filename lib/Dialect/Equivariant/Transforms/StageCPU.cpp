@@ -8,11 +8,17 @@ using namespace mlir;
 using namespace espmm::equivariant;
 
 LogicalResult CPUKernelStaging::run() {
-  if (!analysis.getNests().empty())
-    nestBytes = NestPlan(analysis, CPUNestTarget::getLimits(vector, tileRows)).measure(element, {}) * elementBytes;
-  if (nestBytes > mostBytesOfTask)
-    return kernel.emitOpError("needs ") << nestBytes << " bytes for what is between two operations of an edge, more than " << mostBytesOfTask
-                                        << ", which has no lowering yet";
+  if (!analysis.getNests().empty()) {
+    NestPlan plan(analysis, CPUNestTarget::getLimits(vector, tileRows));
+    nestBytes = plan.measure(element, {}) * elementBytes;
+    if (nestBytes > mostBytesOfTask) {
+      InFlightDiagnostic error = kernel.emitOpError("needs ") << nestBytes << " bytes for what is between two operations of an edge, more than "
+                                                              << mostBytesOfTask << ", which has no lowering yet";
+      if (Value largest = plan.findLargest())
+        error << "; the largest is a " << largest.getType();
+      return error;
+    }
+  }
   loops = planChannelLoops(analysis, support, lanes * elementBytes == 64 ? 32 : 16);
   if (side == Access::Edge)
     stageRows();
