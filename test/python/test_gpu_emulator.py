@@ -15,7 +15,9 @@ from espmm.compiled import CompiledProgram
 from espmm.kernel import programs_up_to
 from espmm.plan import PARTS, PLAN_PIPELINE, plan_text
 from gpu_emulator import EmulatedProgram, clang
-from helpers import TOLERANCE, random_edges
+from helpers import TOLERANCE, random_edges, unshared_problem
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.skipif(clang() is None, reason="no clang to build device code for the host")
 
@@ -49,7 +51,7 @@ def check(problem: espmm.TPProblem, conv: bool, folder, *, order=2, deterministi
         for n, (spec, got, want) in enumerate(zip(program.results, results, expected)):
             got, want = values(got, spec.dtype), values(bits(want), spec.dtype)
             assert np.isfinite(got).all(), f"order {program.order}, result {n}: something was not written"
-            error = np.linalg.norm(got - want) / np.linalg.norm(want)
+            error = np.linalg.norm(got - want) / (np.linalg.norm(want) or 1.0)
             assert error <= (tolerance or TOLERANCE[getattr(torch, spec.dtype)]), f"order {program.order}, result {n}: {error:.1e}"
 
 
@@ -168,6 +170,21 @@ def test_third_derivatives_of_instances(tmp_path, library):
 @pytest.mark.parametrize("name", [name for name in test_modes.PROBLEMS if name != "l up to 11"])
 def test_every_mode(name, conv, tmp_path, library):
     check(test_modes.problem(name, torch.float32, "ir_mul" if conv else "mul_ir"), conv, tmp_path)
+
+
+@settings(max_examples=15 if test_modes.EXAMPLES <= 200 else 300, derandomize=test_modes.EXAMPLES <= 200)
+@given(
+    args=test_modes.products(), layout=st.sampled_from(["mul_ir", "ir_mul"]), conv=st.booleans(), deterministic=st.booleans(), dtype=st.sampled_from([torch.float32, torch.float64])
+)
+def test_random_products(args, layout, conv, deterministic, dtype, tmp_path_factory, library):
+    check(unshared_problem(args, dtype, layout), conv, tmp_path_factory.mktemp("product"), deterministic=deterministic)
+
+
+@settings(max_examples=test_modes.EXAMPLES // 2, derandomize=test_modes.EXAMPLES <= 200)
+@given(args=test_modes.products(), layout=st.sampled_from(["mul_ir", "ir_mul"]), conv=st.booleans(), deterministic=st.booleans())
+def test_random_products_compile(args, layout, conv, deterministic, library):
+    for program in programs_up_to(unshared_problem(args, torch.float32, layout), conv, 1, deterministic, {}):
+        CompiledProgram(program, "cuda:sm_90").compile()
 
 
 def test_a_mode_in_float64_and_in_a_fixed_order(tmp_path, library):

@@ -28,6 +28,10 @@ PROBLEMS = {
     "uuw without weights": ("12x0e+7x1o", "12x0e+7x1o", "1x0e+2x0e+9x1e", [(0, 0, 0, "uuw", False), (1, 1, 1, "uuw", True), (1, 1, 2, "uuw", True)]),
     "uvuv": ("12x0e+7x1o", "6x0e+2x1o", "72x0e+14x0e+14x1e", [(0, 0, 0, "uvuv", True), (1, 1, 1, "uvuv", True), (1, 1, 2, "uvuv", False)]),
     "uvuv of one": ("12x0e+7x1o", "1x0e+1x1o", "12x0e+7x0e+7x1e", [(0, 0, 0, "uvuv", True), (1, 1, 1, "uvuv", True), (1, 1, 2, "uvuv", False)]),
+    "uvuv of one beside others": (
+        "2x0e+1x0e+7x1o", "1x0e+2x0e+7x0e", "2x0e+7x1o",
+        [(0, 0, 0, "uvu", False), (0, 0, 0, "uvuv", False), (1, 1, 0, "uvuv", True), (1, 1, 0, "uvv", True), (2, 0, 1, "uvuv", True), (2, 2, 1, "uuu", True)],
+    ),
     "uvu<v": ("12x0e+7x1o", "12x0e+7x1o", "66x0e+21x0e+21x1e", [(0, 0, 0, "uvu<v", True), (1, 1, 1, "uvu<v", True), (1, 1, 2, "uvu<v", False)]),
     "u<vw": (
         "12x0e+7x1o+2x2e", "12x0e+7x1o+2x2e", "5x0e+21x0e+4x1e",

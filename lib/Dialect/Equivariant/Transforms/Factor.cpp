@@ -28,10 +28,13 @@ std::string canonicalOrder(StringRef letters) {
   return result;
 }
 
-/// The multiplicity letters of a slot under a path. A pair u < v is one letter: what x and y have of pairs is taken from their blocks.
-std::string getMultiplicities(const Path &path, Slot slot) {
+/// The multiplicity letters of a slot under a path. A pair u < v is one letter: what x and y have of pairs is taken from their blocks. Of z's two letters
+/// one of extent 1 is left out, so that the block is that of other modes, with which it is added.
+std::string getMultiplicities(ProductAttr product, const Path &path, Slot slot) {
   IndexMap map = getIndexMap(path.mode);
   StringRef letters = map[slot];
+  if (!map.triangular && slot == Slot::Z && letters.size() == 2)
+    return (product.getExtent(path, letters[1]) == 1 ? letters.take_front() : product.getExtent(path, letters[0]) == 1 ? letters.drop_front() : letters).str();
   if (!map.triangular)
     return letters.str();
   return letters == "v" ? "u" : letters.starts_with("uv") ? ("u" + letters.drop_front(2)).str() : letters.str();
@@ -40,8 +43,8 @@ std::string getMultiplicities(const Path &path, Slot slot) {
 bool takesPairs(const Path &path, Slot slot) { return getIndexMap(path.mode).triangular && (slot == Slot::X || slot == Slot::Y); }
 
 /// The letters of a slot's block under a path.
-std::string getLetters(const Path &path, Slot slot) {
-  std::string letters = getMultiplicities(path, slot);
+std::string getLetters(ProductAttr product, const Path &path, Slot slot) {
+  std::string letters = getMultiplicities(product, path, slot);
   if (slot != Slot::W)
     letters += slot == Slot::X ? 'i' : slot == Slot::Y ? 'j' : 'k';
   return letters;
@@ -122,7 +125,7 @@ private:
   Value getBlock(Value row, ProductAttr product, unsigned p, Slot slot) {
     int64_t offset;
     auto type = getBlockType(product, p, slot, offset);
-    auto [it, isNew] = blocks.try_emplace({row.getAsOpaquePointer(), offset, type.getAsOpaquePointer(), getLetters(product.getPaths()[p], slot)});
+    auto [it, isNew] = blocks.try_emplace({row.getAsOpaquePointer(), offset, type.getAsOpaquePointer(), getLetters(product, product.getPaths()[p], slot)});
     if (isNew)
       it->second = BlockOp::create(builder, kernel.getLoc(), type, row, offset);
     return it->second;
@@ -131,7 +134,7 @@ private:
   RankedTensorType getBlockType(ProductAttr product, unsigned p, Slot slot, int64_t &offset) {
     const Path &path = product.getPaths()[p];
     SmallVector<int64_t> shape;
-    for (char letter : getMultiplicities(path, slot))
+    for (char letter : getMultiplicities(product, path, slot))
       shape.push_back(takesPairs(path, slot) ? product.getExtent(path, letter) : getExtent(product, path, letter));
     if (slot == Slot::W) {
       offset = product.getWeightOffset(p);
@@ -154,7 +157,7 @@ private:
     int l1 = product.getX()[path.i1].l, l2 = product.getY()[path.i2].l, l3 = product.getZ()[path.i3].l;
     elementType = contracts.front().contract.getType().getElementType();
     ++numPaths;
-    if (llvm::any_of(getMultiplicities(path, Slot::W), [&](char letter) { return getExtent(product, path, letter) == 0; }))
+    if (llvm::any_of(getMultiplicities(product, path, Slot::W), [&](char letter) { return getExtent(product, path, letter) == 0; }))
       return success();
 
     // How many paths have the same blocks of x and y, or the same coefficients and block of y, as operands.
@@ -175,7 +178,7 @@ private:
     problem.cost = cost;
     problem.extents = {{'i', 2 * l1 + 1}, {'j', 2 * l2 + 1}, {'k', 2 * l3 + 1}};
     for (Slot slot : allSlots)
-      for (char letter : getMultiplicities(path, slot))
+      for (char letter : getMultiplicities(product, path, slot))
         if (letter != 'u')
           problem.extents[letter] = static_cast<int>(getExtent(product, path, letter));
     SmallVector<Value> values;
@@ -183,7 +186,7 @@ private:
     numNonzeros += problem.leaves.front().support->size();
     values.push_back(isUnit ? getCoefficients(l1, l2, l3, 1.0, Part::Unit) : getCoefficients(l1, l2, l3, path.coefficient, Part::All));
     auto scale = [&](Value z) {
-      std::string letters = getLetters(path, Slot::Z);
+      std::string letters = getLetters(product, path, Slot::Z);
       return getEinsum({letters, "k"}, letters, {z, scales});
     };
     auto getLeaf = [&](Value row, Slot slot) -> int {
@@ -195,7 +198,7 @@ private:
       if (auto it = llvm::find(values, block); it != values.end())
         return static_cast<int>(it - values.begin());
       int shared = slot == Slot::X ? samePair : slot == Slot::Y ? sameY : 1;
-      problem.leaves.push_back({getLetters(path, slot), std::nullopt, shared, ""});
+      problem.leaves.push_back({getLetters(product, path, slot), std::nullopt, shared, ""});
       values.push_back(block);
       return static_cast<int>(values.size() - 1);
     };
@@ -216,7 +219,7 @@ private:
       wanted.insert({c.result, c.contract.getSlot()});
     for (auto [result, slot] : wanted) {
       factor::Output output;
-      output.indices = getLetters(path, slot);
+      output.indices = getLetters(product, path, slot);
       for (Contribution &c : contracts) {
         if (c.result != result)
           continue;
