@@ -28,6 +28,9 @@ PROBLEMS = {
     "uuw without weights": ("12x0e+7x1o", "12x0e+7x1o", "1x0e+2x0e+9x1e", [(0, 0, 0, "uuw", False), (1, 1, 1, "uuw", True), (1, 1, 2, "uuw", True)]),
     "uvuv": ("12x0e+7x1o", "6x0e+2x1o", "72x0e+14x0e+14x1e", [(0, 0, 0, "uvuv", True), (1, 1, 1, "uvuv", True), (1, 1, 2, "uvuv", False)]),
     "uvuv of one": ("12x0e+7x1o", "1x0e+1x1o", "12x0e+7x0e+7x1e", [(0, 0, 0, "uvuv", True), (1, 1, 1, "uvuv", True), (1, 1, 2, "uvuv", False)]),
+    "uvuv twice": (
+        "17x0o+3x1e", "17x1o+2x2o", "289x1e+6x3o", [(0, 0, 0, "uvuv", True), (0, 0, 0, "uvuv", True), (1, 1, 1, "uvuv", False), (1, 1, 1, "uvuv", True)],
+    ),
     "uvuv of one beside others": (
         "2x0e+1x0e+7x1o", "1x0e+2x0e+7x0e", "2x0e+7x1o",
         [(0, 0, 0, "uvu", False), (0, 0, 0, "uvuv", False), (1, 1, 0, "uvuv", True), (1, 1, 0, "uvv", True), (2, 0, 1, "uvuv", True), (2, 2, 1, "uuu", True)],

@@ -173,7 +173,7 @@ private:
   /// Emits a run before `next`: its writes, and what is read after it.
   void endRun(ArrayRef<Operation *> run, Operation *next) {
     builder.setInsertionPoint(next);
-    accumulated.clear();
+    written.clear();
     llvm::SmallPtrSet<Operation *, 32> members(run.begin(), run.end());
     auto yield = dyn_cast<scf::YieldOp>(next);
     if (yield && !isa<scf::ForOp>(yield->getParentOp()))
@@ -225,14 +225,20 @@ private:
         element = graph.makeSum(type.getElementType());
         graph.addTerm(element, {0.0});
       }
-      if (write.getAccumulate() && !write.getAtomic()) {
-        // Two writes of a run that add to one place are one sum: each would read what the other has not written yet.
-        ScalarNode *&known = accumulated[{write.getBase(), write.getLane(), write.getLaneStride(), offset}];
-        if (known) {
-          known->terms.append(element->terms);
+      // What a run adds to a place that it has written is in one sum with that: it would read what is not there yet. Other writes to one place keep their order.
+      bool adds = write.getAccumulate() && !write.getAtomic();
+      std::tuple place{write.getBase(), write.getLane(), write.getLaneStride(), offset};
+      if (auto known = written.find(place); known != written.end()) {
+        auto [sum, mask] = known->second;
+        if (adds && sum && mask == write.getMask()) {
+          sum->terms.append(element->terms);
           continue;
         }
-        known = element;
+        graph.emitRoots();
+        written.clear();
+      }
+      written[place] = {write.getAtomic() ? nullptr : element, write.getMask()};
+      if (adds) {
         // What is there comes first: the products are then added by multiply-adds.
         ScalarTerm old;
         old.a = graph.makeLoad(asRead(write), type.getElementType(), offset);
@@ -492,7 +498,7 @@ private:
   SmallVector<Operation *> dead;
   SmallVector<scf::ForOp> yieldLoops;
   llvm::DenseMap<Operation *, ReadOp> readsOfWrites;
-  llvm::DenseMap<std::tuple<Value, Value, int64_t, int64_t>, ScalarNode *> accumulated;
+  llvm::DenseMap<std::tuple<Value, Value, int64_t, int64_t>, std::pair<ScalarNode *, Value>> written; // of a run: the sum, and the write's mask
 };
 
 struct Sparsify : espmm::equivariant::impl::EquivariantSparsifyBase<Sparsify> {

@@ -56,3 +56,37 @@ llvm.func @masked(%x: !llvm.ptr, %lane: i64, %z: !llvm.ptr, %mask: i1) {
   equivariant.write %0 to %z[%lane] mask %mask : i1 offset 0 strides [] accumulate : tensor<f32>, !llvm.ptr
   llvm.return
 }
+
+// So are a write that adds to nothing and one that adds to that.
+// CHECK-LABEL: llvm.func @written_before(
+// CHECK: %[[A:.*]] = llvm.load %{{.*}}
+// CHECK: %[[B:.*]] = llvm.load %{{.*}}
+// CHECK: %[[SUM:.*]] = llvm.fadd %[[A]], %[[B]]
+// CHECK: llvm.store %[[SUM]], %{{.*}}
+// CHECK-NOT: llvm.store
+// CHECK: llvm.return
+llvm.func @written_before(%x: !llvm.ptr, %y: !llvm.ptr, %z: !llvm.ptr) {
+  %0 = equivariant.read %x offset 0 strides [] : !llvm.ptr -> tensor<f32>
+  %1 = equivariant.read %y offset 0 strides [] : !llvm.ptr -> tensor<f32>
+  equivariant.write %0 to %z offset 2 strides [] : tensor<f32>, !llvm.ptr
+  equivariant.write %1 to %z offset 2 strides [] accumulate : tensor<f32>, !llvm.ptr
+  llvm.return
+}
+
+// Where lanes of the two differ, they keep their order.
+// CHECK-LABEL: llvm.func @written_before_by_others(
+// CHECK: %[[A:.*]] = llvm.load %{{.*}}
+// CHECK: scf.if %[[M:.*]] {
+// CHECK-NEXT: llvm.store %[[A]], %{{.*}}
+// CHECK: scf.if %[[N:.*]] -> (f32) {
+// CHECK-NEXT: %[[OLD:.*]] = llvm.load %{{.*}}
+// CHECK: scf.if %[[N]] {
+// CHECK-NEXT: llvm.store
+// CHECK: llvm.return
+llvm.func @written_before_by_others(%x: !llvm.ptr, %y: !llvm.ptr, %z: !llvm.ptr, %m: i1, %n: i1) {
+  %0 = equivariant.read %x offset 0 strides [] : !llvm.ptr -> tensor<f32>
+  %1 = equivariant.read %y offset 0 strides [] : !llvm.ptr -> tensor<f32>
+  equivariant.write %0 to %z mask %m : i1 offset 2 strides [] : tensor<f32>, !llvm.ptr
+  equivariant.write %1 to %z mask %n : i1 offset 2 strides [] accumulate : tensor<f32>, !llvm.ptr
+  llvm.return
+}
