@@ -169,5 +169,5 @@ def test_what_has_no_room_on_a_stack(conv, library):
 
 def test_what_is_too_large_says_so(library):
     p = unshared_problem(("20000x1e", "20000x1e", "500x1e", [(0, 0, 0, "uvw", True)]), torch.float32)
-    with pytest.raises(espmm.UnsupportedError, match=r"needs \d+ bytes for what is between two operations of an edge, more than 67108864, which has no lowering yet; the largest is a 'tensor<20000x500x3xf32>'"):
+    with pytest.raises(espmm.UnsupportedError, match=r"needs \d+ bytes for what is between two operations of an edge, more than 67108864, which has no lowering yet; the largest is a 'tensor<20000x500x3xf32>' of instruction uvw\(0, 0, 0\)"):
         espmm.compile(p, "cpu").kernels[0].compile()

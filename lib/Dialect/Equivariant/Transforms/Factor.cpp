@@ -57,7 +57,7 @@ class KernelFactoring {
 public:
   KernelFactoring(KernelOp kernel, factor::CostModel cost, bool unitCoefficients)
       : kernel(kernel), yield(cast<YieldOp>(kernel.getBody().front().getTerminator())), builder(yield), cost(cost),
-        unitCoefficients(unitCoefficients) {}
+        unitCoefficients(unitCoefficients), loc(kernel.getLoc()) {}
 
   LogicalResult run() {
     SmallVector<Value> yielded(yield.getValues());
@@ -157,6 +157,8 @@ private:
     int l1 = product.getX()[path.i1].l, l2 = product.getY()[path.i2].l, l3 = product.getZ()[path.i3].l;
     elementType = contracts.front().contract.getType().getElementType();
     ++numPaths;
+    std::string name = ("instruction " + stringifyMode(path.mode) + "(" + Twine(path.i1) + ", " + Twine(path.i2) + ", " + Twine(path.i3) + ")").str();
+    loc = NameLoc::get(builder.getStringAttr(name), kernel.getLoc());
     if (llvm::any_of(getMultiplicities(product, path, Slot::W), [&](char letter) { return getExtent(product, path, letter) == 0; }))
       return success();
 
@@ -251,7 +253,7 @@ private:
       if (isUnit && pair.second == Slot::Z)
         block = scale(block);
       if (takesPairs(path, pair.second))
-        block = PairSumOp::create(builder, kernel.getLoc(), type, pair.second == Slot::X ? Member::First : Member::Second, block);
+        block = PairSumOp::create(builder, loc, type, pair.second == Slot::X ? Member::First : Member::Second, block);
       assert(block.getType() == type && "a plan's output has its block's shape");
       results[pair.first].offsets.push_back(offset);
       results[pair.first].blocks.push_back(block);
@@ -265,7 +267,7 @@ private:
       auto type = cast<RankedTensorType>(block.getType());
       SmallVector<int64_t> shape(type.getShape());
       shape[0] = shape[0] * (shape[0] - 1) / 2;
-      pairs = PairsOp::create(builder, kernel.getLoc(), RankedTensorType::get(shape, elementType), member, block);
+      pairs = PairsOp::create(builder, loc, RankedTensorType::get(shape, elementType), member, block);
     }
     return pairs;
   }
@@ -332,7 +334,7 @@ private:
   Value getAdd(Value a, Value b) {
     auto [it, isNew] = sums.try_emplace({a, b});
     if (isNew)
-      it->second = AddOp::create(builder, kernel.getLoc(), a, b);
+      it->second = AddOp::create(builder, loc, a, b);
     return it->second;
   }
 
@@ -350,7 +352,7 @@ private:
     SmallVector<int64_t> shape;
     for (char letter : result)
       shape.push_back(extents.lookup(letter));
-    it->second = EinsumOp::create(builder, kernel.getLoc(), RankedTensorType::get(shape, elementType),
+    it->second = EinsumOp::create(builder, loc, RankedTensorType::get(shape, elementType),
                                   builder.getStringAttr(subscripts), operands);
     return it->second;
   }
@@ -360,6 +362,7 @@ private:
   OpBuilder builder;
   factor::CostModel cost;
   bool unitCoefficients;
+  Location loc; // names the instruction that is factored: the first of those that have an operation in common
   Type elementType;
   llvm::MapVector<ProductAttr, SmallVector<Contribution>> products;
   SmallVector<Result> results;

@@ -14,8 +14,11 @@ LogicalResult CPUKernelStaging::run() {
     if (nestBytes > mostBytesOfTask) {
       InFlightDiagnostic error = kernel.emitOpError("needs ") << nestBytes << " bytes for what is between two operations of an edge, more than "
                                                               << mostBytesOfTask << ", which has no lowering yet";
-      if (Value largest = plan.findLargest())
+      if (Value largest = plan.findLargest()) {
         error << "; the largest is a " << largest.getType();
+        if (auto name = dyn_cast<NameLoc>(largest.getLoc()))
+          error << " of " << name.getName().getValue();
+      }
       return error;
     }
   }
