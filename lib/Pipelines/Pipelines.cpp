@@ -43,8 +43,10 @@ static void addCommonPasses(OpPassManager &pm, espmm::Stage until, const Equivar
     pm.addPass(createEquivariantTile(tile));
   if (until >= espmm::Stage::Tiled)
     pm.addPass(createEquivariantNarrow());
-  if (until >= espmm::Stage::Staged)
+  if (until >= espmm::Stage::Staged) {
     pm.addPass(createEquivariantStage());
+    pm.addPass(createEquivariantOverlap());
+  }
   if (until >= espmm::Stage::Scalar)
     pm.addPass(createEquivariantSparsify());
 }

@@ -29,7 +29,7 @@ public:
     return llvm::Error::success();
   }
 
-  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], unsigned, LaunchFrame::Words &words) {
+  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], unsigned, bool, LaunchFrame::Words &words) {
     parallelFor(kernels[step.kernelIndex], words.data(), grid[0], threads);
     return llvm::Error::success();
   }
@@ -59,7 +59,8 @@ public:
                                     code.device.str());
   }
 
-  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], unsigned rows, LaunchFrame::Words &words) {
+  /// `overlaps` lets it begin before the launch before it has ended.
+  llvm::Error launch(const LaunchStep &step, const int64_t (&grid)[3], unsigned rows, bool overlaps, LaunchFrame::Words &words) {
     const int64_t limits[] = {std::numeric_limits<int32_t>::max(), 65535, 65535};
     for (unsigned i = 0; i < 3; ++i)
       if (grid[i] > limits[i])
@@ -70,8 +71,7 @@ public:
     for (uint64_t &word : words)
       parameters.push_back(&word);
     const LaunchShape shape{grid, {step.block[0], rows, step.block[2]}, step.shared / step.block[1] * rows};
-    cuda::Result result = driver.launchKernel(code.kernels[step.kernelIndex], grid[0], grid[1], grid[2], shape.block[0],
-                                              shape.block[1], shape.block[2], shape.shared, stream, parameters.data(), nullptr);
+    cuda::Result result = start(code.kernels[step.kernelIndex], shape, overlaps, parameters.data());
     if (LLVM_UNLIKELY(result != cuda::result::success))
       return driver.check(result, "launching kernel " + describe(step, shape));
     if (LLVM_UNLIKELY(cuda::Driver::synchronous()))
@@ -84,6 +84,18 @@ private:
     const int64_t (&grid)[3];
     unsigned block[3], shared;
   };
+
+  cuda::Result start(cuda::Function function, const LaunchShape &shape, bool overlaps, void **parameters) const {
+    auto [x, y, z] = shape.grid;
+    auto [width, rows, depth] = shape.block;
+    if (!overlaps || driver.version < cuda::oldestThatCapturesOverlaps)
+      return driver.launchKernel(function, x, y, z, width, rows, depth, shape.shared, stream, parameters, nullptr);
+    cuda::LaunchAttribute attribute;
+    attribute.id = cuda::launch_attribute::programmaticStreamSerialization;
+    attribute.value = 1;
+    cuda::LaunchConfig config{{unsigned(x), unsigned(y), unsigned(z)}, {width, rows, depth}, shape.shared, stream, &attribute, 1};
+    return driver.launchKernelEx(&config, function, parameters, nullptr);
+  }
 
   std::string describe(const LaunchStep &step, const LaunchShape &shape) const {
     auto dimensions = [](auto &sizes) {
@@ -136,7 +148,11 @@ static void preferHugePages(void *address, int64_t bytes) {
 template <typename Launcher>
 static llvm::Error runSteps(const Manifest &manifest, const LaunchFrame &frame, Launcher &&launcher) {
   LaunchFrame::Words words;
+  // A launch overlaps the step before it, not what comes before the program if that step had nothing to do.
+  bool launched = false;
   for (const Step &step : manifest.steps) {
+    bool overlaps = step.kind == Step::Kind::Launch && step.launch.overlaps && launched;
+    launched = false;
     if (step.kind == Step::Kind::Fill) {
       llvm::Expected<int64_t> bytes = frame.fillBytes(step.fill);
       if (!bytes)
@@ -158,8 +174,9 @@ static llvm::Error runSteps(const Manifest &manifest, const LaunchFrame &frame, 
     llvm::Expected<unsigned> rows = frame.rows(step.launch);
     if (!rows)
       return rows.takeError();
-    if (llvm::Error error = launcher.launch(step.launch, grid, *rows, words))
+    if (llvm::Error error = launcher.launch(step.launch, grid, *rows, overlaps, words))
       return error;
+    launched = true;
   }
   return llvm::Error::success();
 }

@@ -166,6 +166,11 @@ LaunchStep Reader::readLaunch(const JsonPath &json) {
       if (json.has(key))
         json[key].expected("nothing: it is for cuda targets");
   }
+  if (json.has("overlaps") && (step.overlaps = json["overlaps"].boolean())) {
+    bool follows = !manifest.steps.empty() && manifest.steps.back().kind == Step::Kind::Launch;
+    if (manifest.target != TargetKind::Cuda || !follows)
+      json["overlaps"].expected("false: there is no launch before, or none that another could overlap");
+  }
   for (const JsonPath &argument : json["args"].elements())
     step.arguments.push_back(readArgument(argument));
   return step;

@@ -151,6 +151,8 @@ private:
         return failure();
       step["rows"] = std::move(*value);
     }
+    if (launch.getOverlaps())
+      step["overlaps"] = true;
     steps.push_back(std::move(step));
     describeKernel(launch);
     return success();

@@ -15,7 +15,8 @@
 // TILED-NOT: equivariant.kernel
 
 // One body in one launch, whose copies know the instance.
-// STAGED-COUNT-1: equivariant.launch
+// STAGED: equivariant.launch @espmm_fill_2
+// STAGED-NEXT: equivariant.launch @conv_vjp_0 {{.*}} overlaps(
 // STAGED-NOT: equivariant.launch
 // STAGED-DAG: equivariant.async_copy {{.*}} runs [0, 96, 96, 3, 32] also [96] instance
 // STAGED-DAG: equivariant.async_copy {{.*}} runs [0, 32, 32, 1, 32, 32, 32, 32, 1, 32] also [64, 96] instance
@@ -24,7 +25,8 @@
 // STAGED-DAG: equivariant.copy_out {{.*}} runs [0, 96, 96, 3, 32] also [96] instance {{.*}} atomic
 // STAGED-DAG: equivariant.copy_out {{.*}} runs [0, 32, 32, 1, 32, 32, 32, 32, 1, 32] also [64, 96] instance {{.*}} once
 
-// PTX-COUNT-1: .entry
+// PTX: .entry conv_vjp_0
+// PTX: .entry espmm_fill_2
 // PTX-NOT: .entry
 
 #product = #equivariant.product<x = "32x1o+32x1e", y = "0e+1o", z = "32x1o+32x1e+32x0e+32x0o", paths = [uvu(0, 0, 0) * 1.0, uvu(0, 1, 2) * 1.0, uvu(1, 0, 1) * 1.0, uvu(1, 1, 3) * 1.0]>

@@ -1,7 +1,7 @@
 """Runs device code on the host, for tests where there is no GPU: its LLVM IR, with what it asks of a GPU replaced by calls of ``emulator/lanes.c``.
 
 Threads run one after another from barrier to barrier, so races within such a span are not found, nor is anything of time or of registers. Buffers that a
-kernel is to write begin as NaN, shared memory too; asynchronous copies arrive when they are waited for.
+kernel is to write begin as NaN, shared memory too; asynchronous copies arrive when they are waited for. A launch that another may overlap is run as late as may be: when the other's first thread waits for it, or has ended.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _CALLS = {
     "shfl.sync.bfly.f32": "shfl_bfly_f32",
     "bar.warp.sync": "bar_warp",
     "barrier.cta.sync.aligned.all": "bar_block",
+    "griddepcontrol.wait": "wait_for_grid",
+    "griddepcontrol.launch.dependents": "launch_dependents",
     "cp.async.commit.group": "commit",
     "cp.async.wait.group": "wait",
     "f2tf32.rna": "f2tf32",
@@ -114,6 +116,9 @@ def translate(ir: str) -> str:
     return ir + "\n" + "\n".join(sorted(declared)) + "\n"
 
 
+_FAILURES = {1: "wait for others that have ended", 2: "have ended without waiting for what they overlap"}
+
+
 class EmulatedProgram:
     """A program compiled for a GPU, to run on the host.
 
@@ -142,7 +147,15 @@ class EmulatedProgram:
         sources = [folder / f"{name}.ll", folder / f"{name}.c", Path(__file__).parent / "emulator" / "lanes.c"]
         command = [clang(), "-O1", "-w", "-shared", "-fPIC", "-o", library, *sources]
         subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+        self._path = library
         self.library = ctypes.CDLL(str(library))
+
+    def _copy(self) -> ctypes.CDLL:
+        """The library with memory of its own, for what runs inside of a launch."""
+        copy = self._path.with_suffix(".2.so")
+        if not copy.exists():
+            shutil.copyfile(self._path, copy)
+        return ctypes.CDLL(str(copy))
 
     def __call__(self, arrays: Sequence[np.ndarray | None], sizes: Mapping[str, int], plan: Any = None) -> list[np.ndarray]:
         """The results: arrays in the order of the program's arguments; sizes E, R and S; a `HostPlan`, or what has its `pointer`."""
@@ -169,14 +182,23 @@ class EmulatedProgram:
             array = {"argument": arrays, "result": results, "scratch": scratch}[kind][n]
             return 0 if array is None else array.ctypes.data
 
-        for step in self.manifest["steps"]:
+        steps = self.manifest["steps"]
+        for step, following in zip(steps, [*steps[1:], {}]):
             if step["op"] == "fill":
                 ctypes.memset(address(step["buffer"]), 0, evaluate(step["bytes"]))
                 continue
             words = (ctypes.c_int64 * len(step["args"]))(*map(address, step["args"]))
-            entry = getattr(self.library, f"entry_{step['kernel']}")
+            grid = evaluate(step["grid"][0])
             block_rows = evaluate(step["rows"]) if "rows" in step else step["block"][1]
             assert evaluate(step["shared"]) <= 227 << 10, "more shared memory than a multiprocessor has"
-            if self.library.emu_launch(entry, words, ctypes.c_int64(evaluate(step["grid"][0])), step["block"][0], block_rows):
-                raise RuntimeError(f"{step['kernel']}: some threads wait for others that have ended")
+            if following.get("overlaps") and grid:
+                other = self._copy()
+                launched = (getattr(other, f"entry_{step['kernel']}"), words, ctypes.c_int64(grid), step["block"][0], block_rows)
+                self.library.emu_overlap(other.emu_launch, *launched)
+                continue
+            if not grid:
+                continue
+            failure = self.library.emu_launch(getattr(self.library, f"entry_{step['kernel']}"), words, ctypes.c_int64(grid), step["block"][0], block_rows)
+            if failure:
+                raise RuntimeError(f"{step['kernel']}: some threads {_FAILURES[failure]}")
         return results

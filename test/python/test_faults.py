@@ -167,7 +167,7 @@ def test_memory_that_is_not_the_devices(library):
     text = "wild = [Array(t[0], t[1], pointer=4096) for t in ((N, 32), (E, 4), (E, problem.weight_numel))]\n"
     text += "attempt(lambda: kernel.kernels[1](x, y, w, z, out=wild, **options))\n"
     told = with_fake_driver(ARRAYS + text).removeprefix("done\n")
-    check_command(told, "RuntimeError: filling ", "bytes of result ", "CUDA_ERROR_ILLEGAL_ADDRESS", "kernels conv_vjp_0")
+    check_command(told, "RuntimeError: launching kernel espmm_fill_2 ", "CUDA_ERROR_ILLEGAL_ADDRESS", "kernels espmm_fill_2, conv_vjp_0")
 
 
 def test_devices_that_do_not_suit(library):

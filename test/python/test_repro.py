@@ -74,5 +74,5 @@ def test_stages_continue_each_other(tools, tmp_path, capsys):
     """A stage's text is what the next pass is given: passes run one at a time end where the pipeline ends."""
     arguments = [*COMPILES["gradient"], "--target", "cuda:sm_90"]
     (tmp_path / "tiled.mlir").write_text(printed(capsys, *arguments, "--emit", "tiled"))
-    got = run("espmm-opt tiled.mlir --equivariant-stage --equivariant-sparsify", tmp_path, tools)
+    got = run("espmm-opt tiled.mlir --equivariant-stage --equivariant-overlap --equivariant-sparsify", tmp_path, tools)
     assert got == printed(capsys, *arguments, "--emit", "scalar")

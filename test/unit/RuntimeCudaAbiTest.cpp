@@ -16,7 +16,9 @@ template <typename A, typename B> constexpr bool sameWord() {
   if constexpr (std::is_pointer_v<A> && std::is_pointer_v<B>) {
     using PointeeA = std::remove_cv_t<std::remove_pointer_t<A>>;
     using PointeeB = std::remove_cv_t<std::remove_pointer_t<B>>;
-    if constexpr (std::is_enum_v<PointeeA>)
+    if constexpr (std::is_same_v<PointeeA, CUlaunchConfig>)
+      return std::is_same_v<PointeeB, cuda::LaunchConfig>; // compared below
+    else if constexpr (std::is_enum_v<PointeeA>)
       return sizeof(PointeeA) == sizeof(PointeeB) && std::is_integral_v<PointeeB>;
     else
       return std::is_same_v<PointeeA, PointeeB>;
@@ -79,9 +81,21 @@ SAME(jit_option::errorLogBuffer, CU_JIT_ERROR_LOG_BUFFER);
 SAME(jit_option::errorLogBufferSizeBytes, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
 SAME(jit_option::logVerbose, CU_JIT_LOG_VERBOSE);
 SAME(jit_input::ptx, CU_JIT_INPUT_PTX);
+SAME(launch_attribute::programmaticStreamSerialization, CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION);
 SAME(capture_mode::relaxed, CU_STREAM_CAPTURE_MODE_RELAXED);
 SAME(capture_status::none, CU_STREAM_CAPTURE_STATUS_NONE);
 SAME(stream_flags::nonBlocking, CU_STREAM_NON_BLOCKING);
+
+#define SAME_PLACE(type, ours, theirs, member) static_assert(offsetof(cuda::type, ours) == offsetof(theirs, member), #member);
+static_assert(sizeof(cuda::LaunchConfig) == sizeof(CUlaunchConfig) && sizeof(cuda::LaunchAttribute) == sizeof(CUlaunchAttribute), "");
+SAME_PLACE(LaunchConfig, grid, CUlaunchConfig, gridDimX)
+SAME_PLACE(LaunchConfig, block, CUlaunchConfig, blockDimX)
+SAME_PLACE(LaunchConfig, shared, CUlaunchConfig, sharedMemBytes)
+SAME_PLACE(LaunchConfig, stream, CUlaunchConfig, hStream)
+SAME_PLACE(LaunchConfig, attributes, CUlaunchConfig, attrs)
+SAME_PLACE(LaunchConfig, numAttributes, CUlaunchConfig, numAttrs)
+SAME_PLACE(LaunchAttribute, id, CUlaunchAttribute, id)
+SAME_PLACE(LaunchAttribute, value, CUlaunchAttribute, value.programmaticStreamSerializationAllowed)
 
 } // namespace
 

@@ -284,6 +284,18 @@ static void testCalls(const cuda::Device &device, void *fake) {
   CHECK_EQUAL(count("memset words"), words + 2);
   CHECK_EQUAL(count("launch"), launches + 4);
 
+  // A launch overlaps the one before it in the program, never what comes before the program.
+  const std::string after = "\"shared\": 0, \"args\": [[\"argument\", 0], [\"scratch\", 1]";
+  std::string overlapping = edited(after, "\"overlaps\": true, " + after);
+  espmm_executable overlaps = wrap(overlapping);
+  CHECK(run(overlaps, device, 10, nullptr));
+  CHECK_EQUAL(count("overlap"), 1);
+  CHECK(run(overlaps, device, 0, nullptr));
+  CHECK_EQUAL(count("overlap"), 1);
+  espmm_executable alone = wrap(edited("[\"ceildiv\", \"E\", 128]", "[\"*\", \"E\", 0]", overlapping));
+  CHECK(!run(alone, device, 10, nullptr)); // the first launch is its part of the sum
+  CHECK_EQUAL(count("overlap"), 1);
+
   // Another library's current context is back after a launch; where ours is current already, nothing is pushed.
   cuda::Context current = nullptr;
   device.driver.ctxPushCurrent(foreignContext());
@@ -308,6 +320,14 @@ static void testCalls(const cuda::Device &device, void *fake) {
   CHECK(!run(wild, device, 10, nullptr, ESPMM_INTERNAL));
   CHECK_CONTAINS(espmm_last_error(), "launching kernel scale_add on cuda:0 (Fake GPU) (grid 1 x 1 x 1, block 128 x 1 x "
                                      "1, 0 bytes of shared memory): CUDA_ERROR_ILLEGAL_ADDRESS (700)");
+
+  {
+    DeviceArray array(device, ramp(100)), scratch(device, ramp(1000));
+    const int64_t sizes[3] = {100, 0, 0};
+    void *buffers[] = {array.data(), reinterpret_cast<void *>(64), array.data()};
+    CHECK_EQUAL(int(espmm_launch(&first, 0, nullptr, sizes, buffers, 3, scratch.data(), 4000)), int(ESPMM_INTERNAL));
+    CHECK_CONTAINS(espmm_last_error(), "filling 400 bytes of result 0 on cuda:0 (Fake GPU): CUDA_ERROR_ILLEGAL_ADDRESS (700)");
+  }
 
   // A program may be met for the first time while a stream is being captured.
   auto capture = reinterpret_cast<void (*)(bool)>(dlsym(fake, "fakeCapture"));

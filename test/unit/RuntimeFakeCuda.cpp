@@ -96,6 +96,17 @@ Result reverseBlock(uint64_t x, uint64_t z, int64_t n, unsigned threads, unsigne
   return 0;
 }
 
+/// The compiler's kernel that zeroes buffers: its number of blocks, then of each buffer address and bytes.
+Result fillBuffers(const std::string &name, void **parameters) {
+  for (int i = 0, buffers = std::atoi(name.c_str() + name.rfind('_') + 1); i < buffers; ++i) {
+    auto address = *static_cast<uint64_t *>(parameters[1 + 2 * i]), bytes = *static_cast<uint64_t *>(parameters[2 + 2 * i]);
+    if (!allocated(address, bytes))
+      return 700;
+    std::memset(reinterpret_cast<void *>(address), 0, bytes);
+  }
+  return 0;
+}
+
 } // namespace
 
 #define FAKE extern "C" __attribute__((visibility("default")))
@@ -306,9 +317,21 @@ FAKE Result cuLaunchKernel(Function function, unsigned gx, unsigned gy, unsigned
   int64_t threads = int64_t(gx) * gy * gz * bx * by * bz;
   if (function->name == "scale_add")
     return scaleAdd(word(0), word(1), int64_t(word(2)), int64_t(word(3)), threads);
+  if (function->name.rfind("espmm_fill_", 0) == 0)
+    return fillBuffers(function->name, parameters);
   if (function->name != "reverse_block")
     return 0; // a kernel of the compiler's: loaded and launched, it does nothing
   return reverseBlock(word(0), word(1), int64_t(word(2)), bx, shared);
+}
+
+FAKE Result cuLaunchKernelEx(const LaunchConfig *config, Function function, void **parameters, void **extra) {
+  const LaunchAttribute *attribute = config->attributes;
+  if (config->numAttributes != 1 || attribute->id != launch_attribute::programmaticStreamSerialization || attribute->value != 1)
+    return invalidValue;
+  countCall("overlap");
+  auto [gx, gy, gz] = config->grid;
+  auto [bx, by, bz] = config->block;
+  return cuLaunchKernel(function, gx, gy, gz, bx, by, bz, config->shared, config->stream, parameters, extra);
 }
 
 FAKE Result cuMemsetD8Async(DevicePointer pointer, unsigned char value, size_t count, Stream) {

@@ -111,6 +111,8 @@ void testManifest() {
   CHECK(launch.arguments[1].buffer->kind == BufferRef::Kind::Plan);
   CHECK_EQUAL(launch.arguments[1].buffer->index, 1u);
   CHECK_EQUAL(llvm::cantFail(launch.arguments[5].value.evaluate({})), -7);
+  CHECK(!launch.overlaps);
+  CHECK(llvm::cantFail(Manifest::parse(edited("\"shared\": 16", "\"shared\": 16, \"overlaps\": true"))).steps[2].launch.overlaps);
   CHECK_EQUAL(llvm::cantFail(launch.arguments[6].value.evaluate({5, 0, 0})), 10);
 
   // One thing wrong at a time.
@@ -150,6 +152,8 @@ void testManifest() {
       {"[\"size\", \"E\"]", "[\"size\", \"T\"]", "manifest: steps[1].args[4][1]: expected one of the symbols"},
       {"[\"const\", -7]", "[\"const\", \"E\"]", "manifest: steps[1].args[5][1]: expected an integer"},
       {"[\"const\", -7]", "[]", "manifest: steps[1].args[5]: expected an array of at least 1, got []"},
+      {"\"shared\": 16", "\"shared\": 16, \"overlaps\": 1", "manifest: steps[2].overlaps: expected true or false, got 1"},
+      {"\"shared\": 6784", "\"shared\": 6784, \"overlaps\": true", "manifest: steps[1].overlaps: expected false: there is no launch before"},
       {"\"steps\"", "\"stops\"", "manifest: steps is missing"},
       {"{\"format\"", "{{\"format\"", "manifest: not JSON"},
   };

@@ -94,6 +94,28 @@ namespace stream_flags {
 enum : unsigned { nonBlocking = 1 };
 } // namespace stream_flags
 
+namespace launch_attribute {
+enum : int { programmaticStreamSerialization = 6 };
+} // namespace launch_attribute
+
+/// Before 12.3 graphs of launches have no edge of the kind that such a launch is.
+constexpr int oldestThatCapturesOverlaps = 12030;
+
+/// As CUlaunchAttribute: a number and what belongs to it, here never more than an int.
+struct LaunchAttribute {
+  int id = 0;
+  alignas(8) int value = 0;
+  char unused[60] = {};
+};
+
+/// As CUlaunchConfig.
+struct LaunchConfig {
+  unsigned grid[3], block[3], shared;
+  Stream stream;
+  LaunchAttribute *attributes;
+  unsigned numAttributes;
+};
+
 // X(member, symbol, parameters): where cuda.h renames a function, the symbol is the renamed one.
 #define ESPMM_CUDA_FUNCTIONS(X)                                                                                        \
   X(init, cuInit, (unsigned))                                                                                          \
@@ -116,6 +138,7 @@ enum : unsigned { nonBlocking = 1 };
   X(funcGetAttribute, cuFuncGetAttribute, (int *, int, Function))                                                      \
   X(launchKernel, cuLaunchKernel,                                                                                      \
     (Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **))        \
+  X(launchKernelEx, cuLaunchKernelEx, (const LaunchConfig *, Function, void **, void **))                              \
   X(memsetD8Async, cuMemsetD8Async, (DevicePointer, unsigned char, size_t, Stream))                                    \
   X(memsetD32Async, cuMemsetD32Async, (DevicePointer, unsigned, size_t, Stream))                                       \
   X(memAlloc, cuMemAlloc_v2, (DevicePointer *, size_t))                                                                \

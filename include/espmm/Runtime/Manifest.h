@@ -65,6 +65,7 @@ struct LaunchStep {
   std::array<unsigned, 3> block = {1, 1, 1}; // CUDA only, like `shared`
   unsigned shared = 0;                       // bytes of dynamic shared memory
   Expression rows;                           // of the block, at most block[1]; shared memory is in proportion
+  bool overlaps = false;                     // begins once all blocks of the launch before have begun; CUDA only
   std::vector<KernelArgument> arguments;
 };
 

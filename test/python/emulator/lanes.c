@@ -15,7 +15,7 @@ typedef struct { int waiting, generation; } Barrier;
 typedef struct { char *to; const char *from; int bytes, valid, group; } Copy;
 typedef struct {
   ucontext_t context;
-  int x, y, done, groups, copies;
+  int x, y, done, waited, groups, copies;
   Copy queue[MAX_COPIES];
 } Thread;
 
@@ -27,6 +27,9 @@ static uint64_t exchange[MAX_THREADS];
 static int count, current, block_x;
 static void (*entry)(void **);
 static void **arguments;
+typedef int Launch(void (*kernel)(void **), void **words, int64_t grid, int width, int rows);
+static struct { Launch *launch; void (*kernel)(void **); void **words; int64_t grid; int width, rows; } before;
+static int overlaps, unwaited;
 
 static void yield(void) { swapcontext(&threads[current].context, &scheduler); }
 
@@ -136,19 +139,35 @@ void emu_wait(int32_t pending) {
   thread->copies = kept;
 }
 
+void emu_launch_dependents(void) {}
+/// What is launched next overlaps this launch, by another copy of this library, which is run when the first thread waits for it.
+void emu_overlap(Launch *launch, void (*kernel)(void **), void **words, int64_t grid, int width, int rows) {
+  before.launch = launch, before.kernel = kernel, before.words = words, before.grid = grid, before.width = width, before.rows = rows;
+}
+void emu_wait_for_grid(void) {
+  Launch *launch = before.launch;
+  before.launch = 0;
+  threads[current].waited = 1;
+  if (launch && launch(before.kernel, before.words, before.grid, before.width, before.rows))
+    abort();
+}
+
 static void start(void) {
   entry(arguments);
+  unwaited += overlaps && !threads[current].waited;
   threads[current].done = 1;
   swapcontext(&threads[current].context, &scheduler);
 }
 
-/// One launch of grid blocks of (width, rows) threads. Returns 0, or 1 if threads wait for others that have ended.
+/// One launch of grid blocks of (width, rows) threads. Returns 0; 1 if threads wait for others that have ended; 2 if some have ended without waiting for
+/// the launch that this one overlaps.
 int emu_launch(void (*kernel)(void **), void **words, int64_t grid, int width, int rows) {
   static char *stacks;
   if (!stacks)
     stacks = malloc((size_t)MAX_THREADS * STACK);
   entry = kernel;
   arguments = words;
+  overlaps = before.launch != 0, unwaited = 0;
   count = width * rows;
   for (int64_t block = 0; block < grid; ++block) {
     block_x = (int)block;
@@ -158,7 +177,7 @@ int emu_launch(void (*kernel)(void **), void **words, int64_t grid, int width, i
     for (int t = 0; t < count; ++t) {
       Thread *thread = &threads[t];
       thread->x = t % width, thread->y = t / width;
-      thread->done = thread->groups = thread->copies = 0;
+      thread->done = thread->waited = thread->groups = thread->copies = 0;
       getcontext(&thread->context);
       thread->context.uc_stack.ss_sp = stacks + (size_t)t * STACK;
       thread->context.uc_stack.ss_size = STACK;
@@ -183,7 +202,7 @@ int emu_launch(void (*kernel)(void **), void **words, int64_t grid, int width, i
         return 1;
     }
   }
-  return 0;
+  return unwaited ? 2 : 0;
 }
 
 // Stores that pass the caches by, and additions to memory, of several numbers at once.

@@ -330,6 +330,14 @@ LogicalResult LaunchOp::verify() {
   // launch_c5
   if (getRows() && (!getBlock() || *getShared() % (16 * (*getBlock())[1]) != 0))
     return emitOpError("expects rows with a block, and shared memory that its rows have equal parts of, multiples of 16 bytes");
+  // launch_c6
+  if (getOverlaps()) {
+    Operation *before = getOperation()->getPrevNode();
+    while (before && !isa<LaunchOp, FillOp>(before))
+      before = before->getPrevNode();
+    if (!getBlock() || !isa_and_nonnull<LaunchOp>(before))
+      return emitOpError("expects what overlaps to have a block, and to follow a launch");
+  }
   return success();
 }
 

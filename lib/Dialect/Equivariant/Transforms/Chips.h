@@ -2,6 +2,7 @@
 #ifndef ESPMM_LIB_EQUIVARIANT_CHIPS_H
 #define ESPMM_LIB_EQUIVARIANT_CHIPS_H
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 
 namespace espmm::equivariant {
@@ -13,6 +14,12 @@ inline int64_t getSharedBytesOfBlock(llvm::StringRef chip) {
              .Cases({"sm_90", "sm_90a", "sm_100", "sm_100a", "sm_103", "sm_103a"}, 227)
              .Default(99)
          << 10;
+}
+
+/// Whether a launch can begin before the one that it depends on has ended.
+inline bool hasDependentLaunches(llvm::StringRef chip) {
+  unsigned number = 0;
+  return chip.consume_front("sm_") && !chip.take_while(llvm::isDigit).getAsInteger(10, number) && number >= 90;
 }
 
 } // namespace espmm::equivariant

@@ -305,9 +305,10 @@ void HostProgram::requireAlignment(Value buffer, int64_t bytes) {
   auto argument = dyn_cast<BlockArgument>(buffer);
   if (!argument)
     return;
+  auto host = cast<func::FuncOp>(argument.getOwner()->getParentOp());
   auto known = host.getArgAttrOfType<IntegerAttr>(argument.getArgNumber(), "equivariant.align");
   if (!known || known.getInt() < bytes)
-    host.setArgAttr(argument.getArgNumber(), "equivariant.align", builder.getI64IntegerAttr(bytes));
+    host.setArgAttr(argument.getArgNumber(), "equivariant.align", Builder(host.getContext()).getI64IntegerAttr(bytes));
 }
 
 Value HostProgram::countElements(ConvertOp convert) {
@@ -320,7 +321,7 @@ void HostProgram::launch(StringRef kernel, Value grid, ValueRange operands,
                          std::optional<std::array<int64_t, 3>> block, int64_t shared, Value rows) {
   auto op = LaunchOp::create(builder, source.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel), grid, rows, operands,
                              block ? builder.getDenseI64ArrayAttr(*block) : DenseI64ArrayAttr(),
-                             block ? builder.getI64IntegerAttr(shared) : IntegerAttr());
+                             block ? builder.getI64IntegerAttr(shared) : IntegerAttr(), /*overlaps=*/UnitAttr());
   if (DictionaryAttr found = attributesOf.lookup(kernel))
     op->setDiscardableAttrs(found);
 }

@@ -76,7 +76,7 @@ public:
   /// A buffer that lives as long as the call; `use` says in words what it holds of a tensor.
   mlir::Value getScratch(mlir::Value bytes, mlir::Value tensor, const llvm::Twine &use);
   /// Says that a kernel counts on a buffer's address being a multiple of `bytes`. Scratch always is.
-  void requireAlignment(mlir::Value buffer, int64_t bytes);
+  static void requireAlignment(mlir::Value buffer, int64_t bytes);
   void fill(mlir::Value buffer, mlir::Value bytes);
   /// The elements of a convert's operand and result.
   mlir::Value countElements(ConvertOp convert);

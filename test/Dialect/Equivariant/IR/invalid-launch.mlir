@@ -94,3 +94,39 @@ func.func @unequal_rows(%n: i64) {
   equivariant.launch @kernel grid(%n) block [32, 4, 1] shared 1040 rows(%n) (%n) : i64
   return
 }
+
+// -----
+
+llvm.func @kernel(i64)
+
+// launch_c6
+func.func @overlaps_nothing(%n: i64) {
+  // expected-error@+1 {{'equivariant.launch' op expects what overlaps to have a block, and to follow a launch}}
+  equivariant.launch @kernel grid(%n) block [32, 4, 1] shared 0 overlaps(%n) : i64
+  return
+}
+
+// -----
+
+llvm.func @kernel(i64)
+
+// launch_c6
+func.func @overlaps_a_fill(%n: i64, %p: !llvm.ptr) {
+  equivariant.launch @kernel grid(%n) block [32, 4, 1] shared 0 (%n) : i64
+  equivariant.fill %p, %n : !llvm.ptr
+  // expected-error@+1 {{'equivariant.launch' op expects what overlaps to have a block, and to follow a launch}}
+  equivariant.launch @kernel grid(%n) block [32, 4, 1] shared 0 overlaps(%n) : i64
+  return
+}
+
+// -----
+
+llvm.func @kernel(!llvm.ptr, i64)
+
+// launch_c6
+func.func @overlaps_tasks(%n: i64) {
+  equivariant.launch @kernel grid(%n) (%n) : i64
+  // expected-error@+1 {{'equivariant.launch' op expects what overlaps to have a block, and to follow a launch}}
+  equivariant.launch @kernel grid(%n) overlaps(%n) : i64
+  return
+}

@@ -304,7 +304,7 @@ def Equivariant_LaunchOp : Equivariant_Op<"launch", [MemoryEffects<[MemRead, Mem
   let description = [{
     On the CPU the kernel is called once for each task of the grid; block and shared are absent. On the GPU `block` is the largest that the kernel is
     launched with, and `shared` the bytes of shared memory that it takes; if `rows` is given, it is what the block's second dimension is this time, and
-    the shared memory is in proportion.
+    the shared memory is in proportion. With `overlaps` it begins when all blocks of the launch before have begun; the kernel itself then waits for that one's end.
 
     Example: `equivariant.launch @conv_0 grid(%n) block [32, 4, 1] shared 6784 rows(%r)(%x, %y) : !llvm.ptr, !llvm.ptr`
 
@@ -314,11 +314,12 @@ def Equivariant_LaunchOp : Equivariant_Op<"launch", [MemoryEffects<[MemRead, Mem
     - (launch_c3) the kernel is a device function, an `llvm.func` of the module.
     - (launch_c4) with a block the kernel takes the operands; without one it takes a pointer to the array of them, and the task (i64).
     - (launch_c5) rows go with a block; then shared is a multiple of 16 bytes times the block's second dimension.
+    - (launch_c6) what overlaps has a block, and follows a launch.
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, I64:$grid, Optional<I64>:$rows, Variadic<AnyType>:$operands_,
-    OptionalAttr<DenseI64ArrayAttr>:$block, OptionalAttr<I64Attr>:$shared);
+    OptionalAttr<DenseI64ArrayAttr>:$block, OptionalAttr<I64Attr>:$shared, UnitAttr:$overlaps);
   let assemblyFormat = [{
-    $kernel `grid` `(` $grid `)` (`block` $block^)? (`shared` $shared^)? (`rows` `(` $rows^ `)`)? `` `(` $operands_ `)` attr-dict (`:` type($operands_)^)?
+    $kernel `grid` `(` $grid `)` (`block` $block^)? (`shared` $shared^)? (`rows` `(` $rows^ `)`)? (`overlaps` $overlaps^)? `` `(` $operands_ `)` attr-dict (`:` type($operands_)^)?
   }];
   let hasVerifier = 1;
 }

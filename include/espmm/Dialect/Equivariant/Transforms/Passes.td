@@ -200,6 +200,41 @@ def EquivariantStage : Pass<"equivariant-stage", "::mlir::ModuleOp"> {
                            "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
 }
 
+def EquivariantOverlap : Pass<"equivariant-overlap", "::mlir::ModuleOp"> {
+  let summary = "let a GPU's kernel begin while zeros are written that it adds to";
+  let description = [{
+    The fills before a launch become one kernel's work, a launch of its own. On chips from sm_90 on the launch after it does not wait for its end: its blocks find their nodes, read their rows and
+    start their copies meanwhile, and wait (`nvvm.griddepcontrol wait`) before what may write global memory first, outside of loops. On small graphs, where a launch takes longer than
+    what it does, that is a third of the time. All threads wait, so that nobody after the kernel meets zeros that are still to be written.
+
+    Fills of host programs, and those that no launch follows, stay.
+
+    ```mlir
+    // before
+    equivariant.fill %gx, %n : !llvm.ptr
+    equivariant.fill %gy, %m : !llvm.ptr
+    equivariant.launch @conv_0 grid(%blocks) block [32, 4, 1] shared 37376(...)
+    llvm.func @conv_0(...) {
+      equivariant.async_copy ...
+      scf.for %edge = ... {
+        equivariant.copy_out ... atomic
+    // after, equivariant.target = "cuda:sm_90"
+    equivariant.launch @espmm_fill_2 grid(%b) block [256, 1, 1] shared 0(%b, %gx, %n, %gy, %m)
+    equivariant.launch @conv_0 grid(%blocks) block [32, 4, 1] shared 37376 overlaps(...)
+    llvm.func @conv_0(...) {
+      equivariant.async_copy ...
+      nvvm.griddepcontrol wait
+      scf.for %edge = ... {
+        equivariant.copy_out ... atomic
+    llvm.func @espmm_fill_2(...) {
+      nvvm.griddepcontrol launch_dependents
+      ...
+    ```
+  }];
+  let dependentDialects = ["::espmm::equivariant::EquivariantDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
 def EquivariantSparsify : Pass<"equivariant-sparsify", "::mlir::ModuleOp"> {
   let summary = "replace small tensors by their nonzero elements";
   let description = [{
