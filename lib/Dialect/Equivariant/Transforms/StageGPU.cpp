@@ -9,7 +9,7 @@ using namespace espmm::equivariant;
 /// From so many edges a warp on, on average, the warps of a block share a node's edges.
 static constexpr int64_t edgesOfSharedWarp = 8;
 /// From so many on, where a GPU has little to do and the time is that of one warp.
-static constexpr int64_t edgesOfEarlyWarp = 2;
+static constexpr int64_t edgesOfEarlyWarp = 1;
 /// Nodes times slabs up to which a graph is small: about what a GPU can have under way at once.
 static constexpr int64_t warpsOfSmallGraph = 1024;
 /// Blocks of which a launch's last round, when most of a GPU waits for the rest, is a small part.

@@ -2,12 +2,12 @@
 
 // Every edge has a result of its own, and none is summed over a node's edges: several blocks may share a segment, as the numbers of edges
 // and nodes say at the launch. No more than give each warp some edges (8); no more than it takes to have many blocks. A GPU that has little to do takes
-// fewer edges a warp (2), until each multiprocessor has some blocks.
+// fewer edges a warp (1), until each multiprocessor has some blocks.
 // CHECK-LABEL: func.func @weights(
 // CHECK: %[[POSSIBLE:.*]] = arith.ceildivui %{{.*}}, %c32_i64{{.*}} : i64
 // CHECK: %[[WANTED:.*]] = arith.ceildivui %c16384_i64,
 // CHECK: %[[LESS:.*]] = arith.minsi %[[POSSIBLE]], %[[WANTED]]
-// CHECK: %[[EARLY:.*]] = arith.ceildivui %{{.*}}, %c8_i64{{.*}} : i64
+// CHECK: %[[EARLY:.*]] = arith.ceildivui %{{.*}}, %c4_i64{{.*}} : i64
 // CHECK: %[[FEW:.*]] = arith.ceildivui %c256_i64,
 // CHECK: %[[LESS_OF_FEW:.*]] = arith.minsi %[[EARLY]], %[[FEW]]
 // CHECK: %[[MORE:.*]] = arith.maxsi %[[LESS]], %[[LESS_OF_FEW]]
