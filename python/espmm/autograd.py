@@ -67,13 +67,15 @@ def _inner(tensors: Tensors) -> Tensors:
 def _keep(ctx: Any, program: Program, tensors: Tensors) -> None:
     """Notes what the derivatives need, and has them compiled meanwhile."""
     needs = ctx.needs_input_grad
-    kept = program.memo.get(needs)
-    if kept is None:  # nobody has asked for these gradients before
-        kept = program.memo[needs] = program.kept(needs[2:])
+    dropped = program.memo.get(needs)
+    if dropped is None:  # nobody has asked for these gradients before
+        dropped = program.memo[needs] = tuple([i for i, keep in enumerate(program.kept(needs[2:])) if not keep])
         found = program.gradient(needs[2:], (True,) * len(program.results))
         if found is not None:
             prefetch(found[0], next(tensors[i].device for i in program.used))  # type: ignore[union-attr]
-    ctx.save_for_backward(*[tensor if keep else None for tensor, keep in zip(tensors, kept)])
+    if dropped:
+        tensors = [None if i in dropped else tensor for i, tensor in enumerate(tensors)]
+    ctx.save_for_backward(*tensors)
 
 
 class _Run(torch.autograd.Function):
@@ -86,7 +88,8 @@ class _Run(torch.autograd.Function):
         _keep(ctx, program, tensors)
         if forward_ad._current_level >= 0:
             ctx.save_for_forward(*tensors)
-        ctx.absent = [i for i, tensor in enumerate(tensors) if tensor is None]
+        # The program may read fewer than all: then it says which are not there.
+        ctx.absent = None if len(program.used) == len(tensors) else [i for i, tensor in enumerate(tensors) if tensor is None]
         return tuple(launch(program, space, tensors))
 
     @staticmethod
@@ -148,7 +151,7 @@ def _wanted(ctx: Any) -> tuple[bool, ...]:
     """
     # One node for each tensor, None for one that requires no gradient.
     needs = [node is not None and _will_be_executed(node) for node, _ in ctx.next_functions]
-    for i in ctx.absent:
+    for i in ctx.absent or ():
         needs.insert(i, False)
     return tuple(needs)
 

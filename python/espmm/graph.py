@@ -359,9 +359,10 @@ def known_graph(receivers: Any, senders: Any, x: Any) -> Optional[Graph]:
     """The graph of two index tensors between as many nodes as x has rows, if it has been made already."""
     try:
         nodes = x.shape[0]
-        return _find((_identity(receivers), _identity(senders), nodes, nodes))
+        key = _key(receivers, senders, nodes, nodes)
     except (*_UNRECOGNISED, IndexError, TypeError):
         return None
+    return _find(key)
 
 
 def _find(key: tuple) -> Optional[Graph]:
@@ -376,7 +377,7 @@ def _find(key: tuple) -> Optional[Graph]:
 def graph_of(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int, num_senders: int) -> Graph:
     """The graph of two index tensors, made now or found: the key is storage, offset, shape, stride and version."""
     try:
-        key = (_identity(receivers), _identity(senders), num_receivers, num_senders)
+        key = _key(receivers, senders, num_receivers, num_senders)
     except _UNRECOGNISED:
         return Graph(receivers, senders, num_receivers=num_receivers, num_senders=num_senders)
     found = _find(key)
@@ -398,8 +399,13 @@ def graph_of(receivers: torch.Tensor, senders: torch.Tensor, num_receivers: int,
 _metadata = operator.attrgetter("shape", "dtype", "_version")
 
 
-def _identity(index: torch.Tensor) -> tuple:
-    return index.untyped_storage()._cdata, index.storage_offset(), index.stride(), _metadata(index)
+def _key(a: torch.Tensor, b: torch.Tensor, num_receivers: int, num_senders: int) -> tuple:
+    """What two index tensors are known by."""
+    return (
+        a.untyped_storage()._cdata, a.storage_offset(), a.stride(), _metadata(a),
+        b.untyped_storage()._cdata, b.storage_offset(), b.stride(), _metadata(b),
+        num_receivers, num_senders,
+    )  # fmt: skip
 
 
 def clear_graph_cache() -> None:

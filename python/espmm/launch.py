@@ -76,7 +76,8 @@ class Launcher:
         self.results = tuple((_ROWS[spec.rows], spec.width, torch_dtype(spec.dtype)) for spec in program.results)
         self.has_scratch = bool(manifest["scratch"])
         self._scratch: tuple[tuple[int, ...], int] = ((), 0)
-        self._reads = tuple(i for i, align in enumerate(self.align) if align)
+        #: The arguments that kernels read; None for all of them.
+        self._reads = None if all(self.align) else tuple(i for i, align in enumerate(self.align) if align)
         # The program for the operator that launches; None where there is none.
         self._operand = _torchlib.program_of(self.executable.handle) if _torchlib.program_of else None
 
@@ -93,7 +94,8 @@ class Launcher:
         results = None
         if self._operand is not None and allocate is _allocate:
             try:  # allocates and launches in C++
-                results = _torchlib.launch(self._operand, [tensors[i] for i in self._reads], *(plan or space).words)
+                read = tensors if self._reads is None else [tensors[i] for i in self._reads]
+                results = _torchlib.launch(self._operand, read, *(plan or space).words)
             except RuntimeError as error:
                 if "allocating a tensor failed" not in str(error):
                     raise self._explained(error) from None

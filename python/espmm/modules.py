@@ -27,6 +27,14 @@ _MOST = 8
 _metadata = operator.attrgetter("__class__", "dtype", "device", "layout", "shape")
 
 
+def _looks_like(known: tuple, given: tuple, extent: Optional[tuple] = None) -> bool:
+    """Whether an eager call looks to the checks as one that has passed them."""
+    try:
+        return known == (*map(_metadata, given), extent)
+    except AttributeError:  # not all are tensors
+        return False
+
+
 def _uncast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """In an autocast region what it has made half precision, in the module's dtype; anything else as it is."""
     if tensor.dtype is not dtype and tensor.dtype in (torch.float16, torch.bfloat16):
@@ -205,17 +213,11 @@ class _Product(torch.nn.Module):
             weight = self.weight
         return (x, y) if weight is None else (x, y, weight)
 
-    def _is_like_last(self, given: tuple, extent: Optional[tuple] = None) -> bool:
-        """Whether an eager call looks to the checks as the last one that has passed them."""
-        try:
-            return self._passed == (*map(_metadata, given), extent)
-        except AttributeError:  # not all are tensors
-            return False
-
     def _keep_passed(self, given: tuple, checked: Sequence[torch.Tensor], extent: Optional[tuple] = None) -> None:
-        """Notes an eager call that has passed the checks, unless these have changed its tensors."""
+        """Notes an eager call that has passed the checks, unless these have changed its tensors; and its program, if that is all there is to know."""
         if len(given) == len(checked) and all(type(a) in PLAIN and a is b for a, b in zip(given, checked)):
-            self.__dict__["_passed"] = (*map(_metadata, given), extent)
+            is_all = self._tf32_program is None and not self._has_one_row
+            self.__dict__["_passed"] = (*map(_metadata, given), extent), self._program if is_all else None
 
     def _run(self, space: Any, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         if not is_traced(tensors):
@@ -350,9 +352,11 @@ class TensorProduct(_Product):
             ProblemError: wrong shapes or devices, no tensors or of another dtype (which is a TypeError too), each also an instance of the
                 class that e3nn raises for it; or the device's target does not lower this product.
         """
-        given = self._given(x, y, weight)
-        if not is_tracing() and self._passed is not None and self._is_like_last(given):
-            return self._run_eager(RowSpace(x.shape[0]), given)
+        given = self._given(x, y, weight) if weight is None else (x, y, weight)
+        passed = self._passed  # a module's attributes take long
+        if passed is not None and not is_tracing() and _looks_like(passed[0], given):
+            space: Any = RowSpace(x.shape[0])
+            return self._run_eager(space, given) if passed[1] is None else run_eager(passed[1], space, given)[0]
         x = self._feature("x", x, self._widths[0])
         y = self._feature("y", y, self._widths[1])
         if x.device != y.device:
@@ -371,7 +375,7 @@ class TensorProduct(_Product):
             return x.new_zeros(*lead, self.irreps_out.dim)
         tensors = [*by_row, w] if w is not None and self.shared_weights else by_row
         if is_traced(tensors):
-            space: Any = TracedSpace(module=self._recorded_path())
+            space = TracedSpace(module=self._recorded_path())
         else:
             space = RowSpace(by_row[0].shape[0])
             self._keep_passed(given, tensors)
@@ -448,11 +452,12 @@ class TensorProductConv(_Product):
             IndexError: a receiver or sender out of range; names the first such edge.
             TypeError, ValueError, ProblemError: as :meth:`TensorProduct.forward`.
         """
-        given = self._given(x, y, weight)
-        if not is_tracing() and self._passed is not None:
+        given = self._given(x, y, weight) if weight is None else (x, y, weight)
+        passed = self._passed  # a module's attributes take long
+        if passed is not None and not is_tracing():
             graph = receivers if senders is None else known_graph(receivers, senders, x)
-            if isinstance(graph, Graph) and self._is_like_last(given, graph.extent):
-                return self._run_eager(graph, given)
+            if isinstance(graph, Graph) and _looks_like(passed[0], given, graph.extent):
+                return self._run_eager(graph, given) if passed[1] is None else run_eager(passed[1], graph, given)[0]
         x = self._feature("x", x, self._widths[0])
         y = self._feature("y", y, self._widths[1])
         w = self._weight(weight, x.device)

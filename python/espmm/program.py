@@ -182,10 +182,11 @@ class Program:
             None if no result with a cotangent depends on an argument wanted.
         """
         key = (needs, present)
-        if key not in self._gradients:
+        try:
+            return self._gradients[key]
+        except KeyError:
             step = self.prune([i for i, n in enumerate(needs) if n], [i for i, p in enumerate(present) if p])
-            self._gradients[key] = None if step is None else (self.vjp(*step), step)
-        return self._gradients[key]
+            return self._gradients.setdefault(key, None if step is None else (self.vjp(*step), step))
 
     def kept(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
         """Which arguments the gradients of the arguments in ``needs`` read, whatever the cotangents."""

@@ -39,7 +39,7 @@ def gradients(
     gradient, step = found
     given = cotangents if len(step.cotangents) == len(cotangents) else [cotangents[i] for i in step.cotangents]
     tensors = [*saved, *given]
-    for tensor in tensors:
+    for tensor in given:  # a batch of calls differs by cotangents at least
         if tensor is not None and is_legacy_batchedtensor(tensor):
             run = functools.partial(_legacy_batch, run)
             break
