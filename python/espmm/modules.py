@@ -353,8 +353,8 @@ class TensorProduct(_Product):
                 class that e3nn raises for it; or the device's target does not lower this product.
         """
         given = self._given(x, y, weight) if weight is None else (x, y, weight)
-        passed = self._passed  # a module's attributes take long
-        if passed is not None and not is_tracing() and _looks_like(passed[0], given):
+        passed = None if is_tracing() else self._passed  # read once: a module's attributes take long
+        if passed is not None and _looks_like(passed[0], given):
             space: Any = RowSpace(x.shape[0])
             return self._run_eager(space, given) if passed[1] is None else run_eager(passed[1], space, given)[0]
         x = self._feature("x", x, self._widths[0])
@@ -453,8 +453,8 @@ class TensorProductConv(_Product):
             TypeError, ValueError, ProblemError: as :meth:`TensorProduct.forward`.
         """
         given = self._given(x, y, weight) if weight is None else (x, y, weight)
-        passed = self._passed  # a module's attributes take long
-        if passed is not None and not is_tracing():
+        passed = None if is_tracing() else self._passed  # read once: a module's attributes take long
+        if passed is not None:
             graph = receivers if senders is None else known_graph(receivers, senders, x)
             if isinstance(graph, Graph) and _looks_like(passed[0], given, graph.extent):
                 return self._run_eager(graph, given) if passed[1] is None else run_eager(passed[1], graph, given)[0]
