@@ -5,6 +5,7 @@
 #include "Operators.h"
 #include "Programs.h"
 #include "Tensors.h"
+#include <algorithm>
 #include <dlfcn.h>
 #include <stdexcept>
 #include <torch/csrc/stable/ops.h>
@@ -80,17 +81,15 @@ std::string shapeOf(const Tensor &tensor) {
   return text + (tensor.dim() == 1 ? ",)" : ")");
 }
 
-Tensor empty(const std::vector<int64_t> &shape, int32_t dtype, Place place) {
-  std::vector<int64_t> strides(shape.size(), 1);
-  for (size_t axis = shape.size(); axis-- > 1;)
-    strides[axis - 1] = strides[axis] * (shape[axis] ? shape[axis] : 1);
+Tensor empty(std::initializer_list<int64_t> shape, int32_t dtype, Place place) {
+  int64_t last = *(shape.end() - 1), strides[2] = {1, 1};
+  strides[0] = shape.size() == 1 ? 1 : std::max<int64_t>(last, 1);
   AtenTensorHandle handle;
-  check(aoti_torch_empty_strided(int64_t(shape.size()), shape.data(), strides.data(), dtype, place.type, place.index, &handle),
-        "allocating a tensor");
+  check(aoti_torch_empty_strided(int64_t(shape.size()), shape.begin(), strides, dtype, place.type, place.index, &handle), "allocating a tensor");
   return Tensor(handle);
 }
 
-Tensor zeros(const std::vector<int64_t> &shape, int32_t dtype, Place place) {
+Tensor zeros(std::initializer_list<int64_t> shape, int32_t dtype, Place place) {
   Tensor tensor = empty(shape, dtype, place);
   check(aoti_torch_zero_(tensor.get()), "aoti_torch_zero_");
   return tensor;

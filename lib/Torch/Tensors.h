@@ -7,6 +7,7 @@
 #define ESPMM_LIB_TORCH_TENSORS_H
 
 #include "espmm-c/espmm.h"
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -71,9 +72,9 @@ const char *dtypeName(int32_t dtype);
 /// "(3, 4)"
 std::string shapeOf(const Tensor &tensor);
 
-/// New memory, contiguous, from torch's allocator.
-Tensor empty(const std::vector<int64_t> &shape, int32_t dtype, Place place);
-Tensor zeros(const std::vector<int64_t> &shape, int32_t dtype, Place place);
+/// New memory, contiguous, from torch's allocator, of one axis or two.
+Tensor empty(std::initializer_list<int64_t> shape, int32_t dtype, Place place);
+Tensor zeros(std::initializer_list<int64_t> shape, int32_t dtype, Place place);
 
 /// The tensor, contiguous and at a multiple of `align` bytes; itself if it is so already.
 Tensor prepared(const Tensor &tensor, int64_t align);

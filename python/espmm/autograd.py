@@ -151,8 +151,9 @@ def _wanted(ctx: Any) -> tuple[bool, ...]:
     """
     # One node for each tensor, None for one that requires no gradient.
     needs = [node is not None and _will_be_executed(node) for node, _ in ctx.next_functions]
-    for i in ctx.absent or ():
-        needs.insert(i, False)
+    if ctx.absent:
+        for i in ctx.absent:
+            needs.insert(i, False)
     return tuple(needs)
 
 

@@ -33,7 +33,8 @@ def gradients(
         needs: for each argument, whether its gradient is wanted.
         cotangents: one for each result, or None.
     """
-    found = program.gradient(needs, tuple([cotangent is not None for cotangent in cotangents]))
+    present = (True,) if len(cotangents) == 1 and cotangents[0] is not None else tuple([cotangent is not None for cotangent in cotangents])
+    found = program.gradient(needs, present)
     if found is None:
         return [None] * len(needs)
     gradient, step = found
