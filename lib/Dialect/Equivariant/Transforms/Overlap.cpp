@@ -135,8 +135,9 @@ struct Overlap : espmm::equivariant::impl::EquivariantOverlapBase<Overlap> {
     for (FillOp fill : fills)
       bytes = bytes ? ix.add(bytes, fill.getBytes()) : fill.getBytes();
     Value blocks = ix.min(ix.ceildiv(bytes, ix.constant(threadsOfBlock * bytesOfStore)), ix.constant(mostBlocks));
-    SmallVector<Value> operands{blocks};
+    SmallVector<Value> operands{blocks}, filled;
     for (FillOp fill : fills) {
+      filled.push_back(fill.getBuffer());
       operands.append({fill.getBuffer(), fill.getBytes()});
       HostProgram::requireAlignment(fill.getBuffer(), bytesOfStore);
       fill.erase();
@@ -148,6 +149,12 @@ struct Overlap : espmm::equivariant::impl::EquivariantOverlapBase<Overlap> {
     launch.setOverlapsAttr(builder.getUnitAttr());
     auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(launch.getKernel());
     Block &entry = function.getBody().front();
+    for (auto [i, operand] : llvm::enumerate(launch.getOperands_()))
+      if (llvm::is_contained(filled, operand) && function.getArgAttr(i, "llvm.readonly")) {
+        builder.setInsertionPointToStart(&entry);
+        NVVM::GriddepcontrolOp::create(builder, function.getLoc(), NVVM::GridDepActionKind::wait);
+        return;
+      }
     if (waitBeforeWrites(builder, entry))
       return;
     // Whoever has nothing to write ends no earlier either: whatever comes after the kernel comes after the zeros.

@@ -19,8 +19,11 @@
 // CHECK: equivariant.launch @espmm_fill_2 grid(%[[BLOCKS]]) block [256, 1, 1] shared 0(%[[BLOCKS]], %arg1, %[[N]], %arg2, %[[M]])
 // HOPPER: equivariant.launch @edges grid(%arg0) block [32, 4, 1] shared 0 overlaps(%arg0, %arg1, %arg2)
 // AMPERE: equivariant.launch @edges grid(%arg0) block [32, 4, 1] shared 0(%arg0, %arg1, %arg2)
-// No fill comes before this one, and no launch after the last fill.
+// No fill comes before this one.
 // CHECK: equivariant.launch @rows grid(%arg0) block [32, 1, 1] shared 0(%arg0, %arg1)
+// CHECK: equivariant.launch @espmm_fill_1
+// HOPPER: equivariant.launch @reads grid(%arg0) block [32, 1, 1] shared 0 overlaps(%arg1, %arg2)
+// No launch comes after the last.
 // CHECK: equivariant.fill %arg2
 
 // What is read, and what is copied to shared memory, does not wait; a loop that adds does, and so does who takes another way.
@@ -41,6 +44,13 @@
 
 // CHECK-LABEL: llvm.func @rows
 // CHECK-NOT: griddepcontrol
+// CHECK: llvm.return
+
+// Zeros that are read are waited for at once.
+// CHECK-LABEL: llvm.func @reads
+// HOPPER-NEXT: nvvm.griddepcontrol wait
+// CHECK-NEXT: llvm.load
+// HOPPER-NOT: griddepcontrol
 // CHECK: llvm.return
 
 // Stores of 16 bytes by all threads in turn, and what is left of 2 bytes each.
@@ -75,6 +85,8 @@ module attributes {equivariant.target = "cuda:sm_80"} {
     equivariant.fill %q, %m : !llvm.ptr
     equivariant.launch @edges grid(%E) block [32, 4, 1] shared 0 (%E, %p, %q) : i64, !llvm.ptr, !llvm.ptr
     equivariant.launch @rows grid(%E) block [32, 1, 1] shared 0 (%E, %p) : i64, !llvm.ptr
+    equivariant.fill %p, %n : !llvm.ptr
+    equivariant.launch @reads grid(%E) block [32, 1, 1] shared 0 (%p, %q) : !llvm.ptr, !llvm.ptr
     equivariant.fill %q, %m : !llvm.ptr
     return
   }
@@ -98,6 +110,11 @@ module attributes {equivariant.target = "cuda:sm_80"} {
     llvm.return
   }
   llvm.func @rows(%n: i64, %p: !llvm.ptr<1>) attributes {nvvm.kernel} {
+    llvm.return
+  }
+  llvm.func @reads(%p: !llvm.ptr<1> {llvm.readonly}, %q: !llvm.ptr<1>) attributes {nvvm.kernel} {
+    %v = llvm.load %p : !llvm.ptr<1> -> f32
+    llvm.store %v, %q : f32, !llvm.ptr<1>
     llvm.return
   }
 }

@@ -206,6 +206,7 @@ def EquivariantOverlap : Pass<"equivariant-overlap", "::mlir::ModuleOp"> {
     The fills before a launch become one kernel's work, a launch of its own. On chips from sm_90 on the launch after it does not wait for its end: its blocks find their nodes, read their rows and
     start their copies meanwhile, and wait (`nvvm.griddepcontrol wait`) before what may write global memory first, outside of loops. On small graphs, where a launch takes longer than
     what it does, that is a third of the time. All threads wait, so that nobody after the kernel meets zeros that are still to be written.
+    A kernel that only reads one of the buffers waits at its beginning.
 
     Fills of host programs, and those that no launch follows, stay.
 
