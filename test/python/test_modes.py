@@ -31,6 +31,8 @@ PROBLEMS = {
     "uvuv twice": (
         "17x0o+3x1e", "17x1o+2x2o", "289x1e+6x3o", [(0, 0, 0, "uvuv", True), (0, 0, 0, "uvuv", True), (1, 1, 1, "uvuv", False), (1, 1, 1, "uvuv", True)],
     ),
+    "uvuv in two ways": ("2x1o+17x1o", "2x1o+17x1o", "34x1e", [(0, 1, 0, "uvuv", True), (1, 0, 0, "uvuv", True)]),
+    "uvuv in two ways, without weights": ("2x0e+3x0e", "2x0e+3x0e", "6x0e", [(1, 0, 0, "uvuv", False), (0, 1, 0, "uvuv", False)]),
     "uvuv of one beside others": (
         "2x0e+1x0e+7x1o", "1x0e+2x0e+7x0e", "2x0e+7x1o",
         [(0, 0, 0, "uvu", False), (0, 0, 0, "uvuv", False), (1, 1, 0, "uvuv", True), (1, 1, 0, "uvv", True), (2, 0, 1, "uvuv", True), (2, 2, 1, "uuu", True)],

@@ -101,11 +101,11 @@ private:
       SmallVector<int64_t> offsets;
       SmallVector<Value> blocks;
       OpBuilder builder(assemble);
-      // By offset and letters, where what can be added to is.
-      std::map<std::pair<int64_t, std::string>, size_t> sums;
+      // By offset, letters and type, where what can be added to is: 3 x 2 channels and 2 x 3 may be those of one block.
+      std::map<std::tuple<int64_t, std::string, const void *>, size_t> sums;
       for (auto [offset, value] : llvm::zip(assemble.getOffsets(), assemble.getBlocks())) {
         if (mayBeAdded(value)) {
-          auto [sum, isNew] = sums.try_emplace({offset, nests.getLetters(value).str()}, blocks.size());
+          auto [sum, isNew] = sums.try_emplace({offset, nests.getLetters(value).str(), value.getType().getAsOpaquePointer()}, blocks.size());
           if (!isNew) {
             blocks[sum->second] = AddOp::create(builder, kernel.getLoc(), blocks[sum->second], value);
             continue;

@@ -34,3 +34,21 @@ func.func @many_channels(%s: !equivariant.rows, %x: tensor<?x32xf32, #x>, %y: te
   }
   return %r : tensor<?x16xf32, #z>
 }
+
+// -----
+
+// Both give six channels to one block, 2 x 3 and 3 x 2: these are no sum, each goes to the block by itself.
+#p = #equivariant.product<x = "2x0e+3x0e", y = "2x0e+3x0e", z = "6x0e", paths = [uvuv(1, 0, 0) weightless * 1.0, uvuv(0, 1, 0) weightless * 1.0]>
+#x = #equivariant.irreps<"2x0e+3x0e", mul_ir>
+#z = #equivariant.irreps<"6x0e", mul_ir>
+// CHECK-LABEL: func.func @other_channels(
+func.func @other_channels(%s: !equivariant.rows, %x: tensor<?x5xf32, #x>, %y: tensor<?x5xf32, #x>) -> tensor<?x6xf32, #z> {
+  %r = equivariant.kernel over %s : !equivariant.rows ins(%x at edge, %y at edge : tensor<?x5xf32, #x>, tensor<?x5xf32, #x>) outs(edge : tensor<?x6xf32, #z>) {
+  ^bb0(%xe: tensor<5xf32, #x>, %ye: tensor<5xf32, #x>):
+    // CHECK-NOT: equivariant.add
+    // CHECK: equivariant.assemble [0, 0](%{{.*}}, %{{.*}}) : (tensor<2x3x1xf32>, tensor<3x2x1xf32>)
+    %m = equivariant.contract z of #p (x = %xe, y = %ye) : (tensor<5xf32, #x>, tensor<5xf32, #x>) -> tensor<6xf32, #z>
+    equivariant.yield %m : tensor<6xf32, #z>
+  }
+  return %r : tensor<?x6xf32, #z>
+}
