@@ -1,4 +1,5 @@
 //===- EquivariantToGPU.cpp - copies, sums and matrices of a warp as NVVM -===//
+#include "espmm/Dialect/Equivariant/Transforms/Chips.h"
 #include "espmm/Dialect/Equivariant/Transforms/Passes.h"
 #include "espmm/Dialect/Equivariant/Transforms/Storage.h"
 #include "llvm/ADT/StringExtras.h"
@@ -431,18 +432,17 @@ struct ConvertEquivariantToGPU : espmm::equivariant::impl::ConvertEquivariantToG
   using ConvertEquivariantToGPUBase::ConvertEquivariantToGPUBase;
 
   void runOnOperation() override {
-    unsigned computeCapability = 0;
     std::string name = chip;
     if (auto target = getOperation()->getAttrOfType<StringAttr>(EquivariantDialect::targetAttrName); target && name.empty())
       name = target.getValue().split(':').second.str();
-    StringRef digits = StringRef(name).drop_front(std::min<size_t>(3, name.size())).take_while(llvm::isDigit);
-    if (!StringRef(name).starts_with("sm_") || digits.getAsInteger(10, computeCapability) || computeCapability < 80) {
+    std::optional<unsigned> computeCapability = getComputeCapability(name);
+    if (!computeCapability || *computeCapability < 80) {
       emitError(getOperation().getLoc(), "chip is sm_80 or later, got '") << name << "'";
       return signalPassFailure();
     }
     for (auto function : llvm::to_vector(getOperation().getOps<LLVM::LLVMFuncOp>()))
       if (!function.isExternal())
-        KernelLowering(function, computeCapability).run();
+        KernelLowering(function, *computeCapability).run();
   }
 };
 

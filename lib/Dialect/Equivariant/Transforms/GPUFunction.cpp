@@ -93,26 +93,30 @@ void GPUFunction::launch(Value grid, Value rows, int64_t sharedBytes, int64_t re
   host.launch(name, grid, operands, std::array<int64_t, 3>{warpSize, warps, 1}, sharedBytes, rows);
 }
 
+FlatKernel espmm::equivariant::beginFlatKernel(OpBuilder &builder, IndexBuilder &ix, StringRef name, ArrayRef<Type> arguments) {
+  Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(builder.getContext()), arguments);
+  auto function = LLVM::LLVMFuncOp::create(builder, ix.loc, name, type);
+  function->setAttr("nvvm.kernel", builder.getUnitAttr());
+  function->setAttr("nvvm.maxntid", builder.getDenseI32ArrayAttr({FlatKernel::threads, 1, 1}));
+  builder.setInsertionPointToStart(function.addEntryBlock(builder));
+  Value block = arith::ExtUIOp::create(builder, ix.loc, i64, NVVM::BlockIdXOp::create(builder, ix.loc, i32));
+  Value thread = arith::ExtUIOp::create(builder, ix.loc, i64, NVVM::ThreadIdXOp::create(builder, ix.loc, i32));
+  return {function, ix.add(ix.mul(block, FlatKernel::threads), thread)};
+}
+
 void espmm::equivariant::launchForEachElement(HostProgram &host, func::FuncOp source, StringRef suffix, std::array<Value, 2> buffers, Value count,
                                               llvm::function_ref<void(OpBuilder &, IndexBuilder &, ValueRange, Value)> body) {
-  constexpr int64_t threads = 256;
   Location loc = source.getLoc();
   OpBuilder builder(source);
   IndexBuilder ix(builder, loc), &h = host.index();
-  Type global = LLVM::LLVMPointerType::get(source.getContext(), 1), i32 = builder.getI32Type(), i64 = builder.getI64Type();
-  auto signature = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(source.getContext()), {global, global, i64});
+  Type global = LLVM::LLVMPointerType::get(source.getContext(), 1);
   std::string name = host.getKernelName(suffix);
-  auto function = LLVM::LLVMFuncOp::create(builder, loc, name, signature);
-  function->setAttr("nvvm.kernel", builder.getUnitAttr());
-  function->setAttr("nvvm.maxntid", builder.getDenseI32ArrayAttr({threads, 1, 1}));
-  Block *entry = function.addEntryBlock(builder);
-  builder.setInsertionPointToStart(entry);
-  Value block = arith::ExtUIOp::create(builder, loc, i64, NVVM::BlockIdXOp::create(builder, loc, i32));
-  Value thread = arith::ExtUIOp::create(builder, loc, i64, NVVM::ThreadIdXOp::create(builder, loc, i32));
-  Value position = ix.add(ix.mul(block, threads), thread);
-  auto inside = scf::IfOp::create(builder, loc, ix.less(position, entry->getArgument(2)), /*withElseRegion=*/false);
+  auto [function, position] = beginFlatKernel(builder, ix, name, {global, global, builder.getI64Type()});
+  Block &entry = function.getBody().front();
+  auto inside = scf::IfOp::create(builder, loc, ix.less(position, entry.getArgument(2)), /*withElseRegion=*/false);
   LLVM::ReturnOp::create(builder, loc, ValueRange());
   builder.setInsertionPointToStart(inside.thenBlock());
-  body(builder, ix, entry->getArguments(), position);
-  host.launch(name, h.ceildiv(count, h.constant(threads)), {buffers[0], buffers[1], count}, std::array<int64_t, 3>{threads, 1, 1});
+  body(builder, ix, entry.getArguments(), position);
+  host.launch(name, h.ceildiv(count, h.constant(FlatKernel::threads)), {buffers[0], buffers[1], count}, std::array<int64_t, 3>{FlatKernel::threads, 1, 1});
 }

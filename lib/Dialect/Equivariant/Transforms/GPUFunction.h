@@ -54,6 +54,16 @@ private:
   llvm::DenseMap<mlir::Value, mlir::Value> arguments;  // host value -> parameter
 };
 
+/// A kernel whose threads are numbered through: its function, and what number a thread has.
+struct FlatKernel {
+  static constexpr int32_t threads = 256; // of a block
+  mlir::LLVM::LLVMFuncOp function;
+  mlir::Value thread;
+};
+
+/// Begins one where the builder is, which then is in the kernel.
+FlatKernel beginFlatKernel(mlir::OpBuilder &builder, IndexBuilder &ix, llvm::StringRef name, llvm::ArrayRef<mlir::Type> arguments);
+
 /// A device function with a thread an element of so many, and its launch: `body` is given its arguments, two pointers and the count, and the thread's element.
 void launchForEachElement(HostProgram &host, mlir::func::FuncOp source, mlir::StringRef suffix, std::array<mlir::Value, 2> buffers, mlir::Value count,
                           llvm::function_ref<void(mlir::OpBuilder &, IndexBuilder &, mlir::ValueRange, mlir::Value)> body);

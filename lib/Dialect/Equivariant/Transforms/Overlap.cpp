@@ -1,6 +1,6 @@
 //===- Overlap.cpp - zeros that are written while a kernel begins ---------===//
-#include "Chips.h"
-#include "HostProgram.h"
+#include "espmm/Dialect/Equivariant/Transforms/Chips.h"
+#include "GPUFunction.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -14,7 +14,6 @@ using namespace espmm::equivariant;
 
 namespace {
 
-constexpr int64_t threadsOfBlock = 256;
 /// What a thread stores at once.
 constexpr int64_t bytesOfStore = 16;
 /// Four of these blocks on each of an H100's multiprocessors: all of them run at once, so that none keeps a dependent kernel waiting for its beginning.
@@ -27,24 +26,20 @@ public:
     if (module.lookupSymbol(name))
       return;
     builder.setInsertionPointToEnd(module.getBody());
-    Location loc = module.getLoc();
-    Type global = LLVM::LLVMPointerType::get(module.getContext(), 1), i32 = builder.getI32Type(), i64 = builder.getI64Type();
+    Type global = LLVM::LLVMPointerType::get(module.getContext(), 1), i64 = builder.getI64Type();
     SmallVector<Type> types{i64};
     for (unsigned i = 0; i < buffers; ++i)
       types.append({global, i64});
-    auto function = LLVM::LLVMFuncOp::create(builder, loc, name, LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(module.getContext()), types));
-    function->setAttr("nvvm.kernel", builder.getUnitAttr());
-    function->setAttr("nvvm.maxntid", builder.getDenseI32ArrayAttr({threadsOfBlock, 1, 1}));
-    Block *entry = function.addEntryBlock(builder);
-    builder.setInsertionPointToStart(entry);
-    if (overlaps)
-      NVVM::GriddepcontrolOp::create(builder, loc, NVVM::GridDepActionKind::launch_dependents);
-    Value block = arith::ExtUIOp::create(builder, loc, i64, NVVM::BlockIdXOp::create(builder, loc, i32));
-    Value lane = arith::ExtUIOp::create(builder, loc, i64, NVVM::ThreadIdXOp::create(builder, loc, i32));
-    Value thread = ix.add(ix.mul(block, threadsOfBlock), lane), threads = ix.mul(entry->getArgument(0), threadsOfBlock);
+    auto [function, thread] = beginFlatKernel(builder, ix, name, types);
+    if (overlaps) {
+      OpBuilder::InsertionGuard insertion(builder);
+      builder.setInsertionPointToStart(&function.getBody().front());
+      NVVM::GriddepcontrolOp::create(builder, ix.loc, NVVM::GridDepActionKind::launch_dependents);
+    }
+    Value threads = ix.mul(function.getArgument(0), FlatKernel::threads);
     for (unsigned i = 0; i < buffers; ++i)
-      fill(entry->getArgument(1 + 2 * i), entry->getArgument(2 + 2 * i), thread, threads);
-    LLVM::ReturnOp::create(builder, loc, ValueRange());
+      fill(function.getArgument(1 + 2 * i), function.getArgument(2 + 2 * i), thread, threads);
+    LLVM::ReturnOp::create(builder, ix.loc, ValueRange());
   }
 
   const std::string name;
@@ -134,7 +129,7 @@ struct Overlap : espmm::equivariant::impl::EquivariantOverlapBase<Overlap> {
     Value bytes;
     for (FillOp fill : fills)
       bytes = bytes ? ix.add(bytes, fill.getBytes()) : fill.getBytes();
-    Value blocks = ix.min(ix.ceildiv(bytes, ix.constant(threadsOfBlock * bytesOfStore)), ix.constant(mostBlocks));
+    Value blocks = ix.min(ix.ceildiv(bytes, ix.constant(FlatKernel::threads * bytesOfStore)), ix.constant(mostBlocks));
     SmallVector<Value> operands{blocks}, filled;
     for (FillOp fill : fills) {
       filled.push_back(fill.getBuffer());
@@ -143,7 +138,7 @@ struct Overlap : espmm::equivariant::impl::EquivariantOverlapBase<Overlap> {
       fill.erase();
     }
     LaunchOp::create(builder, launch.getLoc(), FlatSymbolRefAttr::get(builder.getContext(), kernel.name), blocks, /*rows=*/Value(), operands,
-                     builder.getDenseI64ArrayAttr({threadsOfBlock, 1, 1}), builder.getI64IntegerAttr(0), /*overlaps=*/UnitAttr());
+                     builder.getDenseI64ArrayAttr({int64_t(FlatKernel::threads), 1, 1}), builder.getI64IntegerAttr(0), /*overlaps=*/UnitAttr());
     if (!overlaps)
       return;
     launch.setOverlapsAttr(builder.getUnitAttr());

@@ -1,5 +1,5 @@
 //===- StageGPU.cpp - kernels as launches of warps ------------------------===//
-#include "Chips.h"
+#include "espmm/Dialect/Equivariant/Transforms/Chips.h"
 #include "GPUKernelStaging.h"
 #include "Stage.h"
 

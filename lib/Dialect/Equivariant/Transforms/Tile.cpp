@@ -1,7 +1,7 @@
 //===- Tile.cpp - the schedule of each kernel -----------------------------===//
 #include "Tile.h"
 #include "CPURowTiles.h"
-#include "Chips.h"
+#include "espmm/Dialect/Equivariant/Transforms/Chips.h"
 #include "KernelCost.h"
 #include "espmm/Dialect/Equivariant/Transforms/Statistics.h"
 #include "llvm/Support/MathExtras.h"

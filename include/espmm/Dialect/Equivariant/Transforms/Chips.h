@@ -1,9 +1,10 @@
 //===- Chips.h - what differs between NVIDIA's chips ------------*- C++ -*-===//
-#ifndef ESPMM_LIB_EQUIVARIANT_CHIPS_H
-#define ESPMM_LIB_EQUIVARIANT_CHIPS_H
+#ifndef ESPMM_EQUIVARIANT_TRANSFORMS_CHIPS_H
+#define ESPMM_EQUIVARIANT_TRANSFORMS_CHIPS_H
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
+#include <optional>
 
 namespace espmm::equivariant {
 
@@ -16,12 +17,17 @@ inline int64_t getSharedBytesOfBlock(llvm::StringRef chip) {
          << 10;
 }
 
-/// Whether a launch can begin before the one that it depends on has ended.
-inline bool hasDependentLaunches(llvm::StringRef chip) {
+/// 90 of sm_90 and sm_90a; none of what is no chip's name.
+inline std::optional<unsigned> getComputeCapability(llvm::StringRef chip) {
   unsigned number = 0;
-  return chip.consume_front("sm_") && !chip.take_while(llvm::isDigit).getAsInteger(10, number) && number >= 90;
+  if (!chip.consume_front("sm_") || chip.take_while(llvm::isDigit).getAsInteger(10, number))
+    return std::nullopt;
+  return number;
 }
+
+/// Whether a launch can begin before the one that it depends on has ended.
+inline bool hasDependentLaunches(llvm::StringRef chip) { return getComputeCapability(chip).value_or(0) >= 90; }
 
 } // namespace espmm::equivariant
 
-#endif // ESPMM_LIB_EQUIVARIANT_CHIPS_H
+#endif // ESPMM_EQUIVARIANT_TRANSFORMS_CHIPS_H
