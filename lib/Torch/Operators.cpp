@@ -7,6 +7,8 @@
 #include "Tensors.h"
 #include <algorithm>
 #include <dlfcn.h>
+#include <mutex>
+#include <set>
 #include <stdexcept>
 #include <torch/csrc/stable/ops.h>
 
@@ -119,6 +121,34 @@ void *currentStream(int32_t device) {
   return stream;
 }
 
+/// "_launch.of3to1(int program, int words, int count, Tensor t0, Tensor t1, Tensor t2) -> Tensor"
+static std::string launchSchema(const std::string &name, int64_t tensors, int64_t results) {
+  std::string schema = name + "(int program, int words, int count", type;
+  for (int64_t i = 0; i < tensors; ++i)
+    schema += ", Tensor t" + std::to_string(i);
+  for (int64_t i = 0; i < results; ++i)
+    type += i ? ", Tensor" : "Tensor";
+  return schema + ") -> " + (results == 1 ? type : "(" + type + ")");
+}
+
+/// An overload for each number of tensors and of results, when a program first has so many: a list of tensors takes longer to hand over than a small kernel to run.
+void defineLaunch(StableIValue *stack, uint64_t, uint64_t) {
+  using Library = torch::stable::detail::StableLibrary;
+  static std::mutex mutex;
+  static auto &known = *new std::set<std::string>;
+  int64_t tensors = torch::stable::detail::to<int64_t>(stack[0]), results = torch::stable::detail::to<int64_t>(stack[1]);
+  std::string name = "_launch.of" + std::to_string(tensors) + "to" + std::to_string(results);
+  std::lock_guard<std::mutex> lock(mutex);
+  if (known.count(name))
+    return;
+  // Never released: what they register would go with them.
+  auto library = [](Library::Kind kind, const char *key) { return new Library(kind, "espmm", key, __FILE__, __LINE__); };
+  library(Library::Kind::FRAGMENT, nullptr)->def(launchSchema(name, tensors, results).c_str());
+  for (const char *key : {"CPU", "CUDA"})
+    library(Library::Kind::IMPL, key)->impl(name.c_str(), launch);
+  known.insert(name);
+}
+
 } // namespace espmm::torch_ops
 
 /// No lists of tensors among the arguments: the stable ABI takes the tensors out of a list that it hands over (torch 2.10 to 2.13), which
@@ -140,19 +170,20 @@ STABLE_TORCH_LIBRARY(espmm, library) {
   library.def("plan(Tensor index, Tensor other, Tensor nodes, Tensor others, *, str module=\"\") -> (Tensor, Tensor, Tensor, Tensor)");
   // For espmm's Python alone, which has checked everything: addresses, of an executable, of a program, and of sizes and a plan's arrays.
   library.def("_program(int executable) -> int");
-  library.def("_launch(int program, Tensor[] tensors, int words, int count) -> Tensor[]");
+  library.def("_define_launch(int tensors, int results) -> ()");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(espmm, CompositeExplicitAutograd, library) { library.impl("_program", espmm::torch_ops::program); }
+STABLE_TORCH_LIBRARY_IMPL(espmm, CompositeExplicitAutograd, library) {
+  library.impl("_program", espmm::torch_ops::program);
+  library.impl("_define_launch", espmm::torch_ops::defineLaunch);
+}
 
 STABLE_TORCH_LIBRARY_IMPL(espmm, CPU, library) {
   library.impl("run", espmm::torch_ops::run);
   library.impl("plan", espmm::torch_ops::plan);
-  library.impl("_launch", espmm::torch_ops::launch);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(espmm, CUDA, library) {
   library.impl("run", espmm::torch_ops::run);
   library.impl("plan", espmm::torch_ops::plan);
-  library.impl("_launch", espmm::torch_ops::launch);
 }

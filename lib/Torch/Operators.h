@@ -15,6 +15,7 @@ void run(uint64_t *stack, uint64_t arguments, uint64_t results);
 void plan(uint64_t *stack, uint64_t arguments, uint64_t results);
 void program(uint64_t *stack, uint64_t arguments, uint64_t results);
 void launch(uint64_t *stack, uint64_t arguments, uint64_t results);
+void defineLaunch(uint64_t *stack, uint64_t arguments, uint64_t results);
 
 } // namespace espmm::torch_ops
 

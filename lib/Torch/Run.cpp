@@ -211,12 +211,19 @@ void program(StableIValue *stack, uint64_t, uint64_t) {
   stack[0] = torch::stable::detail::from(reinterpret_cast<int64_t>(programOf(executable)));
 }
 
-void launch(StableIValue *stack, uint64_t, uint64_t) {
+void launch(StableIValue *stack, uint64_t arguments, uint64_t results) {
   auto *program = reinterpret_cast<const Program *>(torch::stable::detail::to<int64_t>(stack[0]));
-  auto tensors = torch::stable::detail::to<TensorList>(stack[1]);
-  auto *words = reinterpret_cast<const int64_t *>(torch::stable::detail::to<int64_t>(stack[2]));
-  auto count = size_t(torch::stable::detail::to<int64_t>(stack[3]));
-  stack[0] = torch::stable::detail::from(launchProgram(*program, tensors, words, count));
+  auto *words = reinterpret_cast<const int64_t *>(torch::stable::detail::to<int64_t>(stack[1]));
+  auto count = size_t(torch::stable::detail::to<int64_t>(stack[2]));
+  TensorList tensors;
+  tensors.reserve(arguments - 3);
+  for (uint64_t i = 3; i < arguments; ++i)
+    tensors.push_back(torch::stable::detail::to<Tensor>(stack[i]));
+  TensorList given = launchProgram(*program, tensors, words, count);
+  if (given.size() != results)
+    throw std::invalid_argument("expected a program of " + std::to_string(results) + " results, got one of " + std::to_string(given.size()));
+  for (uint64_t i = 0; i < results; ++i)
+    stack[i] = torch::stable::detail::from(given[i]);
 }
 
 } // namespace espmm::torch_ops

@@ -53,7 +53,7 @@ class Launcher:
         tuned: whether to use a schedule that was found for the program, if it has none of its own.
     """
 
-    __slots__ = ("program", "target", "executable", "device", "index", "align", "plan", "results", "has_scratch", "_scratch", "_reads", "_operand")
+    __slots__ = ("program", "target", "executable", "device", "index", "align", "plan", "results", "has_scratch", "_scratch", "_reads", "_launch", "_operand")
 
     def __init__(self, program: Program, device: torch.device, tuned: bool = True) -> None:
         self.target = target_of(device)
@@ -78,8 +78,11 @@ class Launcher:
         self._scratch: tuple[tuple[int, ...], int] = ((), 0)
         #: The arguments that kernels read; None for all of them.
         self._reads = None if all(self.align) else tuple(i for i, align in enumerate(self.align) if align)
-        # The program for the operator that launches; None where there is none.
-        self._operand = _torchlib.program_of(self.executable.handle) if _torchlib.program_of else None
+        # The operator that launches, and the program for it; None where there is none.
+        self._launch = self._operand = None
+        if _torchlib.program_of and reads:
+            self._launch = _torchlib.launch_operator(len(reads), len(self.results))._op
+            self._operand = _torchlib.program_of(self.executable.handle)
 
     def scratch_bytes(self, sizes: Any) -> int:
         key = tuple(sizes)
@@ -89,13 +92,15 @@ class Launcher:
             self._scratch = (key, count)
         return count
 
-    def __call__(self, tensors: Tensors, space: Any) -> list[torch.Tensor]:
+    def __call__(self, tensors: Tensors, space: Any) -> Sequence[torch.Tensor]:
         plan = space.launch_plan(self.plan) if self.plan else None
         results = None
-        if self._operand is not None and allocate is _allocate:
+        if self._launch is not None and allocate is _allocate:
             try:  # allocates and launches in C++
                 read = tensors if self._reads is None else [tensors[i] for i in self._reads]
-                results = _torchlib.launch(self._operand, read, *(plan or space).words)
+                results = self._launch(self._operand, *(plan or space).words, *read)
+                if len(self.results) == 1:
+                    results = (results,)
             except RuntimeError as error:
                 if "allocating a tensor failed" not in str(error):
                     raise self._explained(error) from None
@@ -212,7 +217,7 @@ def _launcher_once(program: Program, device: torch.device) -> Once[Launcher]:
     return program.memo.setdefault(("launcher", device), Once(lambda: Launcher(program, device)))
 
 
-def launch(program: Program, space: Any, tensors: Tensors) -> list[torch.Tensor]:
+def launch(program: Program, space: Any, tensors: Tensors) -> Sequence[torch.Tensor]:
     """Runs a program on tensors that have been checked; knows nothing of autograd.
 
     Args:

@@ -50,10 +50,11 @@ def test_out_of_memory(device, monkeypatch):
 def test_a_launch_that_the_library_refuses(device, monkeypatch):
     from espmm import _torchlib
 
-    def fail(*arguments):
-        raise RuntimeError("launching kernel conv_0 on cuda:0: CUDA_ERROR_ILLEGAL_ADDRESS (700)")
+    class Refusing:
+        def _op(*arguments):
+            raise RuntimeError("launching kernel conv_0 on cuda:0: CUDA_ERROR_ILLEGAL_ADDRESS (700)")
 
-    monkeypatch.setattr(_torchlib, "launch", fail)
+    monkeypatch.setattr(_torchlib, "launch_operator", lambda tensors, results: Refusing())
     with pytest.raises(RuntimeError, match=r"launching kernel conv_0 on cuda:0: CUDA_ERROR_ILLEGAL_ADDRESS \(700\)") as caught:
         launch_once(device)
     check_command(str(caught.value), "kernels conv_")

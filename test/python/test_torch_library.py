@@ -11,9 +11,9 @@ from pathlib import Path
 import espmm
 import pytest
 import torch
-from espmm import _capi, every_path_problem, forward_program
+from espmm import _capi, _torchlib, every_path_problem, forward_program
 from espmm.launch import RowSpace, launcher_of
-from helpers import TOLERANCE, check_batch, check_convolution, random_inputs, reference, reference_conv, relative_error
+from helpers import TOLERANCE, check_batch, check_convolution, e3nn_product, random_inputs, reference, reference_conv, relative_error
 from torch_operators import BATCH, CONV, FLOAT, NO_PLAN, NODES, PROBLEM, operands, plan_of, run
 
 SHARED = every_path_problem(
@@ -43,8 +43,6 @@ def test_it_needs_nothing_of_torch_but_its_stable_interface():
 
 
 def test_what_is_traced_says_that_it_is_missing(monkeypatch):
-    from espmm import _torchlib
-
     monkeypatch.setattr(_torchlib, "missing", ImportError("libespmm_torch.so was not found"))
     conv = espmm.TensorProductConv(PROBLEM)
     (x, y, w), edges = operands()
@@ -67,7 +65,7 @@ def test_operators_are_what_torch_expects_of_them(device):
 def test_launching_operators_are_what_torch_expects_of_them(program, device):
     """Those of eager calls. They take addresses, of a program that is loaded and of a plan's arrays in memory, which no tracer has: they have no
     fake, and what calls them goes another way when it is traced (``test_launching_operators_are_in_no_trace``). So test_faketensor and
-    test_aot_dispatch_dynamic cannot apply to ``_launch``, nor the latter to ``_program``, which has no tensors at all."""
+    test_aot_dispatch_dynamic cannot apply to ``_launch``, nor the latter to ``_program`` and ``_define_launch``, which have no tensors at all."""
     inputs, edges = operands(device)
     inputs = inputs if program is CONV else [t.to(device) for t in random_inputs(PROBLEM, 5)]
     launcher = launcher_of(program, inputs[0].device)
@@ -75,16 +73,36 @@ def test_launching_operators_are_what_torch_expects_of_them(program, device):
     space = RowSpace(5) if program is BATCH else graph.launch_plan(launcher.plan)
     utilities = ("test_schema", "test_autograd_registration")
     torch.library.opcheck(torch.ops.espmm._program.default, (launcher.executable.handle,), test_utils=(*utilities, "test_faketensor"))
+    torch.library.opcheck(torch.ops.espmm._define_launch.default, (3, 1), test_utils=(*utilities, "test_faketensor"))
+    launch = _torchlib.launch_operator(3, 1)
+    assert str(launch._schema) == "espmm::_launch.of3to1(int program, int words, int count, Tensor t0, Tensor t1, Tensor t2) -> Tensor"
     for given in (inputs, [t.requires_grad_() for t in inputs]):
-        torch.library.opcheck(torch.ops.espmm._launch.default, (launcher._operand, given, *space.words), test_utils=utilities)
+        torch.library.opcheck(launch, (launcher._operand, *space.words, *given), test_utils=utilities)
     with pytest.raises(torch.testing._internal.optests.generate_tests.OpCheckError, match="test_faketensor failed with espmm._launch"):
-        torch.library.opcheck(torch.ops.espmm._launch.default, (launcher._operand, inputs, *space.words), test_utils="test_faketensor")
+        torch.library.opcheck(launch, (launcher._operand, *space.words, *inputs), test_utils="test_faketensor")
+
+
+@pytest.mark.parametrize("wrt", [(2,), (0, 1, 2)])
+def test_launching_operators_give_each_result(wrt, device):
+    """One result as it is, several in a tuple; and a program of other numbers is refused."""
+    inputs = [t.to(device) for t in random_inputs(PROBLEM, 5)]
+    z = torch.ones(5, BATCH.results[0].width, dtype=inputs[0].dtype, device=device)
+    gradient = BATCH.vjp(wrt, (0,))
+    reads = [[*inputs, z][i] for i in sorted(gradient.used)]
+    launcher, space = launcher_of(gradient, z.device), RowSpace(5)
+    found = _torchlib.launch_operator(len(reads), len(wrt))(launcher._operand, *space.words, *reads)
+    leaves = [t.clone().requires_grad_() for t in inputs]
+    expected = torch.autograd.grad(e3nn_product(PROBLEM).to(device)(*leaves), [leaves[i] for i in wrt], z)
+    for a, b in zip([found] if len(wrt) == 1 else found, expected):
+        torch.testing.assert_close(a, b)
+    with pytest.raises(ValueError, match=f"expected a program of {len(wrt) + 1} results, got one of {len(wrt)}"):
+        _torchlib.launch_operator(len(reads), len(wrt) + 1)(launcher._operand, *space.words, *reads)
 
 
 def test_every_operator_is_checked():
     """The two tests above check these, and there are no others."""
-    names = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("espmm::")}
-    assert names == {"espmm::plan", "espmm::run", "espmm::_launch", "espmm::_program"}
+    names = {name.split(".")[0] for name in torch._C._dispatch_get_all_op_names() if name.startswith("espmm::")}
+    assert names - {"espmm::_launch"} == {"espmm::plan", "espmm::run", "espmm::_program", "espmm::_define_launch"}
 
 
 def test_launching_operators_are_in_no_trace(device):
