@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import espmm
 import pytest
@@ -302,7 +305,15 @@ def _child(number, module, inputs, edges, queue):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes(method):
-    """A module that has run, with threads, goes to other processes and gives the same bits there."""
+    """A module that has run, with threads, goes to other processes and gives the same bits there.
+
+    In an interpreter of its own: torch refuses autograd in children of a process where it has threads for a device, as other tests may have started.
+    """
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_torch; test_torch.give_to_processes({method!r})"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def give_to_processes(method: str) -> None:
     import torch.multiprocessing as mp
 
     module, edges = espmm.TensorProductConv(PROBLEM), random_edges(NODES, EDGES)
