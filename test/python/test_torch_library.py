@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import ctypes
 import itertools
 import shutil
@@ -97,6 +98,14 @@ def test_launching_operators_give_each_result(wrt, device):
         torch.testing.assert_close(a, b)
     with pytest.raises(ValueError, match=f"expected a program of {len(wrt) + 1} results, got one of {len(wrt)}"):
         _torchlib.launch_operator(len(reads), len(wrt) + 1)(launcher._operand, *space.words, *reads)
+
+
+def test_launching_operators_are_registered_once_by_many_threads():
+    numbers = list(itertools.product(range(17, 21), range(7, 11))) * 4  # of programs that no other test has
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda pair: _torchlib.launch_operator(*pair), numbers))
+    for (tensors, results), operator in zip(numbers, found):
+        assert len(operator._schema.arguments) == 3 + tensors and len(operator._schema.returns) == results
 
 
 def test_every_operator_is_checked():
