@@ -63,38 +63,27 @@ PROBLEMS = {
 }  # fmt: skip
 
 
-#: Large kernels: on a GPU each type is tested in one of the layouts.
-LARGE = ("l up to 11", "one block by several modes")
-
-
 def problem(name: str, dtype: torch.dtype, layout: str = "mul_ir") -> espmm.TPProblem:
     return unshared_problem(PROBLEMS[name], dtype, layout)
 
 
-def order_of(name: str, dtype: torch.dtype) -> int:
-    """The order up to which derivatives are compared: that of a loss of second derivatives in float64, where it does not take long to compile."""
-    return 3 if dtype == torch.float64 and name != "l up to 11" else 2
-
-
-def skip_if_long(name: str, dtype: torch.dtype, layout: str, device: str) -> None:
-    if device == "cuda" and name in LARGE and (dtype == torch.float64) != (layout == "mul_ir"):
-        pytest.skip("a large kernel, compiled for this type in the other layout")
+def order_of(dtype: torch.dtype) -> int:
+    """The order up to which derivatives are compared: that of a loss of second derivatives in float64."""
+    return 3 if dtype == torch.float64 else 2
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_batch(name, dtype, layout, device, poisoned):
-    skip_if_long(name, dtype, layout, device)
-    check_batch(problem(name, dtype, layout), dtype, device, order_of(name, dtype), rows=19)
+    check_batch(problem(name, dtype, layout), dtype, device, order_of(dtype), rows=19)
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_convolution(name, dtype, layout, device, poisoned):
-    skip_if_long(name, dtype, layout, device)
-    check_convolution(problem(name, dtype, layout), dtype, device, order_of(name, dtype) if layout == "mul_ir" else 2)
+    check_convolution(problem(name, dtype, layout), dtype, device, order_of(dtype) if layout == "mul_ir" else 2)
 
 
 MULTIPLICITIES = st.sampled_from([1, 1, 2, 3, 5, 9, 17])
