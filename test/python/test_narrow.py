@@ -51,7 +51,7 @@ def test_sums_in_a_fixed_order(dtype, device, poisoned):
 
 
 @pytest.mark.parametrize("conv", [False, True], ids=["batch", "conv"])
-@pytest.mark.parametrize("name", [name for name in test_modes.PROBLEMS if name not in test_modes.LARGE])
+@pytest.mark.parametrize("name", test_modes.PROBLEMS)
 def test_every_mode(name, conv, device, poisoned):
     dtype = NARROW[conv]
     p = test_modes.problem(name, dtype, "ir_mul" if conv else "mul_ir")
